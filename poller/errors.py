@@ -1,0 +1,53 @@
+"""Our own faults and the person's mistakes. A failing handler is not among them: that is an `InvocationResult`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong in a template or setting: where, what, and what would be right."""
+
+    path: str
+    """Such as `Resources.Telemetry.Properties.Events.Readings.BatchSize`."""
+    reason: str
+    suggestion: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {self.reason}" if self.path else self.reason
+        return f"{text} ({self.suggestion})" if self.suggestion else text
+
+
+class PollerError(Exception):
+    """Base of all errors that this program raises on purpose. The text is meant for a person."""
+
+
+class ConfigError(PollerError):
+    """The template or the settings are wrong. Carries every problem at once; nothing was started."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class SourceError(PollerError):
+    """The broker of a mapping cannot be read."""
+
+
+class SourceUnavailable(SourceError):  # noqa: N818 - reads as what it says
+    """No connection, or it was lost. Opening again later may help."""
+
+
+class SourceRejected(SourceError):  # noqa: N818
+    """The broker is there and said no: credentials, permission, missing topic or queue."""
+
+    def __init__(self, message: str, *, code: str = "ESM_CONFIG_NOT_VALID") -> None:
+        super().__init__(message)
+        self.code = code
+        """StateTransitionReason of C.2: ESM_CONFIG_NOT_VALID, EVENT_SOURCE_AUTHN_ERROR or EVENT_SOURCE_AUTHZ_ERROR."""
+
+
+class DestinationError(PollerError):
+    """A dead letter could not be made durable."""

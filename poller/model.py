@@ -1,0 +1,181 @@
+"""The plain values that travel through the program: no I/O, no clock, no threads.
+
+Names are AWS's or the broker's. Times are seconds on the monotonic clock unless a name says otherwise;
+timestamps of records are milliseconds since the epoch, as in the event (D.1.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Shard = str
+"""Ordering unit: `<topic>-<partition>` for Kafka, `<queue>::<vhost>` for RabbitMQ. The key in the event, too."""
+
+MAXIMUM_PAYLOAD = 6 * 1024 * 1024
+"""Bytes of an encoded event: 6 MB (A.2, C.4)."""
+
+MAXIMUM_RESPONSE = 6_291_556
+"""Bytes of a handler's reply: the recorded ceiling, 6 MiB + 100 (A.2)."""
+
+SOURCE_TIMEOUT_CAP = 840.0
+"""Seconds a function may run for a Kafka or MQ event, whatever its own Timeout says (C.4)."""
+
+
+class Record(NamedTuple):
+    """One message of a broker, with its JSON already built.
+
+    A NamedTuple because one is made per record on the hot path (0.3 µs against 0.8 µs for a slots dataclass).
+    """
+
+    shard: Shard
+    position: int
+    """Offset in the shard (Kafka), or this consumer's running number of the delivery (RabbitMQ): it only grows."""
+    timestamp: int
+    """Milliseconds since the epoch when the record was made; 0 when the source does not know."""
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+    """Original headers of a Kafka record, kept for dead letters; empty for RabbitMQ."""
+    encoded: bytes
+    """The record as it stands in the event (D.1.1, D.2). Built once, so size and event come from one place."""
+    deliveries: int = 0
+    """Deliveries that the broker, or the source on its behalf, counted before this one. Always 0 for a stream."""
+    message_id: str | None = None
+    """RabbitMQ's messageId: the item identifier of a partial batch response (extension to C.6)."""
+    raw: Any = None
+    """The source's own handle, such as channel generation and delivery tag. Nobody else looks inside."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Records that are invoked together. Owned by the poller's thread."""
+
+    records: Sequence[Record]
+    first_seen: float
+    """When the first record was taken up: what the batching window and the record's wait are counted from."""
+    attempt: int = 1
+    """Number of the attempt that is next or running. Throttles are not attempts (C.4)."""
+    throttles: int = 0
+    not_before: float = 0.0
+    event: bytes | None = None
+    """Encoded event, kept for retries of the same records."""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What may be acknowledged now.
+
+    An ordered source reads `positions`: per shard the first position that is not finished, that is what Kafka calls
+    the committed offset. A queue reads `records`: the finished messages, filtered-out ones included.
+    """
+
+    positions: Mapping[Shard, int] = field(default_factory=dict)
+    records: Sequence[Record] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.positions) or bool(self.records)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionConfiguration:
+    """What the runtime needs to know of a function; AWS's names in snake case."""
+
+    function_name: str
+    code: Path
+    """Folder with the handler's code: the working folder of its processes."""
+    handler: str
+    runtime: str = "python3.13"
+    timeout: float = 3.0
+    memory_size: int = 128
+    environment: Mapping[str, str] = field(default_factory=dict)
+    reserved_concurrent_executions: int | None = None
+    account_id: str = "123456789012"
+    region: str = "us-east-1"
+
+    @property
+    def function_arn(self) -> str:
+        """Unqualified ARN."""
+        return f"arn:aws:lambda:{self.region}:{self.account_id}:function:{self.function_name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One call of a function. The deadline is set when the handler gets it, not while it waits for an environment."""
+
+    request_id: str
+    payload: bytes
+    invoked_function_arn: str
+    timeout_cap: float | None = None
+    """Upper bound in seconds on the function's own Timeout (840 for event source mappings, C.4)."""
+    client_context: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InvocationResult:
+    """What came back. A failing handler is a value, never an exception."""
+
+    request_id: str
+    payload: bytes = b""
+    """The handler's JSON, or the error object of A.4."""
+    status: int = 200
+    """HTTP status that Invoke would answer: 200 also when the function failed, 429 throttled, 500 our own fault."""
+    function_error: str | None = None
+    """`Unhandled` when the function failed (A.4)."""
+    executed_version: str = "$LATEST"
+    duration: float = 0.0
+    """Seconds in the handler."""
+    init_duration: float | None = None
+    """Seconds of the cold start, on the first invocation of an environment only."""
+    log_tail: bytes = b""
+    """The last 4 KB of the invocation's log, START to REPORT (A.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One message for an on-failure destination. The body is built by `policy.invocation_records`."""
+
+    body: bytes
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    """Names and UTF-8 values (F.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """These records are done: handled, or their dead letter is durable."""
+
+    records: Sequence[Record]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Invoke these again, not before the given time. More than one batch after a bisection, in order."""
+
+    batches: Sequence[Batch]
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Give these messages back to the queue at the given time; the broker delivers them again (D.2)."""
+
+    records: Sequence[Record]
+    not_before: float
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Give these up: on to the on-failure destination, or dropped and counted when there is none."""
+
+    records: Sequence[Record]
+    condition: str
+    """`RetryAttemptsExhausted`, `RecordAgeExceeded` or `MaximumPayloadSizeExceeded` (D.1.4)."""
+    attempts: int
+    result: InvocationResult | None
+    """The last answer; None when no attempt was made."""
+
+
+Decision = Complete | Retry | Return | Discard

@@ -1,0 +1,87 @@
+"""What the poll loop asks of a broker, and which file answers for which kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from poller.model import Progress, Record, Shard
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What kind of source this is. The loop and the contract suite read it; nothing asks for a class by name."""
+
+    ordered: bool
+    """Shards have positions and keep their order (a stream); else single messages are settled (a queue)."""
+    redelivers: bool
+    """`release` hands messages back to the broker, which delivers them again."""
+    rebalances: bool
+    """Shards may be taken away while the source is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What a source tells the loop about its shards. See `Source.open` for the thread."""
+
+    assigned: Callable[[Collection[Shard]], None]
+    revoked: Callable[[Collection[Shard]], Progress]
+    """Shards are about to go: finish what can be finished within the grace time, forget the lanes, and say what may
+    still be committed."""
+    lost: Callable[[Collection[Shard]], None]
+    """Shards are gone already: forget the lanes, commit nothing."""
+
+
+class Source(Protocol):
+    """One consumer of one topic or queue.
+
+    Every method is called on the poller's own thread, save `wake`. Methods raise `SourceUnavailable` or
+    `SourceRejected` and no error of the client library.
+    """
+
+    features: Features
+
+    def open(self, listener: Listener) -> None:
+        """Connect and subscribe. Blocks at most a few seconds.
+
+        The listener is called only while this thread is inside `open`, `poll` or `close` (for Kafka on the client's
+        I/O thread, with this one parked), so it may change the loop's state without a lock. `revoked` may block for
+        the grace time; what it returns is committed before the shards go.
+        """
+
+    def poll(self, max_wait: float) -> Sequence[Record]:
+        """Records in order of their shards' positions; waits at most `max_wait` seconds for the first one.
+
+        Keeps the connection alive (heartbeats), so it is called at least once a second even when all is paused.
+        """
+
+    def pause(self, shards: Collection[Shard]) -> None:
+        """Give no more records of these shards until `resume`. A no-op where the broker limits what is unsettled."""
+
+    def resume(self, shards: Collection[Shard]) -> None:
+        """Undo `pause`."""
+
+    def acknowledge(self, progress: Progress) -> None:
+        """Make progress durable at the broker. Idempotent; what is stale (a lost shard or channel) is passed over."""
+
+    def release(self, records: Sequence[Record]) -> None:
+        """Hand messages back for another delivery, one by one. Only where `features.redelivers`."""
+
+    def reject(self, records: Sequence[Record]) -> None:
+        """Refuse messages for good, so that the broker dead-letters them. Only where `features.redelivers`."""
+
+    def build_event(self, records: Sequence[Record]) -> bytes:
+        """The event for the handler: one JSON object (D.1.1, D.2). Pure."""
+
+    def overhead(self, shards: int) -> int:
+        """Bytes of the event around its records, for that many shards at most (for the 6 MB limit). Pure."""
+
+    def lag(self) -> dict[Shard, int]:
+        """Records at the broker behind the last one that `poll` gave, per shard, as far as known without asking."""
+
+    def wake(self) -> None:
+        """Make a waiting `poll` return soon. The only method other threads may call; a no-op is allowed."""
+
+    def close(self) -> None:
+        """Leave: what is not acknowledged goes back to the broker. Safe before `open`, twice, and after an error."""

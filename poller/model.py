@@ -75,6 +75,8 @@ class Progress:
 
     positions: Mapping[Shard, int] = field(default_factory=dict)
     records: Sequence[Record] = ()
+    size: int = 0
+    """Positions or messages that are new in it, for the metrics."""
 
     def __bool__(self) -> bool:
         return bool(self.positions) or bool(self.records)
@@ -142,6 +144,8 @@ class DeadLetter:
     key: bytes | None = None
     headers: tuple[tuple[str, bytes], ...] = ()
     """Names and UTF-8 values (F.1)."""
+    without_payload: bytes | None = None
+    """The body for a destination that refuses the size of the whole one."""
 
 
 @dataclass(frozen=True, slots=True)

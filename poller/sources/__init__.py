@@ -19,6 +19,8 @@ class Features:
     """`release` hands messages back to the broker, which delivers them again."""
     rebalances: bool
     """Shards may be taken away while the source is open."""
+    wakes: bool = False
+    """`wake` ends a waiting `poll`; without it the loop polls in short slices while handlers run."""
 
 
 @dataclass(frozen=True, slots=True)

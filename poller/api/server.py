@@ -1,0 +1,76 @@
+"""Uvicorn on a thread of its own, with a port that is bound before anything starts."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+
+import uvicorn
+from starlette.applications import Starlette
+
+from poller.errors import PollerError
+
+
+class PortInUse(PollerError):  # noqa: N818 - reads as what it says
+    """The HTTP port is taken, or may not be bound."""
+
+
+def bind(address: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Args:
+        address: such as `127.0.0.1`.
+        port: 0 takes a free one.
+
+    Raises:
+        PortInUse: with what to do about it.
+    """
+    listener = socket.socket(
+        socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
+    )
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, port))
+        listener.listen(128)
+    except (OSError, OverflowError) as problem:
+        listener.close()
+        if isinstance(problem, OSError) and problem.errno == errno.EADDRINUSE:
+            reason = "is in use by another program"
+        else:
+            reason = f"cannot be bound ({problem})"
+        raise PortInUse(
+            f"port {port} on {address} {reason}: take another with --port or POLLER_PORT (0 takes a free one)"
+        ) from None
+    return listener
+
+
+class HttpServer:
+    """The thread `api`: owns uvicorn's loop. `start` and `stop` may be called in any order and more than once."""
+
+    def __init__(self, app: Starlette, listener: socket.socket) -> None:
+        self._listener = listener
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def address(self) -> str:
+        """`host:port` as bound."""
+        host, port = self._listener.getsockname()[:2]
+        return f"{host}:{port}"
+
+    def start(self) -> None:
+        """Serve from now on; returns at once."""
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._server.run, kwargs={"sockets": [self._listener]}, name="api", daemon=True
+            )
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Answer what is being answered, then close the port. Blocks at most about a second."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(timeout=3)
+        self._listener.close()

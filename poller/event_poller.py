@@ -1,0 +1,412 @@
+"""Model 3, event source mapping: the one loop that every source goes through.
+
+A poller owns its source client and its lanes; nobody else touches them. Handlers run on the pool's threads and dead
+letters go out on the destination's; both report back through one queue, one item per batch. Decisions are
+`poller.policy`'s: this file carries them out.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from poller.clock import Clock
+from poller.errors import SourceError, SourceRejected
+from poller.metrics import MappingMetrics
+from poller.model import (
+    SOURCE_TIMEOUT_CAP,
+    Batch,
+    DeadLetter,
+    Discard,
+    Invocation,
+    InvocationResult,
+    Progress,
+    Record,
+    Shard,
+)
+from poller.policy.lanes import Lane, Lanes
+from poller.policy.reporting import read_outcome
+from poller.policy.retrying import BackOff, RetryPolicy
+from poller.sources import Listener, Source
+
+COMMIT_INTERVAL = 0.1
+"""Seconds between two commits of a stream: a blocking commit takes about 2 ms, a batch may take less."""
+
+LONGEST_WAIT = 1.0
+"""Seconds: the connection wants attention (heartbeats, rebalances) at least this often."""
+
+SHORTEST_SLICE, LONGEST_SLICE = 0.002, 0.02
+"""Seconds of one poll while handlers run, for a client that can not be woken when they answer."""
+
+NO_RECORDS, OK, FAILED = "No records processed", "OK", "PROBLEM: Function call failed"
+"""LastProcessingResult (C.2)."""
+
+STATUS_OK = 200
+
+_log = logging.getLogger(__name__)
+
+
+class Pool(Protocol):
+    """What the loop needs of `runtime.pool.FunctionPool`."""
+
+    def submit(self, invocation: Invocation, on_result: Callable[[InvocationResult], None], *, wait: bool) -> None:
+        """Never blocks; `on_result` is called once, on another thread."""
+
+
+class DeadLetters(Protocol):
+    """What the loop needs of `destinations.worker.DestinationWorker`."""
+
+    def submit(self, letters: Sequence[DeadLetter], on_done: Callable[[], None]) -> None:
+        """Never blocks; `on_done` is called once all are durable, on another thread, or never."""
+
+
+@dataclass(slots=True)
+class PollerState:
+    """How a poller is; written by its thread, read by any."""
+
+    polling: bool = False
+    reason: str = "USER_INITIATED"
+    """StateTransitionReason (C.2)."""
+    problem: str = ""
+    """Why it does not poll, for a person."""
+    last_processing_result: str = NO_RECORDS
+    lag: Mapping[Shard, int] | None = None
+    held: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MappingPlan:
+    """What one event source mapping does, the source apart: values and the things it hands work to."""
+
+    name: str
+    function_arn: str
+    pool: Pool
+    retry: RetryPolicy
+    report_batch_item_failures: bool
+    metrics: MappingMetrics
+    dead_letters: DeadLetters | None = None
+    build_letters: Callable[[Discard], Sequence[DeadLetter]] | None = None
+    """Makes the on-failure records of a discard; given together with `dead_letters`."""
+    revocation_grace: float = 1.0
+    shutdown_grace: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    lane: Lane
+    batch: Batch
+    result: InvocationResult
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivered:
+    lane: Lane
+    discard: Discard
+
+
+class EventPoller:
+    """One poller of one mapping: `run` on a thread of its own until `stop`; tests drive `step`."""
+
+    def __init__(self, plan: MappingPlan, source: Source, lanes: Lanes, clock: Clock) -> None:
+        self.state = PollerState()
+        self._plan = plan
+        self._source = source
+        self._lanes = lanes
+        self._clock = clock
+        self._completed: queue.SimpleQueue[_Answered | _Delivered] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._assigned: set[Shard] = set()
+        self._paused: set[Shard] = set()
+        self._slice = SHORTEST_SLICE
+        self._commit_owed = False
+        self._last_poll = self._last_commit = self._last_look = float("-inf")
+        self._reopening = BackOff(first=0.5, cap=30.0)
+        self._extra = {"mapping": plan.name}
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Ask `run` to finish what is in work and return. Any thread, any number of times; does not wait."""
+        self._stopping.set()
+        self._source.wake()
+
+    def run(self) -> None:
+        """Poll until `stop`. A broker that fails is opened again with growing pauses, for ever."""
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                self.open()
+                failures = 0
+                while not self._stopping.is_set():
+                    self.step()
+                self._finish_in_work()
+            except SourceError as problem:
+                failures += 1
+                self._suspend(problem, self._reopening.pause(failures, self._plan.name))
+            except Exception:  # noqa: BLE001 - a fault of ours must not end the mapping
+                # What was not acknowledged is read again.
+                _log.exception("the poll loop failed; it starts again", extra=self._extra)
+                failures += 1
+                self._suspend(SourceError("internal error, see the log"), self._reopening.pause(failures, "fault"))
+        self._close_source()
+        self.state.polling = False
+
+    def open(self) -> None:
+        """Open the source; the first half of `run`, for tests that drive `step`."""
+        self._source.open(Listener(self._on_assigned, self._on_revoked, self._on_lost))
+        if not self.state.polling:
+            _log.info("polling", extra=self._extra)
+        self.state.polling, self.state.reason, self.state.problem = True, "USER_INITIATED", ""
+
+    def _suspend(self, problem: SourceError, pause: float) -> None:
+        self._plan.metrics.count("polling_error_count")
+        self.state.polling = False
+        self.state.problem = str(problem)
+        if isinstance(problem, SourceRejected):
+            self.state.reason = problem.code
+        _log.warning("%s; trying again in %.1f s", problem, pause, extra=self._extra)
+        self._forget()
+        self._close_source()
+        self._stopping.wait(pause)
+
+    def _forget(self) -> None:
+        """Everything unacknowledged comes again; late results find their lanes gone."""
+        self._lanes.drop()
+        self._assigned.clear()
+        self._paused.clear()
+
+    def _close_source(self) -> None:
+        try:
+            self._source.close()
+        except SourceError as problem:
+            _log.info("closing: %s", problem, extra=self._extra)
+
+    def _finish_in_work(self) -> None:
+        """Take nothing more, but keep the connection alive until what is in work has ended or the grace is over."""
+        deadline = self._clock.monotonic() + self._plan.shutdown_grace
+        self._source.pause(self._assigned | self._lanes.shards())
+        while self._lanes.in_work() and (now := self._clock.monotonic()) < deadline:
+            self._source.poll(0)  # what still arrives was never taken up, so it comes again
+            self._apply(self._wait_completed(min(0.05, deadline - now)), self._clock.monotonic())
+        if left := self._lanes.in_work():
+            _log.warning("%d batches did not end within the shutdown grace; they come again", left, extra=self._extra)
+        self._commit(self._lanes.take_progress())
+
+    # --- the loop -------------------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """One turn: take up records, hand over what is due, carry out what was answered, acknowledge."""
+        now = self._clock.monotonic()
+        if self._may_poll(now):
+            self._take_up(self._source.poll(self._poll_wait(now)))
+            completed = self._wait_completed(0)
+        else:
+            completed = self._wait_completed(self._longest_wait(now))
+        now = self._clock.monotonic()
+        self._apply(completed, now)
+        self._start_due(now)
+        if returned := self._lanes.take_returns(now):
+            self._source.release(returned)
+        self._hold_back()
+        self._acknowledge(now)
+        self._look(now)
+
+    def _may_poll(self, now: float) -> bool:
+        """Nothing can come while all shards are held back: then wait for answers instead, but keep membership."""
+        all_held_back = bool(self._assigned) and self._paused >= self._assigned
+        return self._source.features.wakes or not all_held_back or now - self._last_poll >= LONGEST_WAIT
+
+    def _longest_wait(self, now: float) -> float:
+        """Seconds until something is due without any event before."""
+        if not self._completed.empty():
+            return 0.0
+        wait = LONGEST_WAIT
+        if (due := self._lanes.next_due(now)) is not None:
+            wait = min(wait, due - now)
+        if self._commit_owed:
+            wait = min(wait, self._last_commit + COMMIT_INTERVAL - now)
+        return max(0.0, wait)
+
+    def _poll_wait(self, now: float) -> float:
+        wait = self._longest_wait(now)
+        if self._lanes.in_work() and not self._source.features.wakes:
+            # Answers can not end this poll, so it is short; slow handlers get longer slices, to save CPU.
+            wait = min(wait, self._slice)
+            self._slice = min(self._slice * 1.5, LONGEST_SLICE)
+        return wait
+
+    def _take_up(self, records: Sequence[Record]) -> None:
+        now = self._last_poll = self._clock.monotonic()
+        if records:
+            filtered_out = self._lanes.extend(records, now)
+            self._plan.metrics.count("polled_event_count", len(records))
+            self._plan.metrics.count("filtered_out_event_count", filtered_out)
+            self._commit_owed |= filtered_out > 0
+
+    def _start_due(self, now: float) -> None:
+        wall = self._clock.time()
+        for lane, item in self._lanes.due(now, wall):
+            if isinstance(item, Discard):
+                self._discard(lane, item)
+            else:
+                self._invoke(lane, item, now, wall)
+
+    def _invoke(self, lane: Lane, batch: Batch, now: float, wall: float) -> None:
+        if batch.event is None:
+            batch.event = self._source.build_event(batch.records)
+        batch.request_id = str(uuid.uuid4())
+        metrics = self._plan.metrics
+        metrics.count("invoked_event_count", len(batch.records))
+        if batch.attempt == 1 and not batch.throttles:
+            metrics.observe("batch_size", len(batch.records))
+            metrics.observe("batching_window_wait_seconds", now - batch.first_seen)
+            if newest := batch.records[-1].timestamp:
+                metrics.observe("iterator_age_seconds", wall - newest / 1000)
+
+        def on_result(result: InvocationResult) -> None:
+            self._completed.put(_Answered(lane, batch, result))
+            self._source.wake()
+
+        invocation = Invocation(batch.request_id, batch.event, self._plan.function_arn, SOURCE_TIMEOUT_CAP)
+        self._plan.pool.submit(invocation, on_result, wait=True)
+
+    def _wait_completed(self, timeout: float) -> list[_Answered | _Delivered]:
+        """Everything that was reported; waits for the first report at most `timeout` seconds."""
+        completed: list[_Answered | _Delivered] = []
+        try:
+            completed.append(self._completed.get(timeout=timeout) if timeout else self._completed.get_nowait())
+            while True:
+                completed.append(self._completed.get_nowait())
+        except queue.Empty:
+            return completed
+
+    def _apply(self, completed: Sequence[_Answered | _Delivered], now: float) -> None:
+        """Carry out what answers and deliveries mean. Also runs inside `_on_revoked`, so it calls no client."""
+        if completed:
+            self._slice = SHORTEST_SLICE
+            self._commit_owed = True
+        for item in completed:
+            if item.lane not in self._lanes:
+                continue  # revoked meanwhile: the shard's next owner reads it again
+            match item:
+                case _Answered(lane, batch, result):
+                    self._judge(lane, batch, result, now)
+                case _Delivered(lane, discard):
+                    self._lanes.settle(lane, discard.records)
+                    self._plan.metrics.count("on_failure_destination_delivered_event_count", len(discard.records))
+
+    def _judge(self, lane: Lane, batch: Batch, result: InvocationResult, now: float) -> None:
+        plan = self._plan
+        ordered = self._source.features.ordered
+        outcome = read_outcome(batch.records, result, ordered=ordered, report=plan.report_batch_item_failures)
+        plan.metrics.observe("invocation_duration_seconds", result.duration)
+        if outcome.failed:
+            self._tell_failure(batch, result, outcome.problem)
+            plan.metrics.count(
+                "failed_invoke_event_count" if outcome.invoked else "invoke_error_count", len(batch.records)
+            )
+        self.state.last_processing_result = FAILED if outcome.thrown or outcome.problem else OK
+        decisions = plan.retry.decide(batch, outcome, result, now=now, wall=self._clock.time())
+        for discard in self._lanes.resolve(lane, batch, decisions, now):
+            self._discard(lane, discard)
+
+    def _tell_failure(self, batch: Batch, result: InvocationResult, problem: str) -> None:
+        first, last = batch.records[0], batch.records[-1]
+        what = problem or result.payload[:500].decode(errors="replace")
+        _log.warning(
+            "attempt %d of %s %d..%d (%d records) failed: %s",
+            batch.attempt,
+            first.shard,
+            first.position,
+            last.position,
+            len(batch.records),
+            what,
+            extra={**self._extra, "request_id": batch.request_id},
+        )
+
+    def _discard(self, lane: Lane, discard: Discard) -> None:
+        """Give records up: to the destination, to the broker's dead-letter exchange, or knowingly dropped."""
+        plan = self._plan
+        if plan.dead_letters is not None and plan.build_letters is not None:
+
+            def on_done() -> None:
+                self._completed.put(_Delivered(lane, discard))
+                self._source.wake()
+
+            plan.dead_letters.submit(plan.build_letters(discard), on_done)
+            return
+        count, first = len(discard.records), discard.records[0]
+        if self._source.features.redelivers:
+            self._source.reject(discard.records)
+            self._lanes.settle(lane, discard.records, acknowledge=False)
+            plan.metrics.count("rejected_event_count", count)
+            fate = "rejected, for the queue's dead-letter exchange"
+        else:
+            self._lanes.settle(lane, discard.records)
+            plan.metrics.count("dropped_event_count", count)
+            fate = "dropped: the mapping has no OnFailure destination"
+        _log.warning(
+            "%d records from %s %d on: %s after %d attempts, %s",
+            count,
+            first.shard,
+            first.position,
+            discard.condition,
+            discard.attempts,
+            fate,
+            extra=self._extra,
+        )
+
+    def _hold_back(self) -> None:
+        """Pause shards with a whole batch waiting, so memory is bounded by lanes and batches."""
+        full = self._lanes.full_shards()
+        if full != self._paused:
+            if paused := full - self._paused:
+                self._source.pause(paused)
+            if resumed := self._paused - full:
+                self._source.resume(resumed)
+            self._paused = full
+
+    def _acknowledge(self, now: float) -> None:
+        if self._commit_owed and (not self._source.features.ordered or now - self._last_commit >= COMMIT_INTERVAL):
+            self._last_commit = now
+            self._commit_owed = False
+            self._commit(self._lanes.take_progress())
+
+    def _commit(self, progress: Progress) -> None:
+        if progress:
+            self._source.acknowledge(progress)
+            self._plan.metrics.count("committed_event_count", progress.size)
+
+    def _look(self, now: float) -> None:
+        """Once a second: what others may read of this poller."""
+        if now - self._last_look >= LONGEST_WAIT:
+            self._last_look = now
+            self.state.lag = self._source.lag()
+            self.state.held = self._lanes.held()
+
+    # --- what the source tells, while this thread is inside one of its methods -------------------------------------
+
+    def _on_assigned(self, shards: Collection[Shard]) -> None:
+        self._assigned |= set(shards)
+        _log.info("assigned %s", ", ".join(sorted(shards)) or "nothing", extra=self._extra)
+
+    def _on_revoked(self, shards: Collection[Shard]) -> Progress:
+        """Let batches of these shards end within the grace, then forget the lanes; the rest comes again elsewhere."""
+        deadline = self._clock.monotonic() + self._plan.revocation_grace
+        while self._lanes.in_work(shards) and (now := self._clock.monotonic()) < deadline:
+            self._apply(self._wait_completed(deadline - now), self._clock.monotonic())
+        progress = self._lanes.take_progress(shards)
+        self._plan.metrics.count("committed_event_count", progress.size)
+        self._on_lost(shards)
+        return progress
+
+    def _on_lost(self, shards: Collection[Shard]) -> None:
+        self._lanes.drop(shards)
+        self._assigned -= set(shards)
+        self._paused -= set(shards)
+        _log.info("gave up %s", ", ".join(sorted(shards)) or "nothing", extra=self._extra)

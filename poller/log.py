@@ -1,0 +1,85 @@
+"""Logs: readable on a terminal, one JSON object a line elsewhere. Always on stderr; stdout is for results.
+
+The schema of a JSON line: `time` (ISO 8601, UTC, milliseconds), `level`, `logger`, `message`, then whatever of
+`mapping`, `function`, `requestId` is known, and `exception` (a traceback) for faults of ours.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Literal
+
+LogFormat = Literal["auto", "text", "json"]
+
+CONTEXT = {"mapping": "mapping", "function": "function", "request_id": "requestId"}
+"""Attributes of a log record that are ours, and their names in a JSON line."""
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See the module's docstring for the schema."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for attribute, name in CONTEXT.items():
+            value = getattr(record, attribute, None)
+            if value:
+                line[name] = value
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    """Time, level, who, what: for a person's eyes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The mapping or function stands before the message."""
+        when = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
+        who = getattr(record, "mapping", None) or getattr(record, "function", None) or record.name
+        text = f"{when} {record.levelname:<7} {who}  {record.getMessage()}"
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return text
+
+
+def configure(log_format: LogFormat = "auto", level: str = "INFO") -> None:
+    """Send all logs to stderr. Called once by the command line, on the main thread.
+
+    Args:
+        log_format: `auto` is text on a terminal and JSON elsewhere.
+        level: a name of the standard library's, such as `INFO`.
+    """
+    as_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # The client libraries tell every reconnect step at INFO; what matters of it is told once, by the connector.
+    for noisy in ("kafka", "pika", "uvicorn"):
+        logging.getLogger(noisy).setLevel(max(logging.ERROR, logging.getLevelName(level)))
+
+
+class FunctionLog:
+    """A function's log lines (E.5) as records of the poller's log. Callable from any thread."""
+
+    def __init__(self, function_name: str) -> None:
+        self._logger = logging.getLogger(f"poller.function.{function_name}")
+        self._function = function_name
+
+    def __call__(self, line: str, request_id: str) -> None:
+        """Log one line; `request_id` is empty for what belongs to no invocation, such as an import's output."""
+        if self._logger.isEnabledFor(logging.INFO):
+            extra = {"function": self._function, "request_id": request_id}
+            self._logger.info("%s", line.rstrip("\n"), extra=extra)

@@ -1,0 +1,50 @@
+"""Short ways to make records, batches and answers for tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from poller.model import Batch, InvocationResult, Record
+
+
+def record(position: int, *, shard: str = "t-0", size: int = 10, **changes: object) -> Record:
+    """A record whose JSON takes `size` bytes."""
+    fields: dict[str, object] = {
+        "shard": shard,
+        "position": position,
+        "timestamp": 1_764_064_800_000 + position,
+        "key": None,
+        "value": b"v",
+        "headers": (),
+        "encoded": b"1" * size,
+    }
+    return Record(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def records(*positions: int, **changes: object) -> list[Record]:
+    return [record(position, **changes) for position in positions]  # type: ignore[arg-type]
+
+
+def batch(*positions: int, attempt: int = 1, deliveries: int = 0, **changes: object) -> Batch:
+    return Batch(records(*positions, deliveries=deliveries), first_seen=0.0, attempt=attempt, **changes)  # type: ignore[arg-type]
+
+
+def answer(payload: object = None) -> InvocationResult:
+    """A function that returned."""
+    return InvocationResult("request", json.dumps(payload).encode())
+
+
+def function_error(message: str = "boom") -> InvocationResult:
+    """A function that raised (A.4)."""
+    payload = json.dumps({"errorMessage": message, "errorType": "ValueError"}).encode()
+    return InvocationResult("request", payload, function_error="Unhandled")
+
+
+def throttled() -> InvocationResult:
+    """A.3: 429."""
+    return InvocationResult("request", b'{"Reason":"ReservedFunctionConcurrentInvocationLimitExceeded"}', status=429)
+
+
+def positions(found: Sequence[Record]) -> list[int]:
+    return [item.position for item in found]

@@ -1,0 +1,77 @@
+"""Batches close by count, window or 6 MB (C.4)."""
+
+from __future__ import annotations
+
+from builders import positions, record, records
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poller.policy.batching import BatchingLimits, RecordBuffer
+
+
+def test_a_batch_is_full_at_batch_size() -> None:  # C.4
+    buffer = RecordBuffer()
+    limits = BatchingLimits(batch_size=3)
+    buffer.add(records(1, 2), now=0)
+    assert not buffer.is_full(limits)
+    buffer.add(records(3, 4), now=1)
+    assert buffer.is_full(limits)
+    assert positions(buffer.take(limits)) == [1, 2, 3]
+    assert positions(buffer.take(limits)) == [4]
+    assert len(buffer) == 0
+    assert buffer.size == 0
+
+
+def test_a_batch_closes_before_its_payload_would_exceed_the_limit_with_the_envelope_counted() -> None:  # C.4
+    limits = BatchingLimits(batch_size=100, overhead=30, maximum_bytes=64)
+    buffer = RecordBuffer()
+    buffer.add(records(1, 2, 3, 4, size=10), now=0)  # 11 bytes each with the comma, 34 are free
+    assert buffer.is_full(limits)
+    assert positions(buffer.take(limits)) == [1, 2, 3]
+
+
+def test_a_record_too_big_for_any_event_comes_alone() -> None:  # C.4
+    limits = BatchingLimits(maximum_bytes=50)
+    buffer = RecordBuffer()
+    buffer.add([record(1, size=60), record(2, size=5)], now=0)
+    assert positions(buffer.take(limits)) == [1]
+    assert positions(buffer.take(limits)) == [2]
+
+
+def test_the_window_of_what_stays_behind_counts_from_its_own_arrival() -> None:  # C.4
+    buffer = RecordBuffer()
+    buffer.add(records(1, 2), now=10)
+    buffer.add(records(3, 4), now=11)
+    limits = BatchingLimits(batch_size=1)
+    buffer.take(limits)
+    assert buffer.first_seen == 10
+    buffer.take(limits)
+    assert buffer.first_seen == 11
+    assert buffer.first.position == 3
+
+
+@given(
+    sizes=st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=8), max_size=8),
+    batch_size=st.integers(1, 10),
+    maximum=st.integers(20, 120),
+)
+def test_batches_concatenate_to_the_input_and_never_exceed_the_limits(
+    sizes: list[list[int]], batch_size: int, maximum: int
+) -> None:
+    limits = BatchingLimits(batch_size=batch_size, overhead=7, maximum_bytes=maximum)
+    buffer = RecordBuffer()
+    position = 0
+    for now, chunk in enumerate(sizes):
+        buffer.add([record(position + index, size=size) for index, size in enumerate(chunk)], now=now)
+        position += len(chunk)
+    arrived_at = [now for now, chunk in enumerate(sizes) for _ in chunk]
+    taken: list[int] = []
+    while buffer:
+        assert buffer.first_seen == arrived_at[len(taken)]
+        batch = buffer.take(limits)
+        assert 1 <= len(batch) <= batch_size
+        size = limits.overhead + sum(len(item.encoded) + 1 for item in batch)
+        assert size <= maximum or len(batch) == 1
+        taken += positions(batch)
+    assert taken == list(range(position))
+    assert buffer.size == 0

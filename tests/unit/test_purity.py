@@ -1,0 +1,39 @@
+"""The policy package decides and does nothing else."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+POLICY = Path(__file__).parents[2] / "poller" / "policy"
+ALLOWED = {
+    "__future__", "collections", "dataclasses", "decimal", "enum", "functools", "itertools", "json", "math", "operator",
+    "re", "typing", "zlib", "datetime", "ipaddress", "base64", "fnmatch", "string", "contextlib",
+}  # fmt: skip
+CLOCKS = {"now", "utcnow", "today", "time", "monotonic", "sleep", "random"}
+
+
+@pytest.mark.parametrize("path", sorted(POLICY.glob("*.py")), ids=lambda path: path.name)
+def test_a_policy_module_imports_no_input_output_clock_thread_log_or_randomness(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        else:
+            continue
+        for name in names:
+            ours = name == "poller.model" or name.startswith("poller.policy")
+            assert ours or name.split(".")[0] in ALLOWED, f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", sorted(POLICY.glob("*.py")), ids=lambda path: path.name)
+def test_a_policy_module_reads_no_clock_and_opens_no_file(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Name):
+                assert node.func.id not in {"open", "print", "input"}, f"{path.name}:{node.lineno}"
+            elif isinstance(node.func, ast.Attribute):
+                assert node.func.attr not in CLOCKS, f"{path.name}:{node.lineno}"

@@ -1,0 +1,74 @@
+# Every task of this project; a plain `make` lists them.
+# The work is in containers/*.sh, each idempotent; targets only say what stands on what.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help up down clean test lint unit contract integration e2e bench images engine compose venv format pins brokers coverage
+
+python := .venv/bin/python
+pytest := $(python) -m pytest
+with_brokers := containers/with_brokers.sh
+measured := build/coverage
+
+help:
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: venv engine compose images ## start Kafka, RabbitMQ and the poller, run the sample through them, show the table
+	@containers/up.sh
+
+down: ## stop what `make up` started; the brokers' data stays
+	@! docker info >/dev/null 2>&1 || docker compose --profile '*' down --remove-orphans
+
+clean: ## stop everything, remove the brokers' data and what was built (not .venv)
+	@! docker info >/dev/null 2>&1 || docker compose --profile '*' down --remove-orphans --volumes
+	@docker image rm poller >/dev/null 2>&1 || true
+	@rm -rf build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+test: lint unit brokers e2e coverage ## everything: lint, types, unit, contract, integration, end-to-end, coverage
+
+lint: venv ## ruff (rules and format) and mypy --strict
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+	@$(python) -m mypy --strict poller/
+
+unit: venv ## tests that need no broker
+	@mkdir -p $(measured)
+	@COVERAGE_FILE=$(measured)/unit $(pytest) tests/unit --cov=poller --cov-branch --cov-report=
+
+contract: venv engine images ## one suite for every source, one for every destination, on real brokers too
+	@$(with_brokers) $(pytest) tests/contract
+
+integration: venv engine images ## rebalance, broker restart, kill -9: nothing lost
+	@$(with_brokers) $(pytest) tests/integration
+
+# Contract and integration in one run: the brokers then start once.
+brokers: venv engine images
+	@$(with_brokers) $(pytest) tests/contract tests/integration
+
+e2e: venv engine compose images ## docker compose and the command line, as a user
+	@$(with_brokers) $(pytest) tests/e2e
+
+coverage:
+	@echo "Branch coverage of poller/policy and poller/model.py (unit tests):"
+	@COVERAGE_FILE=$(measured)/unit $(python) -m coverage report --include='poller/policy/*,poller/model.py' --show-missing --fail-under=100
+
+bench: venv engine images ## measure beside a floor; writes build/bench.json and a table
+	@$(with_brokers) $(python) -m tests.bench
+
+format: venv ## let ruff format and repair what it can
+	@$(python) -m ruff check --fix --quiet . || true
+	@$(python) -m ruff format .
+
+venv: ## .venv from the pinned requirements
+	@containers/venv.sh
+
+engine: ## a Docker engine that answers: the one that is there, else the distribution's
+	@containers/engine.sh
+
+compose: venv
+	@containers/compose.sh
+
+images: engine ## the brokers' and Python's images: pulled, or stand-ins where no registry answers
+	@containers/images.sh
+
+pins: venv ## write requirements*.txt anew from pyproject.toml
+	@containers/pins.sh

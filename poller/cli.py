@@ -1,0 +1,216 @@
+"""The command line. Results go to stdout, everything else to stderr.
+
+Libraries are imported inside the commands that need them: `--help` and `validate` load no broker client.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from poller.cli_options import SETTINGS, ExitCode, parser
+from poller.errors import ConfigError, PollerError, Problem
+
+if TYPE_CHECKING:
+    from poller.model import InvocationResult
+    from poller.resources import Function
+    from poller.template import Template
+
+
+_MISSING_TEMPLATE = "name the template, as in: poller {command} path/to/template.yaml"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. Called by the shell's `poller`; argparse ends it on wrong usage."""
+    given = parser().parse_args(arguments)
+    try:
+        return _COMMANDS[given.command](given)
+    except ConfigError as error:
+        _print_problems(error.problems, given)
+        return ExitCode.BAD_CONFIGURATION
+    except PollerError as error:
+        _say(f"poller: {error}")
+        return ExitCode.FAILED
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our stdout is gone: nobody is left to tell.
+        sys.stderr.close()
+        return ExitCode.FAILED
+
+
+# --- commands ------------------------------------------------------------------------------------------------------
+
+
+def _run(given: argparse.Namespace) -> int:
+    template = _load(given)
+    from poller import log, service  # noqa: PLC0415
+    from poller.api.server import PortInUse  # noqa: PLC0415
+
+    log.configure(template.settings.LogFormat, template.settings.LogLevel)
+    try:
+        return service.run(template)
+    except PortInUse as error:
+        _say(f"poller: {error}")
+        return ExitCode.PORT_IN_USE
+
+
+def _validate(given: argparse.Namespace) -> int:
+    template = _load(given)
+    mappings = [
+        {
+            "Name": mapping.name,
+            "FunctionName": mapping.FunctionName,
+            "Source": mapping.kind,
+            "From": (*mapping.Topics, *mapping.Queues)[0],
+            "OnFailure": str(mapping.on_failure) if mapping.on_failure else None,
+        }
+        for mapping in template.mappings
+    ]
+    functions = [
+        {"FunctionName": item.FunctionName, "Handler": item.Handler, "Code": str(item.Code)}
+        for item in template.functions
+    ]
+    if given.json:
+        _print_json({"valid": True, "problems": [], "functions": functions, "mappings": mappings})
+        return ExitCode.OK
+    print(f"{given.template} is valid")  # noqa: T201
+    for function in functions:
+        print(f"  function {function['FunctionName']}: {function['Handler']} in {function['Code']}")  # noqa: T201
+    for item in mappings:
+        failed = f", on failure to {item['OnFailure']}" if item["OnFailure"] else ""
+        print(f"  mapping {item['Name']}: {item['Source']} {item['From']} to {item['FunctionName']}{failed}")  # noqa: T201
+    return ExitCode.OK
+
+
+def _invoke(given: argparse.Namespace) -> int:
+    payload = _read_event(given.event)
+    template = _load(given)
+    function = _function_named(given.function, template)
+    from poller.invoker import invoke  # noqa: PLC0415
+    from poller.runtime.pool import FunctionPool  # noqa: PLC0415
+
+    def show(line: str, _request_id: str) -> None:
+        if given.log:
+            _say(line)
+
+    pool = FunctionPool(function.configuration(), log=show, account_concurrency=template.settings.AccountConcurrency)
+    pool.start()
+    try:
+        result = invoke(pool, payload)
+    finally:
+        pool.stop()
+    return _show_result(result, as_json=given.json)
+
+
+def _show_result(result: InvocationResult, *, as_json: bool) -> int:
+    text = result.payload.decode(errors="replace")
+    if as_json:
+        answer = {
+            "StatusCode": result.status,
+            "FunctionError": result.function_error,
+            "ExecutedVersion": result.executed_version,
+            "RequestId": result.request_id,
+            "Payload": json.loads(text) if text else None,
+            "LogResult": result.log_tail.decode(errors="replace"),
+            "DurationInSeconds": round(result.duration, 6),
+        }
+        _print_json(answer)
+    else:
+        print(text)  # noqa: T201
+    if result.function_error:
+        _say(f"poller: the function failed ({result.function_error})")
+        return ExitCode.FUNCTION_ERROR
+    if result.status == 400:  # noqa: PLR2004 - the event is not JSON
+        return ExitCode.BAD_CONFIGURATION
+    return ExitCode.OK if result.status == 200 else ExitCode.FAILED  # noqa: PLR2004
+
+
+def _generate_event(given: argparse.Namespace) -> int:
+    from poller import events  # noqa: PLC0415
+
+    if given.source == "kafka":
+        event = events.kafka_event(
+            topic=given.topic,
+            values=given.value,
+            key=given.key,
+            bootstrap_servers=given.bootstrap_servers,
+            stream_arn=given.stream_arn,
+        )
+    else:
+        event = events.rabbitmq_event(
+            queue=given.queue,
+            values=given.value,
+            virtual_host=given.virtual_host,
+            broker_arn=given.broker_arn or events.BROKER_ARN,
+        )
+    print(event.decode())  # noqa: T201
+    return ExitCode.OK
+
+
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "run": _run,
+    "validate": _validate,
+    "invoke": _invoke,
+    "generate-event": _generate_event,
+}
+
+
+# --- what commands share -------------------------------------------------------------------------------------------
+
+
+def _load(given: argparse.Namespace) -> Template:
+    from poller.template import load  # noqa: PLC0415
+
+    if not given.template.exists():
+        hint = _MISSING_TEMPLATE.format(command=given.command) if given.command != "invoke" else "give --template PATH"
+        raise ConfigError([Problem(str(given.template), "no such file", hint)])
+    options = {name: value for name in SETTINGS if (value := getattr(given, name, None)) is not None}
+    return load(given.template, dict(given.parameter), settings_file=given.settings, options=options)
+
+
+def _read_event(name: str | None) -> bytes:
+    if name is None:
+        return b"{}"
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise ConfigError([Problem(f"--event {name}", f"cannot be read: {error.strerror}")]) from None
+
+
+def _function_named(name: str, template: Template) -> Function:
+    from poller.validation import closest  # noqa: PLC0415
+
+    names = [function.FunctionName for function in template.functions]
+    for function in template.functions:
+        if name in {function.FunctionName, function.configuration().function_arn}:
+            return function
+    hint = closest(name, names) or f"functions of {template.path}: {', '.join(names)}"
+    raise ConfigError([Problem(name, "no such function", hint)])
+
+
+def _print_problems(problems: Sequence[Problem], given: argparse.Namespace) -> None:
+    if getattr(given, "json", False):
+        listed = [{"path": item.path, "reason": item.reason, "suggestion": item.suggestion} for item in problems]
+        _print_json({"valid": False, "problems": listed})
+        return
+    for problem in problems:
+        _say(f"poller: {problem}")
+    if len(problems) > 1:
+        _say(f"poller: {len(problems)} problems")
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2))  # noqa: T201
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

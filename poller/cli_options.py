@@ -1,0 +1,176 @@
+"""The command line's commands and options, their help, and the exit codes."""
+
+from __future__ import annotations
+
+import argparse
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+
+class ExitCode(IntEnum):
+    """What the shell sees."""
+
+    OK = 0
+    FAILED = 1
+    BAD_CONFIGURATION = 2
+    FUNCTION_ERROR = 3
+    PORT_IN_USE = 4
+    INTERRUPTED = 130
+
+
+EXIT_CODES = """\
+exit codes:
+  0    all went well
+  1    something else failed; stderr says what
+  2    the command, the template or the settings are wrong; nothing was started
+  3    the function failed (invoke)
+  4    the port is in use (run)
+  130  stopped by a second signal, or by Ctrl-C
+"""
+
+SETTINGS = {
+    "Port": "of /metrics, /healthz and /readyz; 0 takes a free one (9001)",
+    "Bind": "address on which the port is opened (127.0.0.1)",
+    "LogFormat": "auto, text or json; auto is text on a terminal and JSON lines elsewhere (auto)",
+    "LogLevel": "DEBUG, INFO, WARNING or ERROR (INFO)",
+    "ShutdownGrace": "seconds that handlers in flight get at the end (30)",
+    "RevocationGrace": "seconds that batches in flight get when a Kafka partition is taken away (1)",
+    "TimeScale": "60 makes a minute a second, for pauses between retries and for ages of records (1)",
+    "AccountId": "account in ARNs (123456789012)",
+    "Region": "region in ARNs and for handlers (AWS_REGION, else us-east-1)",
+    "AccountConcurrency": "handlers that may run at once (1000)",
+}
+"""Settings that are options, and their help: names as in the template, defaults in brackets."""
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line. Imports nothing of the program, so that `--help` is quick."""
+    parser = argparse.ArgumentParser(
+        prog="poller",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="AWS Lambda's invocation models on Kafka and RabbitMQ brokers of your own.\n"
+        "Functions and event sources stand in a SAM template, as they would for AWS.",
+        epilog="examples:\n"
+        "  poller run                                     the functions and event sources of ./template.yaml\n"
+        "  poller validate app/template.yaml              every problem of a template, each with its path\n"
+        "  poller generate-event kafka | poller invoke Telemetry --event -\n"
+        "  poller run --parameter KafkaBootstrapServers=kafka-1:9092,kafka-2:9092\n\n"
+        "settings that are no options stand under Metadata: Poller: in the template or in --settings FILE;\n"
+        "an option wins over its variable (POLLER_PORT), that over the file, and that over the template\n\n"
+        + EXIT_CODES,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_validate(commands)
+    _add_invoke(commands)
+    _add_generate_event(commands)
+    return parser
+
+
+def _add_command(commands: Any, name: str, help_text: str, description: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=help_text,
+        description=description,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def _add_template_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--parameter",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        type=_parameter,
+        help="value of a template's parameter; may be repeated; wins over POLLER_PARAMETER_<NAME>",
+    )
+    parser.add_argument(
+        "--settings", metavar="FILE", type=Path, help="YAML file with settings; wins over the template's"
+    )
+
+
+def _add_template_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "template",
+        metavar="TEMPLATE",
+        nargs="?",
+        type=Path,
+        default=Path("template.yaml"),
+        help="SAM template (template.yaml)",
+    )
+
+
+def _add_run(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "run",
+        "read the event sources and invoke the functions until a signal",
+        "Read the template's event sources and invoke its functions until SIGTERM or Ctrl-C: then what is in work\n"
+        "ends and is acknowledged. A second signal stops at once; what was not acknowledged comes again.",
+    )
+    _add_template_argument(parser)
+    _add_template_options(parser)
+    for name, help_text in SETTINGS.items():
+        words = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)
+        parser.add_argument(f"-{words}", dest=name, metavar=words[1:].upper(), help=help_text)
+
+
+def _add_validate(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "validate",
+        "say what is wrong with a template, or what it holds",
+        "Read a template and its settings as `run` does, and say everything that is wrong. Connects to nothing.",
+    )
+    _add_template_argument(parser)
+    _add_template_options(parser)
+    parser.add_argument("--json", action="store_true", help="the answer as JSON on stdout, problems included")
+
+
+def _add_invoke(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "invoke",
+        "invoke one function once, without any broker",
+        "Invoke one function and print what it returns, or Lambda's error object. The exit code is 3 when it failed.",
+    )
+    parser.add_argument("function", metavar="FUNCTION", help="name or ARN")
+    parser.add_argument("--event", metavar="FILE", help="JSON file with the event, - for stdin; without it, {}")
+    parser.add_argument(
+        "--template", metavar="TEMPLATE", type=Path, default=Path("template.yaml"), help="SAM template (template.yaml)"
+    )
+    _add_template_options(parser)
+    parser.add_argument("--log", action="store_true", help="show the function's log on stderr, START to REPORT")
+    parser.add_argument("--json", action="store_true", help="status, error, payload and log tail as one JSON object")
+
+
+def _add_generate_event(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "generate-event",
+        "print a sample event, as a source would send it",
+        "Print an event as the engine builds it from Kafka records or RabbitMQ messages, on one line.",
+    )
+    sources = parser.add_subparsers(dest="source", metavar="SOURCE", required=True)
+    kafka = _add_command(sources, "kafka", "records of a topic", "Print an event of Kafka records.")
+    kafka.add_argument("--topic", default="telemetry", help="(telemetry)")
+    kafka.add_argument("--value", action="append", default=[], help="one record; may be repeated; else three readings")
+    kafka.add_argument("--key", help="of every record")
+    kafka.add_argument("--bootstrap-servers", metavar="SERVERS", default="127.0.0.1:19092", help="(127.0.0.1:19092)")
+    kafka.add_argument("--stream-arn", metavar="ARN", help="makes it an event of MSK")
+    rabbitmq = _add_command(sources, "rabbitmq", "messages of a queue", "Print an event of RabbitMQ messages.")
+    rabbitmq.add_argument("--queue", default="tasks", help="(tasks)")
+    rabbitmq.add_argument("--value", action="append", default=[], help="one message; may be repeated; else two tasks")
+    rabbitmq.add_argument("--virtual-host", metavar="NAME", default="/", help="(/)")
+    rabbitmq.add_argument("--broker-arn", metavar="ARN", help="eventSourceArn of the event")

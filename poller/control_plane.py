@@ -1,0 +1,304 @@
+"""From resources to running pollers, and back to how they are: what starts, what stops, what state it is in.
+
+Owned by the main thread; `mapping_states`, `mappings`, `functions` and `alive` may be asked from any.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from poller.clock import Clock
+from poller.destinations import Destination
+from poller.destinations.worker import DestinationWorker
+from poller.endpoints import FileTarget, KafkaTarget, RabbitMQTarget, Target
+from poller.event_poller import EventPoller, MappingPlan, PollerState
+from poller.log import FunctionLog
+from poller.metrics import FunctionSnapshot, MappingLabels, MappingMetrics, MappingSnapshot, Metrics
+from poller.model import DeadLetter, Discard, FunctionConfiguration
+from poller.policy.batching import DEFAULT_WINDOW, BatchingLimits, WindowStart
+from poller.policy.filtering import compile_filters
+from poller.policy.invocation_records import KafkaOrigin, RabbitMQOrigin, RecordContext, dead_letters
+from poller.policy.lanes import Lanes
+from poller.policy.retrying import RETRIES_BEFORE_ON_FAILURE, WITHOUT_END, BackOff, RetryPolicy
+from poller.resources import EventSourceMapping
+from poller.runtime.pool import FunctionPool
+from poller.sources import Source
+from poller.template import Template
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class RunningMapping:
+    """One event source mapping and what runs for it."""
+
+    mapping: EventSourceMapping
+    labels: MappingLabels
+    pollers: list[EventPoller] = field(default_factory=list)
+    threads: list[threading.Thread] = field(default_factory=list)
+    dead_letters: DestinationWorker | None = None
+
+    def state(self) -> dict[str, object]:
+        """For `/readyz`: AWS's names where AWS has one (C.2)."""
+        states = [poller.state for poller in self.pollers]
+        opened = all(state.polling or state.problem for state in states)
+        return {
+            "Mapping": self.mapping.name,
+            "UUID": self.mapping.UUID,
+            "State": "Disabled" if not self.mapping.Enabled else "Enabled" if opened else "Creating",
+            "StateTransitionReason": _first(states, "USER_INITIATED", lambda state: state.reason),
+            "LastProcessingResult": _first(states, "No records processed", lambda state: state.last_processing_result),
+            "Problem": _first(states, "", lambda state: state.problem),
+        }
+
+    def snapshot(self) -> MappingSnapshot:
+        """For `/metrics`."""
+        lag: dict[str, int] = {}
+        for poller in self.pollers:
+            lag |= poller.state.lag or {}
+        return MappingSnapshot(
+            labels=self.labels,
+            enabled=any(poller.state.polling for poller in self.pollers),
+            lag=lag,
+            held=sum(poller.state.held for poller in self.pollers),
+            pollers=len(self.pollers),
+        )
+
+
+def _first(states: Sequence[PollerState], ordinary: str, of: Callable[[PollerState], str]) -> str:
+    """The first poller's answer that is not the ordinary one."""
+    return next((of(state) for state in states if of(state) != ordinary), ordinary)
+
+
+class ControlPlane:
+    """Functions and mappings of one account: a template's, here."""
+
+    def __init__(self, template: Template, metrics: Metrics, clock: Clock) -> None:
+        self._settings = template.settings
+        self._metrics = metrics
+        self._clock = clock
+        self._configurations = {item.FunctionName: item.configuration() for item in template.functions}
+        self._pools = {
+            name: FunctionPool(
+                configuration,
+                log=FunctionLog(name),
+                account_concurrency=template.settings.AccountConcurrency,
+            )
+            for name, configuration in self._configurations.items()
+        }
+        self._running = [self._prepare(mapping) for mapping in template.mappings]
+
+    def start(self) -> None:
+        """Start pools, then what feeds them. Returns at once; brokers are connected to on the pollers' threads."""
+        for pool in self._pools.values():
+            pool.start()
+        for running in self._running:
+            if running.dead_letters is not None:
+                running.dead_letters.start()
+            for thread in running.threads:
+                thread.start()
+
+    def stop(self) -> None:
+        """Finish what is in work: sources first, as they wait for handlers and dead letters; both end after them."""
+        for running in self._running:
+            for poller in running.pollers:
+                poller.stop()
+        for running in self._running:
+            for thread in running.threads:
+                if thread.is_alive():
+                    thread.join()
+        for running in self._running:
+            if running.dead_letters is not None:
+                running.dead_letters.stop(grace=1.0)
+        for pool in self._pools.values():
+            pool.stop()
+
+    def alive(self) -> bool:
+        """Whether every thread that was started still runs."""
+        return all(thread.is_alive() for running in self._running for thread in running.threads)
+
+    def mapping_states(self) -> list[dict[str, object]]:
+        """Every mapping as `/readyz` shows it."""
+        return [running.state() for running in self._running]
+
+    def mappings(self) -> Iterable[MappingSnapshot]:
+        """Every mapping as `/metrics` shows it."""
+        return [running.snapshot() for running in self._running]
+
+    def functions(self) -> Iterable[FunctionSnapshot]:
+        """Every function as `/metrics` shows it."""
+        for name, pool in self._pools.items():
+            stats = pool.stats()
+            yield FunctionSnapshot(
+                function=name,
+                environments=stats.environments,
+                busy=stats.busy,
+                waiting=stats.waiting,
+                cold_starts=stats.cold_starts,
+                invocations=stats.invocations,
+                errors=stats.errors,
+                throttles=stats.throttles,
+            )
+
+    def _prepare(self, mapping: EventSourceMapping) -> RunningMapping:
+        labels = MappingLabels(mapping.name, mapping.FunctionName, (*mapping.Topics, *mapping.Queues)[0])
+        running = RunningMapping(mapping, labels)
+        if not mapping.Enabled:  # C.2: Disabled at once, and nothing is read
+            return running
+        metrics = self._metrics.of_mapping(labels)
+        if mapping.on_failure is not None:
+            running.dead_letters = _worker(mapping.on_failure, mapping.name, metrics, self._clock)
+        provisioned = mapping.ProvisionedPollerConfig
+        for number in range(provisioned.MinimumPollers if provisioned else 1):
+            poller = self._poller(mapping, number, running.dead_letters, metrics)
+            name = f"poller-{mapping.name}-{number}"
+            running.pollers.append(poller)
+            running.threads.append(threading.Thread(target=poller.run, name=name, daemon=True))
+        return running
+
+    def _poller(
+        self, mapping: EventSourceMapping, number: int, letters: DestinationWorker | None, metrics: MappingMetrics
+    ) -> EventPoller:
+        settings = self._settings
+        source = source_of(mapping, number)
+        retry = retry_policy(mapping, settings.TimeScale)
+        configuration = self._configurations[mapping.FunctionName]
+        filters = compile_filters(mapping.filter_patterns, "data" if mapping.kind == "MQ" else "value")
+        lanes = Lanes(
+            batching_limits(mapping, source.overhead(1)),
+            ordered=source.features.ordered,
+            matches=filters.matches if filters else None,
+            expired=retry.split_expired if retry.maximum_record_age != WITHOUT_END else None,
+        )
+        plan = MappingPlan(
+            name=mapping.name,
+            function_arn=configuration.function_arn,
+            pool=self._pools[mapping.FunctionName],
+            retry=retry,
+            report_batch_item_failures=mapping.report_batch_item_failures,
+            metrics=metrics,
+            dead_letters=letters,
+            build_letters=_letters_for(mapping, configuration, source, self._clock) if letters else None,
+            revocation_grace=settings.RevocationGrace,
+            shutdown_grace=settings.ShutdownGrace,
+        )
+        return EventPoller(plan, source, lanes, self._clock)
+
+
+def batching_limits(mapping: EventSourceMapping, overhead: int) -> BatchingLimits:
+    """BatchSize and window of a mapping; where a window starts depends on the source and its mode (C.4)."""
+    seconds = mapping.MaximumBatchingWindowInSeconds
+    if mapping.kind == "MQ":
+        window_start = WindowStart.FIRST_RECORD
+    elif mapping.ProvisionedPollerConfig is not None:
+        window_start = WindowStart.PREVIOUS_HANDOVER
+    else:
+        window_start = WindowStart.PREVIOUS_RESULT
+    return BatchingLimits(
+        batch_size=mapping.BatchSize,
+        window=DEFAULT_WINDOW if seconds is None else float(seconds),
+        window_start=window_start,
+        overhead=overhead,
+    )
+
+
+def retry_policy(mapping: EventSourceMapping, time_scale: float) -> RetryPolicy:
+    """The failure settings of a mapping (C.1, D.1.2)."""
+    attempts = mapping.maximum_retry_attempts
+    redelivers = mapping.kind == "MQ"
+    if (
+        attempts == WITHOUT_END
+        and mapping.on_failure is not None
+        and not redelivers
+        and mapping.ProvisionedPollerConfig
+    ):
+        attempts = RETRIES_BEFORE_ON_FAILURE
+    return RetryPolicy(
+        redelivers=redelivers,
+        maximum_retry_attempts=attempts,
+        maximum_record_age=float(mapping.MaximumRecordAgeInSeconds),
+        bisect_batch_on_function_error=mapping.BisectBatchOnFunctionError,
+        back_off=BackOff(time_scale=time_scale),
+    )
+
+
+def source_of(mapping: EventSourceMapping, number: int) -> Source:
+    """The consumer of a mapping. Its client library is imported only when a mapping wants it."""
+    client_id = f"poller-{mapping.name}-{number}"
+    if mapping.kind == "MQ":
+        from poller.sources.rabbitmq import RabbitMQSettings, RabbitMQSource  # noqa: PLC0415
+
+        assert mapping.broker_url is not None
+        return RabbitMQSource(
+            RabbitMQSettings.from_url(
+                mapping.broker_url.get_secret_value(),
+                queue=mapping.Queues[0],
+                # One batch in work and one that waits (architecture: prefetch = BatchSize x (lanes + 1)).
+                prefetch=min(2 * mapping.BatchSize, 65_535),
+                event_source_arn=mapping.EventSourceArn or "",
+            )
+        )
+    from poller.sources.kafka import KafkaSettings, KafkaSource  # noqa: PLC0415
+
+    return KafkaSource(
+        KafkaSettings(
+            bootstrap_servers=mapping.bootstrap_servers,
+            topic=mapping.Topics[0],
+            group_id=mapping.consumer_group_id,
+            starting_position=mapping.StartingPosition,
+            client_id=client_id,
+            event_source="aws:kafka" if mapping.kind == "MSK" else "SelfManagedKafka",
+            event_source_arn=mapping.EventSourceArn,
+            max_poll_records=max(500, mapping.BatchSize),
+        )
+    )
+
+
+def _worker(target: Target, name: str, metrics: MappingMetrics, clock: Clock) -> DestinationWorker:
+    def on_error(text: str) -> None:
+        metrics.count("on_failure_destination_delivery_error_count")
+        _log.warning("dead letters for %s: %s", target, text, extra={"mapping": name})
+
+    return DestinationWorker(destination_of(target), name, clock=clock, on_error=on_error)
+
+
+def destination_of(target: Target) -> Destination:
+    """The client for a target. Its library is imported only when a mapping wants it."""
+    match target:
+        case KafkaTarget(servers, topic):
+            from poller.destinations.kafka import KafkaDestination  # noqa: PLC0415
+
+            return KafkaDestination(",".join(servers), topic)
+        case RabbitMQTarget(broker_url, exchange, routing_key):
+            from poller.destinations.rabbitmq import RabbitMQDestination  # noqa: PLC0415
+
+            return RabbitMQDestination(broker_url.get_secret_value(), exchange, routing_key)
+        case FileTarget(path):
+            from poller.destinations.file import FileDestination  # noqa: PLC0415
+
+            return FileDestination(path)
+
+
+def _letters_for(
+    mapping: EventSourceMapping, configuration: FunctionConfiguration, source: Source, clock: Clock
+) -> Callable[[Discard], list[DeadLetter]]:
+    """Makes the on-failure records of one mapping (D.1.4)."""
+    origin: KafkaOrigin | RabbitMQOrigin = (
+        RabbitMQOrigin(mapping.Queues[0], mapping.virtual_host)
+        if mapping.kind == "MQ"
+        else KafkaOrigin(",".join(mapping.bootstrap_servers))
+    )
+    context = RecordContext(
+        function_name=configuration.function_name,
+        function_arn=configuration.function_arn,
+        mapping_uuid=mapping.UUID,
+        event_source_arn=mapping.EventSourceArn,
+        origin=origin,
+        build_event=source.build_event,
+        error_headers=mapping.extensions.ErrorHeaders,
+    )
+    each_record = isinstance(mapping.on_failure, KafkaTarget)
+    return lambda discard: dead_letters(discard, context, now=clock.time(), each_record=each_record)

@@ -1,0 +1,127 @@
+"""Sample events for trying out handlers. Built by the sources' own encoders, so they are what the engine sends."""
+
+# mypy: allow-untyped-calls
+# pika's annotations have gaps.
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+TIMESTAMP = 1_764_064_800_000
+"""Milliseconds since the epoch of the first sample record: fixed, so that the same command gives the same event."""
+
+BROKER_ARN = "arn:aws:mq:us-east-1:123456789012:broker:tasks:b-0c5dd2a4-3f5b-4f0e-9a43-8d0c6c1d7a11"
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    partition: int
+    offset: int
+    key: str
+    value: str
+
+
+def _reading(device: str, temperature: float, humidity: float, battery: int) -> str:
+    reading = {"device": device, "temperature": temperature, "humidity": humidity, "battery": battery}
+    return json.dumps({**reading, "time": "2025-11-25T10:00:00Z"})
+
+
+_READINGS = (
+    _Reading(0, 15, "sensor-007", _reading("sensor-007", 21.5, 40.2, 87)),
+    _Reading(0, 16, "sensor-007", _reading("sensor-007", 21.7, 40.1, 87)),
+    _Reading(2, 9, "sensor-042", _reading("sensor-042", 4.0, 71.5, 12)),
+)
+_TASKS = (
+    json.dumps({"task": "invoice-total", "lines": [{"quantity": 2, "price": 9.5}, {"quantity": 1, "price": 30.0}]}),
+    json.dumps({"task": "word-count", "text": "Zoë counts the words of this sentence"}, ensure_ascii=False),
+)
+
+
+def kafka_event(
+    *,
+    topic: str,
+    values: Sequence[str] = (),
+    key: str | None = None,
+    bootstrap_servers: str = "127.0.0.1:19092",
+    stream_arn: str | None = None,
+) -> bytes:
+    """An event of D.1.1.
+
+    Args:
+        topic: of all records.
+        values: one record each, in partition 0; without any, three readings in two partitions.
+        key: of all records; with `values`, none by default.
+        bootstrap_servers: comma-joined `host:port`.
+        stream_arn: makes it an MSK event.
+    """
+    from kafka.consumer.fetcher import ConsumerRecord  # noqa: PLC0415 - costs a third of a second
+
+    from poller.sources.kafka import KafkaSettings, build_event, event_head, record_head, to_record  # noqa: PLC0415
+
+    settings = KafkaSettings(
+        bootstrap_servers=bootstrap_servers.split(","),
+        topic=topic,
+        group_id="",
+        event_source="aws:kafka" if stream_arn else "SelfManagedKafka",
+        event_source_arn=stream_arn,
+    )
+    readings = [_Reading(0, offset, key or "", value) for offset, value in enumerate(values)] or _READINGS
+    records = []
+    for number, reading in enumerate(readings):
+        record_key = (key or reading.key) if key or not values else None
+        record = ConsumerRecord(
+            topic=topic,
+            partition=reading.partition,
+            leader_epoch=0,
+            offset=reading.offset,
+            timestamp=TIMESTAMP + number,
+            timestamp_type=0,
+            key=None if record_key is None else record_key.encode(),
+            value=reading.value.encode(),
+            headers=[] if values else [("trace", f"t-{number + 1:04}".encode())],
+            checksum=None,
+            serialized_key_size=0,
+            serialized_value_size=0,
+            serialized_header_size=0,
+        )
+        shard = f"{topic}-{reading.partition}"
+        records.append(to_record(record, shard, record_head(topic, reading.partition)))
+    return build_event(event_head(settings), records)
+
+
+def rabbitmq_event(
+    *, queue: str, values: Sequence[str] = (), virtual_host: str = "/", broker_arn: str = BROKER_ARN
+) -> bytes:
+    """An event of D.2.
+
+    Args:
+        queue: where the messages come from.
+        values: one message each; without any, two tasks.
+        virtual_host: the queue's.
+        broker_arn: `eventSourceArn`.
+    """
+    from pika.spec import Basic, BasicProperties  # noqa: PLC0415 - costs a tenth of a second
+
+    from poller.sources.rabbitmq import RabbitMQSettings, build_event, event_head, to_record  # noqa: PLC0415
+
+    settings = RabbitMQSettings(queue=queue, event_source_arn=broker_arn, virtual_host=virtual_host)
+    records = [
+        to_record(
+            Basic.Deliver("poller", number, redelivered=False, exchange="", routing_key=queue),
+            BasicProperties(
+                content_type="application/json",
+                delivery_mode=2,
+                message_id=f"00000000-0000-4000-8000-{number:012}",
+                timestamp=TIMESTAMP // 1000,
+                headers={"trace": f"t-{number:04}", "attempt": 1},
+            ),
+            value.encode(),
+            shard=settings.shard,
+            position=number,
+            generation=0,
+        )
+        for number, value in enumerate(values or _TASKS, start=1)
+    ]
+    return build_event(event_head(settings), records)

@@ -1,0 +1,54 @@
+"""Model 1: one synchronous invocation, as Lambda's `RequestResponse` (A.1)."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+
+from poller.model import Invocation, InvocationResult
+from poller.runtime.environment import error_answer
+from poller.runtime.pool import FunctionPool
+
+
+def invoke(
+    pool: FunctionPool, payload: bytes, *, client_context: str | None = None, request_id: str | None = None
+) -> InvocationResult:
+    """Invoke the function and wait for its answer. Any thread but the pool's own.
+
+    Blocks for a cold start and the function's timeout at most; a started pool answers for certain. Besides the
+    statuses of `ExecutionEnvironment.invoke` there are 400 for a payload that is not JSON and 429 when no environment
+    is free (A.3). An empty payload is legal.
+
+    Args:
+        pool: the function.
+        payload: the event.
+        client_context: JSON text for `context.client_context`.
+        request_id: a UUID; a new one by default.
+    """
+    request_id = request_id or str(uuid.uuid4())
+    try:
+        if payload:
+            json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        return error_answer(request_id, 400, _not_json(error))
+    invocation = Invocation(request_id, payload, pool.configuration.function_arn, client_context=client_context)
+    answered = threading.Event()
+    results: list[InvocationResult] = []
+
+    def on_result(result: InvocationResult) -> None:
+        results.append(result)
+        answered.set()
+
+    pool.submit(invocation, on_result, wait=False)
+    answered.wait()
+    return results[0]
+
+
+def _not_json(error: ValueError | RecursionError) -> str:
+    text = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+    line, column = (error.lineno, error.colno) if isinstance(error, json.JSONDecodeError) else (1, 1)
+    return (
+        f"Could not parse request body into json: Could not parse payload into json: {text}\n"
+        f" at [Source: REDACTED; line: {line}, column: {column}]"
+    )

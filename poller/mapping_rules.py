@@ -1,0 +1,239 @@
+"""Which properties of an event source mapping go with which source, and with one another (C.1, C.3, D.1, D.2). Pure.
+
+Rules read the values as they were given, before the models of `poller.resources` do, so that one run finds all that
+is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+from poller.supported import MAPPING_REFUSED
+from poller.validation import closest, describe, plural
+
+Kind = Literal["SelfManagedKafka", "MSK", "MQ"]
+
+Broken = tuple[str, str, str]
+"""Property, what is wrong with it, what would be right."""
+
+MISSING_ACCESS = "Required 'sourceAccessConfigurations' parameter is missing."
+
+_PROVISIONED = "add ProvisionedPollerConfig: {MinimumPollers: 1, MaximumPollers: 1}"
+_NO_LOGIN = "for a cluster without login give one VPC_SUBNET and one VPC_SECURITY_GROUP"
+
+_NEED_PROVISIONED_MODE = (
+    "MaximumRetryAttempts",
+    "MaximumRecordAgeInSeconds",
+    "BisectBatchOnFunctionError",
+    "FunctionResponseTypes",
+)
+_DESTINATION = re.compile(r"kafka://[^.][a-zA-Z0-9._-]{0,248}|arn:aws[a-zA-Z0-9-]*:(sqs|sns|s3):.+")
+
+
+def kind_of(values: Mapping[str, Any]) -> Kind | None:
+    """Which source a mapping reads, told from its ARN; None for a source that is not supported."""
+    if values.get("SelfManagedEventSource"):
+        return "SelfManagedKafka"
+    match _service(values):
+        case "kafka":
+            return "MSK"
+        case "mq":
+            return "MQ"
+    return None
+
+
+def broken_rules(values: Mapping[str, Any], extension: str) -> Iterator[Broken]:
+    """Every rule that the values break; `extension` is the path of the settings that extend this mapping."""
+    for name in values:
+        if name in MAPPING_REFUSED:
+            yield name, f"not supported: {MAPPING_REFUSED[name]}", ""
+    arn, self_managed = values.get("EventSourceArn"), values.get("SelfManagedEventSource")
+    kind = kind_of(values)
+    if arn and self_managed:
+        yield "EventSourceArn", "stands beside SelfManagedEventSource; a mapping has one source", ""
+    elif kind == "MQ":
+        yield from _mq(values, extension)
+    elif kind:
+        yield from _kafka(values, kind, extension)
+    elif arn:
+        service = _service(values)
+        yield (
+            "EventSourceArn",
+            f"{service or describe(arn)} is not supported as an event source",
+            ("supported: MSK (arn:aws:kafka:…), MQ (arn:aws:mq:…) and SelfManagedEventSource"),
+        )
+    else:
+        yield "", "Unrecognized event source.", "give EventSourceArn or SelfManagedEventSource"
+    if kind:
+        yield from _filters(values, "data" if kind == "MQ" else "value")
+
+
+def _asks_for_nothing(value: Any) -> bool:
+    """A default written out, which may stand anywhere."""
+    return value is None or value is False or str(value) in {"-1", "false", "[]", "()"}
+
+
+def _service(values: Mapping[str, Any]) -> str | None:
+    parts = str(values.get("EventSourceArn") or "").split(":")
+    return parts[2] if len(parts) >= 6 and parts[0] == "arn" else None  # noqa: PLR2004 - fields of an ARN
+
+
+def _exactly_one(values: Mapping[str, Any], name: str, noun: str) -> Iterator[Broken]:
+    given = values.get(name)
+    if given is None:
+        yield name, "is missing", f"name exactly one {noun}"
+    elif isinstance(given, list | tuple) and len(given) != 1:
+        yield name, f"names {plural(len(given), noun)}, exactly 1 is allowed", ""
+
+
+def _kafka(values: Mapping[str, Any], kind: Kind, extension: str) -> Iterator[Broken]:
+    yield from _exactly_one(values, "Topics", "topic")
+    if values.get("Queues"):
+        yield "Queues", "belongs to MQ; a Kafka source has Topics", ""
+    foreign = "AmazonManaged" if kind == "SelfManagedKafka" else "SelfManaged"
+    if values.get(f"{foreign}KafkaEventSourceConfig"):
+        own = "SelfManaged" if kind == "SelfManagedKafka" else "AmazonManaged"
+        yield (
+            f"{foreign}KafkaEventSourceConfig",
+            f"belongs to another kind of source; use {own}KafkaEventSourceConfig",
+            "",
+        )
+    for config in ("SelfManagedKafkaEventSourceConfig", "AmazonManagedKafkaEventSourceConfig"):
+        given = values.get(config)
+        if isinstance(given, dict) and "SchemaRegistryConfig" in given:
+            yield f"{config}.SchemaRegistryConfig", f"not supported: {MAPPING_REFUSED['SchemaRegistryConfig']}", ""
+        if isinstance(given, dict) and "ConsumptionMode" in given:
+            yield f"{config}.ConsumptionMode", "not supported: topics are read as streams", ""
+    yield from _kafka_access(values, kind)
+    provisioned = values.get("ProvisionedPollerConfig")
+    if isinstance(provisioned, dict):
+        yield from _provisioned_mode(provisioned)
+    if not provisioned:
+        for name in _NEED_PROVISIONED_MODE:
+            if not _asks_for_nothing(values.get(name)):
+                yield name, "needs ProvisionedPollerConfig, as on AWS", _PROVISIONED
+    yield from _kafka_destination(values, extension, provisioned=bool(provisioned))
+
+
+def _provisioned_mode(config: Mapping[str, Any]) -> Iterator[Broken]:
+    if "PollerGroupName" in config:
+        yield "ProvisionedPollerConfig.PollerGroupName", "not supported: pollers are not grouped here", ""
+    least, most = config.get("MinimumPollers", 1), config.get("MaximumPollers", 200)
+    if config and str(least).isdigit() and str(most).isdigit() and int(least) != int(most):
+        field = "ProvisionedPollerConfig.MaximumPollers"
+        if int(most) < int(least):
+            yield field, f"{most} is below MinimumPollers {least}", ""
+        else:
+            by_default = "" if "MaximumPollers" in config else " by default"
+            yield (
+                field,
+                f"{most}{by_default} is above MinimumPollers {least}; the number of pollers does not change here",
+                f"set MaximumPollers: {least}",
+            )
+
+
+def _kafka_access(values: Mapping[str, Any], kind: Kind) -> Iterator[Broken]:
+    field = "SourceAccessConfigurations"
+    access = values.get(field)
+    if not access:
+        if kind == "SelfManagedKafka":
+            yield field, MISSING_ACCESS, _NO_LOGIN
+        return
+    network = set()
+    for index, item in enumerate(access if isinstance(access, list | tuple) else ()):
+        access_type = _access_type(item)
+        if access_type in {"VPC_SUBNET", "VPC_SECURITY_GROUP"}:
+            network.add(access_type)
+        elif access_type is not None:
+            yield (
+                f"{field}[{index}].Type",
+                f"{access_type} is not supported: Kafka is read without login",
+                _NO_LOGIN,
+            )
+    if len(network) == 1:
+        yield field, "VPC_SUBNET and VPC_SECURITY_GROUP must both be there", _NO_LOGIN
+
+
+def _access_type(item: Any) -> str | None:
+    value = item.get("Type") if isinstance(item, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def _kafka_destination(values: Mapping[str, Any], extension: str, *, provisioned: bool) -> Iterator[Broken]:
+    field, destination = _destination(values)
+    if not destination:
+        return
+    if not _DESTINATION.fullmatch(destination):
+        hint = f"amqp://… and file:… stand in {extension}.OnFailure"
+        yield field, f"{describe(destination)} is not kafka://topic nor an ARN of SQS, SNS or S3", hint
+    elif destination.startswith("kafka://"):
+        if not provisioned:
+            yield field, "kafka:// needs ProvisionedPollerConfig, as on AWS", _PROVISIONED
+        topics = values.get("Topics")
+        if isinstance(topics, list | tuple) and destination.removeprefix("kafka://") in topics:
+            yield field, "is the topic that the mapping reads; given-up records would come back for ever", ""
+
+
+def _destination(values: Mapping[str, Any]) -> tuple[str, str]:
+    inner: Any = values.get("DestinationConfig")
+    for name in ("OnFailure", "Destination"):
+        inner = inner.get(name) if isinstance(inner, dict) else None
+    return "DestinationConfig.OnFailure.Destination", inner if isinstance(inner, str) else ""
+
+
+def _mq(values: Mapping[str, Any], extension: str) -> Iterator[Broken]:
+    yield from _exactly_one(values, "Queues", "queue")
+    for name in ("Topics", "StartingPosition", "ProvisionedPollerConfig"):
+        if values.get(name):
+            yield name, "belongs to Kafka; MQ has no such property", ""
+    for name in ("SelfManagedKafkaEventSourceConfig", "AmazonManagedKafkaEventSourceConfig"):
+        if values.get(name):
+            yield name, "belongs to Kafka; MQ has no such property", ""
+    for name in _NEED_PROVISIONED_MODE:
+        if not _asks_for_nothing(values.get(name)):
+            extended = name in {"MaximumRetryAttempts", "FunctionResponseTypes"}
+            yield name, "AWS has no such property for MQ", f"use {extension}.{name}" if extended else ""
+    _, destination = _destination(values)
+    if destination:
+        text = "Unsupported DestinationConfig parameter for given event source mapping type."
+        yield "DestinationConfig", text, f"use {extension}.OnFailure"
+    yield from _mq_access(values)
+
+
+def _mq_access(values: Mapping[str, Any]) -> Iterator[Broken]:
+    field = "SourceAccessConfigurations"
+    access = values.get(field)
+    if not access:
+        yield field, MISSING_ACCESS, "give Type: BASIC_AUTH and, as URI, the ARN of a secret"
+        return
+    types = (
+        [item.get("Type") if isinstance(item, dict) else None for item in access] if isinstance(access, list) else []
+    )
+    for index, access_type in enumerate(types):
+        if access_type not in {"BASIC_AUTH", "VIRTUAL_HOST", None}:
+            near = closest(str(access_type), ("BASIC_AUTH", "VIRTUAL_HOST"))
+            yield f"{field}[{index}].Type", f"{access_type} is not BASIC_AUTH or VIRTUAL_HOST", near
+    if types and "BASIC_AUTH" not in types and set(types) <= {"VIRTUAL_HOST"}:
+        yield field, "BASIC_AUTH is missing", "give Type: BASIC_AUTH and, as URI, the ARN of a secret"
+    for name in ("BASIC_AUTH", "VIRTUAL_HOST"):
+        if types.count(name) > 1:
+            yield field, f"{name} stands {types.count(name)} times, 1 is allowed", ""
+
+
+def _filters(values: Mapping[str, Any], data_key: str) -> Iterator[Broken]:
+    criteria = values.get("FilterCriteria")
+    filters = criteria.get("Filters") if isinstance(criteria, dict) else None
+    if not isinstance(filters, list | tuple) or not filters:
+        return
+    from poller.policy.filtering import compile_filters  # noqa: PLC0415 - most mappings have no filter
+
+    check: Callable[[list[str], str], object] = compile_filters
+    for index, item in enumerate(filters):
+        pattern = item.get("Pattern") if isinstance(item, dict) else None
+        if isinstance(pattern, str):
+            try:
+                check([pattern], data_key)
+            except ValueError as error:
+                yield f"FilterCriteria.Filters[{index}].Pattern", str(error), getattr(error, "detail", "")

@@ -1,0 +1,313 @@
+"""AWS's resources as models: names, ranges and defaults of the API (A.7, C.1). The only validation of their values.
+
+The template builds these models, and so does whoever else creates a function or a mapping. `function` and
+`event_source_mapping` are the constructors: they report every problem of a resource at once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+
+from poller.endpoints import Target
+from poller.environment_variables import FunctionEnvironment
+from poller.errors import ConfigError, Problem
+from poller.mapping_rules import Kind, broken_rules, kind_of
+from poller.model import FunctionConfiguration
+from poller.supported import MAPPING_WITHOUT_EFFECT
+from poller.validation import Boolean, Integer, Model, Text, describe, parse
+
+RUNTIMES = ("python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
+
+_NAMESPACE = uuid.UUID("b2f1f0c4-6f0e-5d53-9a43-8d0c6c1d7a11")
+
+
+def _matching(pattern: str, what: str) -> AfterValidator:
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            raise ValueError(f"{describe(value)} is not {what}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _runtime(value: str) -> str:
+    if value in RUNTIMES:
+        return value
+    raise ValueError(f"the runtime {value} is not supported: Python only, {RUNTIMES[0]} to {RUNTIMES[-1]}")
+
+
+def _package_type(value: Any) -> Any:
+    if value == "Image":
+        raise ValueError("container images are not supported: give CodeUri, Handler and Runtime")
+    return value
+
+
+class Function(Model):
+    """A function, as CreateFunction takes it (A.7); `Code` is a local folder."""
+
+    FunctionName: Annotated[str, _matching("[a-zA-Z0-9-_]{1,64}", "1 to 64 letters, digits, '-' or '_'")]
+    Code: Path
+    """Folder with the handler's code."""
+    Handler: Annotated[str, Field(max_length=128), _matching(r"[^\s]+", "a handler, such as handler.handler")]
+    Runtime: Annotated[str, AfterValidator(_runtime)]
+    Timeout: Annotated[Integer, Field(ge=1, le=900)] = 3
+    """Seconds."""
+    MemorySize: Annotated[Integer, Field(ge=128, le=10_240)] = 128
+    """MB."""
+    Environment: FunctionEnvironment = FunctionEnvironment()
+    ReservedConcurrentExecutions: Annotated[Integer, Field(ge=0)] | None = None
+    PackageType: Annotated[Literal["Zip"], BeforeValidator(_package_type)] = "Zip"
+
+    account_id: str = "123456789012"
+    region: str = "us-east-1"
+
+    def configuration(self) -> FunctionConfiguration:
+        """What the runtime needs to know."""
+        return FunctionConfiguration(
+            function_name=self.FunctionName,
+            code=self.Code,
+            handler=self.Handler,
+            runtime=self.Runtime,
+            timeout=float(self.Timeout),
+            memory_size=self.MemorySize,
+            environment=dict(self.Environment.Variables),
+            reserved_concurrent_executions=self.ReservedConcurrentExecutions,
+            account_id=self.account_id,
+            region=self.region,
+        )
+
+
+Server = Annotated[
+    str,
+    Field(max_length=300),
+    _matching(r"[A-Za-z0-9._-]+:[0-9]{1,5}", "host:port; several servers are several items of the list"),
+]
+ConsumerGroup = Annotated[str, Field(max_length=200), _matching(r"[a-zA-Z0-9-/*:_+=.@]+", "a consumer group's name")]
+
+
+class KafkaEndpoints(Model):
+    """Where a cluster is."""
+
+    KAFKA_BOOTSTRAP_SERVERS: Annotated[tuple[Server, ...], Field(min_length=1, max_length=10)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cloudformation_name(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "KafkaBootstrapServers" in values:
+            values = {**values, "KAFKA_BOOTSTRAP_SERVERS": values["KafkaBootstrapServers"]}
+            del values["KafkaBootstrapServers"]
+        return values
+
+
+class KafkaCluster(Model):
+    """A Kafka cluster of one's own."""
+
+    Endpoints: KafkaEndpoints
+
+
+class KafkaEventSourceConfig(Model):
+    """The consumer group; AWS has one such model for MSK and one for self-managed Kafka."""
+
+    ConsumerGroupId: ConsumerGroup | None = None
+
+
+class SourceAccessConfiguration(Model):
+    """How to log in: the type says what the URI names (D.1.3)."""
+
+    Type: str
+    URI: Annotated[Text, Field(min_length=1, max_length=200)]
+
+
+class EventFilter(Model):
+    """One pattern (C.5)."""
+
+    Pattern: Annotated[str, Field(max_length=4096)]
+
+
+class EventFilters(Model):
+    """Patterns of which one has to match."""
+
+    Filters: Annotated[tuple[EventFilter, ...], Field(max_length=10)] = ()
+
+
+class FailureDestination(Model):
+    """Where given-up records go."""
+
+    Destination: str = ""
+
+
+class Destinations(Model):
+    """Only OnFailure exists for event source mappings."""
+
+    OnFailure: FailureDestination = FailureDestination()
+
+
+class ProvisionedPollers(Model):
+    """Provisioned mode. The number of pollers does not change here, so both values have to be equal."""
+
+    MinimumPollers: Annotated[Integer, Field(ge=1, le=200)] = 1
+    MaximumPollers: Annotated[Integer, Field(ge=1, le=2000)] = 200
+
+
+def _record_age(seconds: int) -> int:
+    if seconds == -1 or 60 <= seconds <= 604_800:  # noqa: PLR2004 - the range of C.1
+        return seconds
+    raise ValueError(f"{seconds} is neither -1 nor 60 to 604800")
+
+
+def _starting_position(value: Any) -> Any:
+    if value == "AT_TIMESTAMP":
+        raise ValueError("AT_TIMESTAMP is not supported; TRIM_HORIZON and LATEST are")
+    return value
+
+
+class Extensions(Model):
+    """What AWS has no property for, from `EventSources` of the settings."""
+
+    MaximumRetryAttempts: Annotated[Integer, Field(ge=-1, le=10_000)] = -1
+    """Of an MQ message: redeliveries after the first one that failed; -1 is without end, as on AWS."""
+    OnFailure: SecretStr | None = None
+    """Where given-up records go: `kafka://…`, `amqp://…` or `file:…`."""
+    FunctionResponseTypes: tuple[Literal["ReportBatchItemFailures"], ...] = ()
+    """Of an MQ mapping; an item's identifier is its messageId."""
+    ErrorHeaders: Literal["connect", "none"] = "connect"
+    """Headers of a Kafka mapping's dead letters: those of Kafka Connect (F.1), or none."""
+
+
+class EventSourceMapping(Model):
+    """A mapping, as CreateEventSourceMapping takes it (C.1). Lower-case fields are not AWS's."""
+
+    UUID: str
+    FunctionName: str
+    Enabled: Boolean = True
+    BatchSize: Annotated[Integer, Field(ge=1, le=10_000)] = 100
+    MaximumBatchingWindowInSeconds: Annotated[Integer, Field(ge=0, le=300)] | None = None
+    """None is the 500 ms that these sources have by default (C.1)."""
+    EventSourceArn: str | None = None
+    SelfManagedEventSource: KafkaCluster | None = None
+    SelfManagedKafkaEventSourceConfig: KafkaEventSourceConfig | None = None
+    AmazonManagedKafkaEventSourceConfig: KafkaEventSourceConfig | None = None
+    Topics: tuple[
+        Annotated[str, _matching(r"[a-zA-Z0-9_-][a-zA-Z0-9._-]{1,248}", "a topic: 2 to 249 letters, digits, . _ or -")],
+        ...,
+    ] = ()
+    Queues: tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...] = ()
+    StartingPosition: Annotated[Literal["TRIM_HORIZON", "LATEST"], BeforeValidator(_starting_position)] = "TRIM_HORIZON"
+    """Means nothing for MQ."""
+    MaximumRetryAttempts: Annotated[Integer, Field(ge=-1, le=10_000)] = -1
+    MaximumRecordAgeInSeconds: Annotated[Integer, AfterValidator(_record_age)] = -1
+    BisectBatchOnFunctionError: Boolean = False
+    FunctionResponseTypes: tuple[Literal["ReportBatchItemFailures"], ...] = ()
+    DestinationConfig: Destinations = Destinations()
+    FilterCriteria: EventFilters = EventFilters()
+    ProvisionedPollerConfig: ProvisionedPollers | None = None
+    SourceAccessConfigurations: Annotated[tuple[SourceAccessConfiguration, ...], Field(max_length=23)] = ()
+
+    name: str
+    """`Function.Event` of the template, for logs and metrics and for `EventSources` of the settings."""
+    bootstrap_servers: tuple[str, ...] = ()
+    """Of a Kafka mapping: where the cluster is, whatever the kind."""
+    broker_url: SecretStr | None = None
+    """Of an MQ mapping: `amqp://user:password@host:port/vhost`, complete and percent-encoded."""
+    on_failure: Target | None = None
+    """Where given-up records go, from DestinationConfig or the extension."""
+    extensions: Extensions = Extensions()
+
+    @property
+    def kind(self) -> Kind:
+        """Which source the mapping reads."""
+        kind = kind_of({"EventSourceArn": self.EventSourceArn, "SelfManagedEventSource": self.SelfManagedEventSource})
+        assert kind is not None, "refused by broken_rules"
+        return kind
+
+    @property
+    def consumer_group_id(self) -> str:
+        """Of a Kafka mapping: the group it has been given, else its UUID (C.1)."""
+        config = self.SelfManagedKafkaEventSourceConfig or self.AmazonManagedKafkaEventSourceConfig
+        return (config and config.ConsumerGroupId) or self.UUID
+
+    @property
+    def virtual_host(self) -> str:
+        """Of an MQ mapping (D.2)."""
+        return next((access.URI for access in self.SourceAccessConfigurations if access.Type == "VIRTUAL_HOST"), "/")
+
+    @property
+    def filter_patterns(self) -> tuple[str, ...]:
+        """JSON texts of FilterCriteria."""
+        return tuple(item.Pattern for item in self.FilterCriteria.Filters)
+
+    @property
+    def maximum_retry_attempts(self) -> int:
+        """AWS's property for Kafka, the extension for MQ; -1 is without end."""
+        return self.extensions.MaximumRetryAttempts if self.kind == "MQ" else self.MaximumRetryAttempts
+
+    @property
+    def report_batch_item_failures(self) -> bool:
+        """Whether replies are read for partial failures (C.6): AWS's property for Kafka, the extension for MQ."""
+        return bool(self.FunctionResponseTypes or self.extensions.FunctionResponseTypes)
+
+
+def function(values: Mapping[str, Any], where: Callable[[str], str]) -> Function:
+    """Build a function.
+
+    Args:
+        values: properties of the model by name.
+        where: turns a property's path into the path to show.
+
+    Raises:
+        ConfigError: everything that is wrong with it.
+    """
+    return parse(Function, values, where)
+
+
+def event_source_mapping(
+    values: Mapping[str, Any], where: Callable[[str], str], *, extension: str
+) -> EventSourceMapping:
+    """Build a mapping.
+
+    Args:
+        values: AWS's properties by name, and `name`; UUID is made from them unless given.
+        where: turns a property's path into the path to show.
+        extension: path of the settings that extend this mapping, for errors that name what exists instead.
+
+    Raises:
+        ConfigError: everything that is wrong with it.
+    """
+    values = {name: value for name, value in values.items() if name not in MAPPING_WITHOUT_EFFECT}
+    values.setdefault("UUID", mapping_uuid(values))
+    problems = [
+        Problem(where(field), reason, suggestion) for field, reason, suggestion in broken_rules(values, extension)
+    ]
+    ruled = {problem.path for problem in problems}
+    try:
+        mapping = parse(EventSourceMapping, values, where)
+    except ConfigError as error:
+        problems += [problem for problem in error.problems if problem.path not in ruled]
+    if problems:
+        raise ConfigError(problems)
+    return mapping
+
+
+def mapping_uuid(values: Mapping[str, Any]) -> str:
+    """The same for the same function, source and topic, so that the default consumer group outlives a restart."""
+    access = values.get("SourceAccessConfigurations")
+    items = [item for item in access if isinstance(item, dict)] if isinstance(access, list | tuple) else []
+    virtual_hosts = [item.get("URI") for item in items if item.get("Type") == "VIRTUAL_HOST"]
+    source = values.get("EventSourceArn") or sorted(_servers_in(values.get("SelfManagedEventSource")))
+    parts = [values.get("FunctionName"), source, values.get("Topics"), values.get("Queues"), virtual_hosts]
+    return str(uuid.uuid5(_NAMESPACE, json.dumps(parts, sort_keys=True, default=str)))
+
+
+def _servers_in(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return [name for item in value for name in _servers_in(item)] if isinstance(value, list | tuple) else [str(value)]

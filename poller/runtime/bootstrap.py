@@ -1,0 +1,279 @@
+"""The process in which a Python handler runs: imports it, feeds it events, sends back what it returns or raises.
+
+Started as `python -u bootstrap.py <event fd> <reply fd>` with the variables of E.2 and the code folder as working
+folder. It imports the standard library and two files beside it, nothing else of this program, so the handler's
+interpreter needs nothing installed. The frames, by `type` in the header:
+
+    from the handler   ready | init_error | response | error
+    to the handler     invoke, with request_id, deadline (monotonic seconds), invoked_function_arn, trace_id,
+                       client_context; end of file means: stop
+
+Python's own rules stay as on Lambda: what is printed goes to the log, `sys.exit` ends the process, and the platform
+(the parent) makes an error object of that (A.4).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import json
+import logging
+import os
+import resource
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from poller.runtime import frames
+    from poller.runtime.lambda_context import LambdaContext
+else:
+    # Loaded by their path and forgotten again: a handler may have modules of these names.
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib costs 5 ms a start
+    import frames
+    from lambda_context import LambdaContext
+
+    del sys.modules["frames"], sys.modules["lambda_context"]
+    sys.path[:] = [path for path in sys.path if path != sys.path[0]]
+
+FILE_DESCRIPTORS = 1024
+"""Limit of a handler's process (E.3). The protocol's own descriptors lie above it, out of reach of `os.closerange`."""
+
+
+class Fault(Exception):  # noqa: N818 - AWS's word
+    """Bad code or bad data, named by the runtime and not by a Python exception (A.4)."""
+
+    def __init__(self, error_type: str, message: str, stack_trace: list[str] | None = None) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        self.stack_trace = stack_trace or []
+
+
+class Encoder(json.JSONEncoder):
+    """A handler's result as JSON: compact; Decimal written out as it is, NaN accepted; non-ASCII kept since 3.12."""
+
+    def __init__(self, execution_env: str) -> None:
+        version = execution_env.rpartition("python")[2].split(".")
+        kept = len(version) == 2 and all(part.isdigit() for part in version) and tuple(map(int, version)) >= (3, 12)  # noqa: PLR2004
+        super().__init__(ensure_ascii=not kept, separators=(",", ":"))
+        self._decimals: dict[str, str] = {}
+
+    def default(self, o: Any) -> Any:
+        """A Decimal becomes a string that nobody can know, which `dump` replaces by the number."""
+        # A handler that returns a Decimal has imported the module; all others need not pay for it.
+        decimal = sys.modules.get("decimal")
+        if decimal is None or not isinstance(o, decimal.Decimal):
+            return super().default(o)
+        if o.is_nan():
+            return float("nan")
+        placeholder = os.urandom(16).hex()
+        self._decimals[f'"{placeholder}"'] = str(o)
+        return placeholder
+
+    def dump(self, result: Any) -> bytes:
+        """Encode, or raise whatever the result gives rise to."""
+        try:
+            text = self.encode(result)
+            for placeholder, number in self._decimals.items():
+                text = text.replace(placeholder, number)
+            return text.encode()
+        finally:
+            if self._decimals:
+                self._decimals = {}
+
+
+class Runtime:
+    """The loop of E.1 on frames."""
+
+    def __init__(self, event_fd: int, reply_fd: int) -> None:
+        self._event_fd, self._reply_fd = _out_of_reach(event_fd), _out_of_reach(reply_fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, _limits()[1:])
+        os.register_at_fork(after_in_child=self._close)
+        self._reader = frames.FrameReader()
+        self._encoder = Encoder(os.environ.get("AWS_EXECUTION_ENV", ""))
+        self.request_id = ""
+
+    def run(self) -> int:
+        """Import the handler, then answer events until the end of file. Returns the exit status."""
+        _set_up_logging(self)
+        try:
+            handler = load_handler(os.environ["_HANDLER"])
+        except Exception as error:  # noqa: BLE001 - whatever the handler's module raises is the answer
+            self._send_error("init_error", error)
+            return 1
+        self._send({"type": "ready"})
+        while True:
+            try:
+                frame = self._next()
+            except EOFError:
+                return 0
+            self._answer(handler, frame)
+
+    def _answer(self, handler: Callable[[Any, LambdaContext], Any], frame: frames.Frame) -> None:
+        header = frame.header
+        self.request_id = header["request_id"]
+        os.environ["_X_AMZN_TRACE_ID"] = header["trace_id"]
+        try:
+            context = _context(header)
+            event = _unmarshal(frame.payload)
+            result = handler(event, context)
+            if isinstance(result, bytes):
+                reply = result
+            else:
+                try:
+                    reply = self._encoder.dump(result)
+                except Exception as error:  # noqa: BLE001
+                    raise Fault("Runtime.MarshalError", f"Unable to marshal response: {error}") from None
+        except Exception as error:  # noqa: BLE001 - whatever the handler raises is the answer
+            self._send_error("error", error)
+        else:
+            self._send({"type": "response", "request_id": self.request_id}, reply)
+
+    def _next(self) -> frames.Frame:
+        while (frame := self._reader.read(self._event_fd)) is None:
+            pass
+        return frame
+
+    def _send_error(self, kind: str, error: Exception) -> None:
+        described = describe(error, self.request_id)
+        try:
+            payload = self._encoder.dump(described)
+        except UnicodeEncodeError:  # lone surrogates: only escapes can carry them
+            payload = json.dumps(described, separators=(",", ":")).encode()
+        header = {"type": kind, "request_id": self.request_id, "error_type": described["errorType"]}
+        self._send(header, payload)
+
+    def _send(self, header: dict[str, Any], payload: bytes = b"") -> None:
+        if len(payload) > frames.MAXIMUM_PAYLOAD:
+            error_type = "Function.ResponseSizeTooLarge"
+            text = f"Response payload size exceeded maximum allowed payload size ({frames.MAXIMUM_PAYLOAD} bytes)."
+            payload = self._encoder.dump({"errorMessage": text, "errorType": error_type})
+            header = {"type": "error", "request_id": self.request_id, "error_type": error_type}
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # a handler may have closed or removed it
+                stream.flush()  # or put a buffered one in its place
+        writer = frames.FrameWriter(header, payload)
+        try:
+            while not writer.write(self._reply_fd):
+                pass
+        except OSError:
+            # The parent is gone, the handler closed the descriptor, or this is a fork that came back from the handler.
+            os._exit(1)
+
+    def _close(self) -> None:
+        """In a fork: only the handler's own process may speak the protocol, or keep it open."""
+        for fd in (self._event_fd, self._reply_fd):
+            with suppress(OSError):
+                os.close(fd)
+
+
+def _context(header: dict[str, Any]) -> LambdaContext:
+    try:
+        return LambdaContext(header)
+    except Exception as error:  # noqa: BLE001
+        message = f"Unable to parse Client Context JSON: {error}"
+        raise Fault("Runtime.LambdaContextUnmarshalError", message) from None
+
+
+def _unmarshal(payload: bytes | memoryview) -> Any:
+    if not payload:
+        return {}  # A.1: an empty payload is legal
+    try:
+        return json.loads(str(payload, "utf-8"))
+    except Exception as error:  # noqa: BLE001
+        raise Fault("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}") from None
+
+
+def load_handler(name: str) -> Callable[[Any, LambdaContext], Any]:
+    """The function that `module.function`, `package.module.function` or `package/module.function` names."""
+    module_name, dot, function_name = name.rpartition(".")
+    if not dot:
+        message = f"Bad handler '{name}': not enough values to unpack (expected 2, got 1)"
+        raise Fault("Runtime.MalformedHandlerName", message)
+    if module_name.split(".")[0] in sys.builtin_module_names:
+        message = f"Cannot use built-in module {module_name} as a handler module"
+        raise Fault("Runtime.BuiltInModuleConflict", message)
+    try:
+        module = importlib.import_module(module_name.replace("/", "."))
+    except ImportError as error:
+        message = f"Unable to import module '{module_name}': {error}"
+        raise Fault("Runtime.ImportModuleError", message) from None
+    except SyntaxError as error:
+        trace = [f'  File "{error.filename}" Line {error.lineno}\n    {error.text}']
+        message = f"Syntax error in module '{module_name}': {error}"
+        raise Fault("Runtime.UserCodeSyntaxError", message, trace) from None
+    try:
+        handler: Callable[[Any, LambdaContext], Any] = getattr(module, function_name)
+    except AttributeError:
+        message = f"Handler '{function_name}' missing on module '{module_name}'"
+        raise Fault("Runtime.HandlerNotFound", message) from None
+    return handler
+
+
+def describe(error: Exception, request_id: str) -> dict[str, Any]:
+    """The error object of A.4: keys in AWS's order, the runtime's own leading frames left out."""
+    if isinstance(error, Fault):
+        name, stack_trace = error.error_type, error.stack_trace
+    else:
+        import traceback  # noqa: PLC0415 - only failures pay for it
+
+        # Tuples, because format_list then leaves out the markers under the source line, as Lambda does.
+        frames_of_it = traceback.extract_tb(error.__traceback__)
+        found = [(frame.filename, frame.lineno or 0, frame.name, frame.line) for frame in frames_of_it]
+        while found and found[0][0] == __file__:
+            del found[0]
+        name, stack_trace = type(error).__name__, traceback.format_list(found)
+    try:
+        message = str(error)
+    except Exception as unprintable:  # noqa: BLE001
+        message = f"<{type(unprintable).__name__} in the exception's __str__>"
+    return {"errorMessage": message, "errorType": name, "requestId": request_id, "stackTrace": stack_trace}
+
+
+def _set_up_logging(runtime: Runtime) -> None:
+    """The root logger of Lambda in text format (E.5); the level stays at WARNING."""
+
+    class LambdaLoggerHandler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            try:
+                record.aws_request_id = runtime.request_id
+                sys.stdout.write(self.format(record))
+            except Exception:  # noqa: BLE001 - the contract of logging: never raise out of emit
+                self.handleError(record)
+
+    line = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
+    logging.Formatter.converter = time.gmtime
+    handler = LambdaLoggerHandler()
+    handler.setFormatter(logging.Formatter(line, "%Y-%m-%dT%H:%M:%S"))
+    logging.getLogger().addHandler(handler)
+
+
+def _limits() -> tuple[int, int, int]:
+    """Lowest number for the protocol's descriptors; soft and hard limit to leave the handler with."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    lowest = FILE_DESCRIPTORS if hard == resource.RLIM_INFINITY or hard >= FILE_DESCRIPTORS + 2 else hard - 2
+    return lowest, lowest, hard
+
+
+def _out_of_reach(fd: int) -> int:
+    """Move a descriptor above the limit that the handler will have, closed on exec."""
+    lowest, _, hard = _limits()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 2, hard))
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest)
+    os.close(fd)
+    return moved
+
+
+def main() -> NoReturn:
+    """Entry point."""
+    event_fd, reply_fd = map(int, sys.argv[1:3])
+    sys.argv[1:] = []
+    sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
+    sys.exit(Runtime(event_fd, reply_fd).run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,304 @@
+"""One execution environment of a function: init, invoke under a deadline, reset, stop (E.3)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import tempfile
+import threading
+from pathlib import Path
+from time import monotonic
+
+from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
+from poller.runtime.frames import Frame, FrameError, FrameWriter
+from poller.runtime.handler_log import HandlerLog, LogSink, error_type
+from poller.runtime.interpreter import (
+    Interpreter,
+    command_line,
+    environment_variables,
+    find_interpreter,
+    log_stream_name,
+    trace_id,
+)
+from poller.runtime.process import ProcessExited, RuntimeProcess
+
+INIT_TIMEOUT = 10.0
+"""Seconds of the init phase; a longer init is stopped and run again inside the invocation (E.3)."""
+STOP_GRACE = 0.5
+"""Seconds from end of file to SIGKILL (E.3, Shutdown)."""
+
+_MEMORY_INTERVAL = 0.1
+"""Seconds between two looks at the peak memory: a look costs as much as a small invocation."""
+
+
+class _Failed(Exception):  # noqa: N818 - an outcome of the handler, not a fault of ours
+    """Init or invocation ended with an error object of A.4."""
+
+    def __init__(self, payload: bytes, failure: str, *, crash: int | None = None) -> None:
+        self.payload = payload
+        self.failure = failure
+        """`timeout`, or the type of the error."""
+        self.crash = crash
+        """Exit status, when the process ended by itself."""
+
+
+class ExecutionEnvironment:
+    """Runs one invocation at a time in a process of its own, which is started when it is needed.
+
+    Owned by one thread at a time; only `kill` may be called from others. Nothing of a handler's doing is raised:
+    errors, timeouts and crashes are results.
+    """
+
+    def __init__(
+        self, configuration: FunctionConfiguration, log: LogSink, *, init_timeout: float = INIT_TIMEOUT
+    ) -> None:
+        self.cold_starts = 0
+        """Processes started so far."""
+        self._configuration = configuration
+        self._sink = log
+        self._init_timeout = init_timeout
+        self._log = HandlerLog(log, "")
+        self._log_stream = log_stream_name()
+        self._temporary: Path | None = None
+        self._process: RuntimeProcess | None = None
+        self._initialized = False
+        self._memory = 0
+        self._memory_due = 0.0
+        self._lock = threading.Lock()
+        """Between `kill` and a process that is just starting: one of both sees the other."""
+        self._killed = threading.Event()
+
+    def invoke(self, invocation: Invocation) -> InvocationResult:
+        """Run the handler once. Blocks up to the function's timeout, and up to `init_timeout` more on a cold start.
+
+        The result's status is 200 whatever the handler did, 413 when the event is too large (A.2), and 500 when the
+        fault is ours: no interpreter, no code folder, no processes left, killed from outside by `kill`.
+        """
+        size = len(invocation.payload)
+        if size > MAXIMUM_PAYLOAD:
+            text = f"{size} byte payload is too large for the RequestResponse invocation type"
+            return error_answer(invocation.request_id, 413, f"{text} (limit {MAXIMUM_PAYLOAD} bytes)")
+        self._log = HandlerLog(self._sink, invocation.request_id)
+        try:
+            result = self._run(invocation)
+        except OSError as error:
+            self._reset()
+            self._initialized = False
+            return error_answer(invocation.request_id, 500, self._explain(error))
+        if self._killed.is_set() and result.function_error:
+            return error_answer(invocation.request_id, 500, "The function is being stopped.")
+        return result
+
+    def kill(self) -> None:
+        """End everything at once and for good; a running invocation answers 500. Any thread, idempotent, no waiting."""
+        self._killed.set()
+        with self._lock:
+            process = self._process
+        if process is not None:
+            process.kill()
+
+    def stop(self, grace: float = STOP_GRACE) -> None:
+        """End of file, `grace` seconds to leave, SIGKILL to the process group; the temporary folder goes, too.
+
+        Idempotent, safe before the first invocation. An invocation after it starts anew.
+        """
+        self._reset(grace)
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None
+        self._initialized = False
+
+    def _run(self, invocation: Invocation) -> InvocationResult:
+        configuration, log = self._configuration, self._log
+        limit = min(configuration.timeout, invocation.timeout_cap or configuration.timeout)
+        init = None if self._initialized else self._init_phase()
+        log.begin()
+        started = monotonic()
+        function_error = failure = None
+        try:
+            payload = self._exchange(invocation, started + limit)
+            duration = monotonic() - started
+        except _Failed as failed:
+            duration = min(monotonic() - started, limit)
+            payload, failure = failed.payload, failed.failure
+            function_error = "Unhandled"
+        except TimeoutError:
+            duration = limit
+            self._sample_memory()
+            self._reset()
+            log.timed_out(limit)
+            text = f"RequestId: {invocation.request_id} Error: Task timed out after {limit:.2f} seconds"
+            payload = _json(errorType="Sandbox.Timedout", errorMessage=text)
+            failure, function_error = "timeout", "Unhandled"
+        if started + duration >= self._memory_due:
+            self._sample_memory()
+        memory = -(-self._memory // (1024 * 1024))
+        log.end(duration=duration, memory_size=configuration.memory_size, memory=memory, init=init, failure=failure)
+        return InvocationResult(
+            invocation.request_id,
+            payload,
+            function_error=function_error,
+            duration=duration,
+            init_duration=init,
+            log_tail=log.tail(),
+        )
+
+    def _exchange(self, invocation: Invocation, deadline: float) -> bytes:
+        """Init if the process is gone, hand over the event, give back the handler's answer."""
+        header = {
+            "type": "invoke",
+            "request_id": invocation.request_id,
+            "deadline": deadline,
+            "invoked_function_arn": invocation.invoked_function_arn,
+            "trace_id": trace_id(),
+            "client_context": invocation.client_context,
+        }
+        for final in (False, True):
+            if self._process is None:
+                self._init_inside_invocation(deadline)
+            assert self._process is not None
+            writer = FrameWriter(header, invocation.payload)
+            try:
+                frame = self._process.exchange(writer, deadline)
+            except ProcessExited as exited:
+                self._process = None
+                if exited.undelivered and not final and not self._killed.is_set():
+                    continue  # it had died between two invocations: not this event's fault
+                raise self._exited(exited, invocation.request_id) from None
+            except FrameError as error:
+                raise self._broken(error, invocation.request_id) from None
+            break
+        return self._payload_of(frame, invocation.request_id)
+
+    def _payload_of(self, frame: Frame, request_id: str) -> bytes:
+        kind = frame.header.get("type")
+        payload = frame.payload if isinstance(frame.payload, bytes) else bytes(frame.payload)
+        if frame.header.get("request_id") == request_id:
+            if kind == "response":
+                return payload
+            if kind == "error":
+                name = str(frame.header.get("error_type"))
+                if name != "Function.ResponseSizeTooLarge":
+                    self._log.error(payload)
+                raise _Failed(payload, error_type(name))
+        raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)
+
+    def _init_phase(self) -> float | None:
+        """The first init of the environment; its seconds, or None when it failed and is to be run again."""
+        self._initialized = True
+        started = monotonic()
+        try:
+            self._initialize(started + self._init_timeout)
+        except TimeoutError:
+            self._reset()
+            self._log.init_report("init", monotonic() - started, "timeout")
+        except _Failed as failed:
+            self._log.init_report("init", monotonic() - started, failed.failure)
+        else:
+            return monotonic() - started
+        return None
+
+    def _init_inside_invocation(self, deadline: float) -> None:
+        started = monotonic()
+        try:
+            self._initialize(deadline)
+        except TimeoutError:
+            self._log.init_report("invoke", monotonic() - started, "timeout")
+            raise
+        except _Failed as failed:
+            self._log.init_report("invoke", monotonic() - started, failed.failure)
+            if failed.crash == -signal.SIGSEGV:
+                # A.4: after a segmentation fault in init, Lambda lets the whole timeout elapse.
+                self._killed.wait(max(0.0, deadline - monotonic()))
+                raise TimeoutError from None
+            raise
+
+    def _initialize(self, deadline: float) -> None:
+        """Start the process and import the handler. Raises TimeoutError, _Failed, OSError."""
+        interpreter = find_interpreter(self._configuration.runtime)
+        self._log.emit(f"INIT_START Runtime Version: python:{interpreter.version}")
+        process = self._start(interpreter)
+        request_id = self._log.request_id
+        try:
+            frame = process.exchange(None, deadline)
+        except ProcessExited as exited:
+            self._process = None
+            raise self._exited(exited, request_id) from None
+        except FrameError as error:
+            raise self._broken(error, request_id) from None
+        self._sample_memory()
+        self._memory_due = 0.0  # the first invocation is told for itself
+        kind = frame.header.get("type")
+        if kind == "init_error":
+            self._reset()
+            payload = bytes(frame.payload)
+            self._log.error(payload)
+            raise _Failed(payload, error_type(str(frame.header.get("error_type"))))
+        if kind != "ready":
+            raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)
+
+    def _start(self, interpreter: Interpreter) -> RuntimeProcess:
+        configuration = self._configuration
+        if self._temporary is None:
+            self._temporary = Path(tempfile.mkdtemp(prefix=f"{configuration.function_name}-"))
+        variables = environment_variables(configuration, log_stream=self._log_stream, temporary=self._temporary)
+        process = RuntimeProcess(
+            lambda event, reply: command_line(interpreter, configuration.environment, event, reply),
+            folder=configuration.code,
+            variables=variables,
+            output=self._output,
+        )
+        self.cold_starts += 1
+        self._memory = 0
+        with self._lock:
+            self._process = process
+            if self._killed.is_set():
+                process.kill()
+        return process
+
+    def _output(self, chunk: bytes) -> None:
+        self._log.output(chunk)
+
+    def _exited(self, exited: ProcessExited, request_id: str) -> _Failed:
+        text = f"RequestId: {request_id} Error: {exited}"
+        self._log.flush()
+        self._log.emit(f"{text}\nRuntime.ExitError")
+        payload = _json(errorType="Runtime.ExitError", errorMessage=text)
+        return _Failed(payload, "Runtime.ExitError", crash=exited.returncode)
+
+    def _broken(self, error: FrameError, request_id: str) -> _Failed:
+        """The process speaks no protocol any more: it is ended, and that is what the caller is told."""
+        self._log.flush()
+        self._log.emit(f"The function's process broke the protocol and is killed: {error}")
+        assert self._process is not None
+        exited = ProcessExited(self._process.close(), undelivered=False)
+        self._process = None
+        return self._exited(exited, request_id)
+
+    def _reset(self, grace: float = 0.0) -> None:
+        """End the process; the next invocation starts it anew, in the same temporary folder."""
+        if self._process is not None:
+            self._process.close(grace)
+            self._process = None
+
+    def _sample_memory(self) -> None:
+        peak = self._process.peak_memory() if self._process is not None else None
+        self._memory = max(self._memory, peak or 0)
+        self._memory_due = monotonic() + _MEMORY_INTERVAL
+
+    def _explain(self, error: OSError) -> str:
+        configuration = self._configuration
+        if not configuration.code.is_dir():
+            return f"CodeUri {configuration.code} of function {configuration.function_name} is no folder"
+        return f"cannot start a process for function {configuration.function_name}: {error}"
+
+
+def error_answer(request_id: str, status: int, text: str) -> InvocationResult:
+    """What Invoke answers when the function was not run: A.3's body, with its key of the text for that status."""
+    origin, key = ("Service", "Message") if status >= 500 else ("User", "message")  # noqa: PLR2004
+    return InvocationResult(request_id, _json(Type=origin, **{key: text}), status=status)
+
+
+def _json(**members: str) -> bytes:
+    return json.dumps(members, separators=(",", ":")).encode()

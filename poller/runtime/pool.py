@@ -1,0 +1,313 @@
+"""Warm execution environments of one function, and who gets the next one.
+
+One thread per environment, `invoke-<function>-<n>`: it writes the event, reads the answer, calls back, and takes the
+next waiting invocation, so nothing changes threads in between. `invoke-<function>-0` is started when there is
+something to answer without an environment: throttles, and what is left when the pool stops.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import NamedTuple
+
+from poller.model import FunctionConfiguration, Invocation, InvocationResult
+from poller.runtime.environment import INIT_TIMEOUT, ExecutionEnvironment, error_answer
+from poller.runtime.handler_log import LogSink
+
+OnResult = Callable[[InvocationResult], None]
+
+_LAST_BREATH = 5.0
+"""Seconds that `stop` waits for threads whose processes are killed: only a callback that blocks can take longer."""
+
+_log = logging.getLogger(__name__)
+
+
+class _Job(NamedTuple):
+    invocation: Invocation
+    on_result: OnResult
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """Counters since the pool was made, save the first three, which say how it is now (C.9)."""
+
+    environments: int
+    busy: int
+    waiting: int
+    cold_starts: int
+    invocations: int
+    """Answered by an environment; throttles are not among them."""
+    errors: int
+    """Invocations whose function failed (A.4)."""
+    throttles: int
+    faults: int
+    """Answered with status 500: our own fault, or the pool was stopped."""
+
+
+class _Worker(threading.Thread):
+    """One environment and the thread that owns it."""
+
+    def __init__(self, pool: FunctionPool, number: int, environment: ExecutionEnvironment) -> None:
+        super().__init__(name=f"invoke-{pool.configuration.function_name}-{number}", daemon=True)
+        self.pool = pool
+        self.number = number
+        self.environment = environment
+        self.inbox: SimpleQueue[_Job | None] = SimpleQueue()
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        """Jobs until there is none: the pool stops, or nothing came for the idle time."""
+        try:
+            job = self.pool._next_job(self)  # noqa: SLF001 - a part of the pool
+            while job is not None:
+                result = self._invoke(job.invocation)
+                # Free first, then the callback: who invokes again from there finds this environment.
+                following = self.pool._done(self, result)  # noqa: SLF001
+                _call_back(job.on_result, result)
+                job = following or self.pool._next_job(self)  # noqa: SLF001
+        finally:
+            try:
+                self.environment.stop()
+            finally:
+                self.pool._gone(self)  # noqa: SLF001
+
+    def _invoke(self, invocation: Invocation) -> InvocationResult:
+        try:
+            return self.environment.invoke(invocation)
+        except Exception as error:  # noqa: BLE001 - logged, and answered
+            _log.exception("Invocation %s of %s", invocation.request_id, self.pool.configuration.function_name)
+            # Nothing is known of the process any more.
+            self.environment.stop(grace=0)
+            return error_answer(invocation.request_id, 500, f"{type(error).__name__}: {error}")
+
+
+class FunctionPool:
+    """Hands a function's invocations to its environments. Every method may be called from any thread."""
+
+    def __init__(
+        self,
+        configuration: FunctionConfiguration,
+        *,
+        log: LogSink,
+        account_concurrency: int = 1000,
+        idle_timeout: float = 300.0,
+        init_timeout: float = INIT_TIMEOUT,
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            configuration: the function.
+            log: takes the function's log lines, on the environments' threads.
+            account_concurrency: most environments of a function that reserves none (A.2).
+            idle_timeout: seconds after which an environment without work is stopped.
+            init_timeout: seconds of the init phase (E.3).
+        """
+        self.configuration = configuration
+        reserved = configuration.reserved_concurrent_executions
+        self._limit = account_concurrency if reserved is None else reserved
+        self._reason = (
+            "ConcurrentInvocationLimitExceeded"
+            if reserved is None
+            else "ReservedFunctionConcurrentInvocationLimitExceeded"
+        )
+        self._sink = log
+        self._idle_timeout = idle_timeout
+        self._init_timeout = init_timeout
+        self._lock = threading.Lock()
+        """Guards all that follows. Nothing blocks, calls back or writes while it is held."""
+        self._running = self._stopped = False
+        self._workers: dict[int, _Worker] = {}
+        self._leaving: set[_Worker] = set()
+        self._idle: list[_Worker] = []
+        self._waiting: deque[_Job] = deque()
+        self._unanswered: deque[tuple[OnResult, InvocationResult]] = deque()
+        self._answering = False
+        self._invocations = self._errors = self._throttles = self._faults = self._past_cold_starts = 0
+
+    def start(self) -> None:
+        """Accept invocations. Idempotent; a pool that was stopped stays stopped."""
+        with self._lock:
+            self._running = not self._stopped
+
+    def submit(self, invocation: Invocation, on_result: OnResult, *, wait: bool) -> None:
+        """Invoke when an environment is free. Does not block.
+
+        `on_result` is called exactly once, on a thread of this pool, and must neither block nor raise. With `wait`
+        the invocation queues, first come first served (event sources); without, it is answered with status 429 when
+        no environment is free (A.3). A function with a concurrency of 0 is always throttled. A pool that does not
+        run answers 500.
+        """
+        job = _Job(invocation, on_result)
+        with self._lock:
+            if not self._running:
+                self._faults += 1
+                answer = error_answer(invocation.request_id, 500, "The function is not running.")
+            elif self._idle:
+                self._idle.pop().inbox.put(job)
+                return
+            elif len(self._workers) < self._limit:
+                worker = self._new_worker()
+                worker.inbox.put(job)
+                answer = None
+            elif wait and self._limit:
+                self._waiting.append(job)
+                return
+            else:
+                self._throttles += 1
+                answer = self._throttle(invocation)
+        if answer is not None:
+            self._answer([(on_result, answer)])
+        else:
+            self._start(worker, job)
+
+    def stats(self) -> PoolStats:
+        """A snapshot."""
+        with self._lock:
+            return PoolStats(
+                environments=len(self._workers),
+                busy=len(self._workers) - len(self._idle),
+                waiting=len(self._waiting),
+                cold_starts=self._past_cold_starts + sum(w.environment.cold_starts for w in self._workers.values()),
+                invocations=self._invocations,
+                errors=self._errors,
+                throttles=self._throttles,
+                faults=self._faults,
+            )
+
+    def stop(self, grace: float = 0.0) -> None:
+        """Answer what waits with 500, let what runs finish for `grace` seconds, then kill it: it answers 500, too.
+
+        Blocks until no process is left. Idempotent, also before and during `start`. Not to be called from a callback.
+        """
+        with self._lock:
+            self._running, self._stopped = False, True
+            left = list(self._waiting)
+            self._waiting.clear()
+            self._faults += len(left)
+            busy = [worker for worker in self._workers.values() if worker not in self._idle]
+            for worker in self._idle:
+                worker.inbox.put(None)
+            self._idle.clear()
+            workers = [*self._workers.values(), *self._leaving]
+        self._answer([(job.on_result, _stopped(job.invocation)) for job in left])
+        _wait_for(busy, grace)
+        for worker in busy:
+            worker.environment.kill()
+        _wait_for(workers, _LAST_BREATH)
+        for worker in workers:
+            if not worker.ended.is_set():
+                _log.error("%s does not end: its callback blocks", worker.name)
+
+    def _new_worker(self) -> _Worker:
+        """With the lock held. The lowest free number, so that threads' names stay few."""
+        number = next(n for n in range(1, len(self._workers) + 2) if n not in self._workers)
+        environment = ExecutionEnvironment(self.configuration, self._sink, init_timeout=self._init_timeout)
+        self._workers[number] = worker = _Worker(self, number, environment)
+        return worker
+
+    def _start(self, worker: _Worker, job: _Job) -> None:
+        """Outside the lock: starting a thread waits for it."""
+        try:
+            worker.start()
+        except RuntimeError as error:  # no threads left
+            self._gone(worker)
+            jobs = [job]
+            with self._lock:
+                if not self._workers:  # nobody will come for those that wait
+                    jobs += self._waiting
+                    self._waiting.clear()
+                self._faults += len(jobs)
+            text = f"no thread for an environment: {error}"
+            self._answer([(job.on_result, error_answer(job.invocation.request_id, 500, text)) for job in jobs])
+
+    def _next_job(self, worker: _Worker) -> _Job | None:
+        """What comes to this worker; None when it shall end."""
+        try:
+            return worker.inbox.get(timeout=self._idle_timeout)
+        except Empty:
+            with self._lock:
+                if worker in self._idle:
+                    self._idle.remove(worker)
+                    self._leave(worker)  # at once: its place is free while its process still ends
+                    return None
+            return worker.inbox.get()  # a job was handed over in this very moment
+
+    def _done(self, worker: _Worker, result: InvocationResult) -> _Job | None:
+        """Count, and take the next waiting job, or wait for one."""
+        with self._lock:
+            if result.status >= 500:  # noqa: PLR2004
+                self._faults += 1
+            else:
+                self._invocations += 1
+                self._errors += result.function_error is not None
+            if self._waiting:
+                return self._waiting.popleft()
+            if self._running:
+                self._idle.append(worker)
+            else:
+                worker.inbox.put(None)
+        return None
+
+    def _leave(self, worker: _Worker) -> None:
+        """With the lock held. Idempotent."""
+        if worker not in self._leaving:
+            del self._workers[worker.number]
+            self._leaving.add(worker)
+            self._past_cold_starts += worker.environment.cold_starts
+
+    def _gone(self, worker: _Worker) -> None:
+        with self._lock:
+            self._leave(worker)
+            self._leaving.remove(worker)
+        worker.ended.set()
+
+    def _throttle(self, invocation: Invocation) -> InvocationResult:
+        body = f'{{"Reason":"{self._reason}","Type":"User","message":"Rate Exceeded."}}'
+        return InvocationResult(invocation.request_id, body.encode(), status=429)
+
+    def _answer(self, answers: list[tuple[OnResult, InvocationResult]]) -> None:
+        """Call back without an environment; never on the caller's thread, who may hold a lock the callback takes."""
+        with self._lock:
+            self._unanswered.extend(answers)
+            if self._answering or not self._unanswered:
+                return
+            self._answering = True
+        thread = threading.Thread(
+            target=self._answer_all, name=f"invoke-{self.configuration.function_name}-0", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # no threads left: late locks are better than lost callbacks
+            self._answer_all()
+
+    def _answer_all(self) -> None:
+        while True:
+            with self._lock:
+                if not self._unanswered:
+                    self._answering = False
+                    return
+                on_result, result = self._unanswered.popleft()
+            _call_back(on_result, result)
+
+
+def _call_back(on_result: OnResult, result: InvocationResult) -> None:
+    try:
+        on_result(result)
+    except Exception:  # noqa: BLE001 - whatever it is, the next job must not suffer
+        _log.exception("The callback of invocation %s failed", result.request_id)
+
+
+def _stopped(invocation: Invocation) -> InvocationResult:
+    return error_answer(invocation.request_id, 500, "The function was stopped before this invocation began.")
+
+
+def _wait_for(workers: list[_Worker], seconds: float) -> None:
+    deadline = monotonic() + seconds
+    for worker in workers:
+        worker.ended.wait(max(0.0, deadline - monotonic()))

@@ -1,0 +1,68 @@
+"""Values of `Secrets`: written out, or named by an environment variable or a file. Errors never repeat a value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from poller.errors import Problem
+from poller.validation import join
+
+FORM = "must be a mapping such as {username: …, password: {Env: VARIABLE}}, or a JSON object from {Env: …} or {File: …}"
+
+
+class SecretReader:
+    """Reads secrets; what is wrong with them is collected in `problems`.
+
+    Args:
+        folder: what a file's relative path is relative to.
+        environment: where `{Env: NAME}` looks.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self.problems: list[Problem] = []
+        self._folder = folder
+        self._environment = environment
+
+    def read(self, value: Any, path: str) -> dict[str, str]:
+        """Keys and values of one secret; the path is where it stands, for errors."""
+        content = self._look_up(value, path)
+        if isinstance(content, str):
+            try:
+                content = json.loads(content)
+            except json.JSONDecodeError:
+                content = None
+        if not isinstance(content, dict):
+            if not any(problem.path == path for problem in self.problems):
+                self.problems.append(Problem(path, FORM))
+            return {}
+        found = {}
+        for key, item in content.items():
+            place = join(path, key)
+            text = self._look_up(item, place)
+            if isinstance(text, str | int) and not isinstance(text, bool):
+                found[key] = str(text)
+            elif not any(problem.path == place for problem in self.problems):
+                self.problems.append(Problem(place, "must be text, {Env: VARIABLE} or {File: path}"))
+        return found
+
+    def _look_up(self, value: Any, path: str) -> Any:
+        """What `{Env: …}` or `{File: …}` stands for; anything else as it is; None after a problem."""
+        match value:
+            case {"Env": str(name), **rest} if not rest:
+                if name in self._environment:
+                    return self._environment[name]
+                self.problems.append(Problem(path, f"the environment variable {name} is not set"))
+                return None
+            case {"File": str(name), **rest} if not rest:
+                try:
+                    return (self._folder / name).read_text(encoding="utf-8").rstrip("\n")
+                except OSError as error:
+                    reason = error.strerror
+                except UnicodeDecodeError:
+                    reason = "it is not UTF-8 text"
+                self.problems.append(Problem(path, f"the file {self._folder / name} cannot be read: {reason}"))
+                return None
+        return value

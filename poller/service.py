@@ -1,0 +1,81 @@
+"""The service: what is started in which order, and stopped in which.
+
+| Thread | Owns | May not |
+|---|---|---|
+| main | signals, start and stop | touch clients |
+| `poller-<mapping>-<n>` | its source, its lanes, its decisions and commits | run handlers, send dead letters |
+| the Kafka client's | sockets, heartbeats; in its listener the parked poller's lanes | block beyond RevocationGrace |
+| `invoke-<function>-<n>` | one execution environment | touch a source, save `wake` |
+| `destination-<mapping>` | its destination's client | decide anything |
+| `api` | HTTP connections | block |
+
+Stop: SIGTERM or SIGINT → pollers take nothing more but keep their connections alive → what is in work ends, up to
+ShutdownGrace → it is acknowledged, groups are left → dead letters and environments end → HTTP ends → exit 0. A second
+signal ends the process at once; nothing is lost by that, as what was not acknowledged comes again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+
+from poller.api.health import application
+from poller.api.server import HttpServer, bind
+from poller.clock import SystemClock
+from poller.control_plane import ControlPlane
+from poller.metrics import Metrics, StateCollector
+from poller.template import Template
+
+HARD_STOP = 130
+"""Exit status after a second signal."""
+
+_log = logging.getLogger(__name__)
+
+
+def run(template: Template) -> int:
+    """Serve until a signal; returns the exit status. Called by the command line, on the main thread.
+
+    Raises:
+        PortInUse: before anything else was started.
+    """
+    started = time.monotonic()
+    settings = template.settings
+    listener = bind(settings.Bind, settings.Port)
+    metrics = Metrics()
+    plane = ControlPlane(template, metrics, SystemClock())
+    metrics.registry.register(StateCollector(plane.mappings, plane.functions))
+    server = HttpServer(application(metrics.registry, plane.mapping_states, plane.alive), listener)
+    stopping = threading.Event()
+    _on_signals(stopping)
+    plane.start()
+    server.start()
+    _log.info(
+        "serving %d functions and %d mappings; http://%s/metrics, /healthz, /readyz (ready after %.2f s)",
+        len(template.functions),
+        len(template.mappings),
+        server.address,
+        time.monotonic() - started,
+    )
+    stopping.wait()
+    _log.info("stopping: what is in work may take up to %.0f s", settings.ShutdownGrace)
+    plane.stop()
+    server.stop()
+    _log.info("stopped")
+    return 0
+
+
+def _on_signals(stopping: threading.Event) -> None:
+    def on_signal(number: int, _: FrameType | None) -> None:
+        if stopping.is_set():
+            # No clean-up: that is what the second signal asks for. The process groups of handlers see their pipes end.
+            sys.stderr.write(f"second {signal.Signals(number).name}: stopping at once\n")
+            os._exit(HARD_STOP)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)

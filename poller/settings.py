@@ -1,0 +1,214 @@
+"""Settings: what AWS has no name for. From the template's `Metadata.Poller`, a file, the environment, and options.
+
+A later one of these wins. Of `Endpoints`, `Secrets` and `EventSources` single entries are replaced, not the whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+from poller.document import read
+from poller.errors import ConfigError, Problem
+from poller.resources import Extensions
+from poller.secret_values import SecretReader
+from poller.validation import Integer, Model, closest, describe, join, parse
+
+SECTION = "Metadata.Poller"
+PREFIX = "POLLER_"
+PARAMETER_PREFIX = "POLLER_PARAMETER_"
+MAPS = ("Endpoints", "Secrets", "EventSources")
+"""Settings that are mappings: not for the environment or options, and merged by entry."""
+
+
+def _seconds(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"{describe(value)} is not a number")  # noqa: TRY004 - pydantic wants a ValueError
+    return value
+
+
+def _account(value: Any) -> Any:
+    if isinstance(value, int):
+        value = str(value)  # YAML reads an unquoted account as a number, and drops leading zeros
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{12}", value):
+        return value
+    raise ValueError(f'{describe(value)} is not 12 digits in quotes, such as "123456789012"')
+
+
+def _region(value: str) -> str:
+    if re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", value):
+        return value
+    raise ValueError(f"{describe(value)} is not a region, such as us-east-1")
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
+
+
+class Settings(Model):
+    """Everything that the program needs to know and that is no property of a resource."""
+
+    Port: Annotated[Integer, Field(ge=0, le=65_535)] = 9001
+    """Of /metrics, /healthz and /readyz; 0 takes a free one."""
+    Bind: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Address on which the port is opened."""
+    ShutdownGrace: Seconds = 30.0
+    """Seconds that handlers in flight get to finish when the program is told to stop."""
+    RevocationGrace: Seconds = 1.0
+    """Seconds that batches in flight get to finish when a Kafka partition is taken away."""
+    TimeScale: Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)] = 1.0
+    """60 makes a minute a second: for pauses between retries and for ages, not for windows and timeouts."""
+    AccountId: Annotated[str, BeforeValidator(_account)] = "123456789012"
+    """Account in ARNs, and `AWS::AccountId`."""
+    Region: Annotated[str, AfterValidator(_region)] = "us-east-1"
+    """Region in ARNs, `AWS::Region`, and AWS_REGION of handlers. By default AWS_REGION, else us-east-1."""
+    AccountConcurrency: Annotated[Integer, Field(ge=1)] = 1000
+    """Handlers that may run at once, all functions together."""
+    LogFormat: Literal["auto", "text", "json"] = "auto"
+    """`auto` is text on a terminal and JSON lines elsewhere."""
+    LogLevel: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least important level that is logged."""
+    Endpoints: dict[str, SecretStr] = Field(default_factory=dict)
+    """Address behind an ARN, as a URL."""
+    Secrets: dict[str, dict[str, SecretStr]] = Field(default_factory=dict)
+    """What the secret behind an ARN holds."""
+    EventSources: dict[str, Extensions] = Field(default_factory=dict)
+    """Extensions per mapping, by `Function.Event`."""
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting: `ShutdownGrace` is POLLER_SHUTDOWN_GRACE."""
+    return PREFIX + re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper()
+
+
+def option(name: str) -> str:
+    """The command line's option of a setting: `LogLevel` is --log-level."""
+    return "--" + re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
+
+
+SCALARS = tuple(name for name in Settings.model_fields if name not in MAPS)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where settings come from, besides the template."""
+
+    template: Path
+    """Relative paths, also those in the settings file, are relative to its folder."""
+    file: Path | None
+    environment: Mapping[str, str]
+    options: Mapping[str, Any]
+    """By setting's name."""
+
+    @property
+    def folder(self) -> Path:
+        """The template's folder."""
+        return self.template.resolve().parent
+
+
+class _Layers:
+    """Settings by name, the later layer over the earlier, each with the place it was read from."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self._places: dict[str, str] = {}
+
+    def add(self, layer: Mapping[str, Any], place: str) -> None:
+        """Values of the template or of the file; the place stands before a setting's name in errors."""
+        for name, value in layer.items():
+            if name in MAPS and isinstance(value, dict):
+                merged = self.values.setdefault(name, {})
+                if not isinstance(merged, dict):
+                    self.values[name] = merged = {}
+                merged.update(value)
+                self._places.update({f"{name}.{key}": f"{place}{name}.{key}" for key in value})
+            else:
+                self.set(name, value, place + name)
+
+    def set(self, name: str, value: Any, place: str) -> None:
+        """One value, and what to call it in an error."""
+        self.values[name] = value
+        self._places[name] = place
+
+    def where(self, field: str) -> str:
+        """Where a field was read, for an error."""
+        for known in sorted(self._places, key=len, reverse=True):
+            if field == known or field.startswith((f"{known}.", f"{known}[")):
+                return self._places[known] + field[len(known) :]
+        return join(SECTION, field)
+
+
+def load(template_section: Any, sources: Sources) -> Settings:
+    """Merge and validate all settings.
+
+    Args:
+        template_section: what stands under `Metadata.Poller`, intrinsic functions resolved; None when nothing does.
+        sources: the rest.
+
+    Raises:
+        ConfigError: every setting that is unknown or wrong, with the place where it stands.
+    """
+    layers = _Layers()
+    problems = list(_pile_up(layers, template_section, sources))
+    secrets = layers.values.get("Secrets")
+    if isinstance(secrets, dict):
+        reader = SecretReader(sources.folder, sources.environment)
+        layers.values["Secrets"] = {
+            arn: reader.read(value, layers.where(f"Secrets.{arn}")) for arn, value in secrets.items()
+        }
+        problems += reader.problems
+    try:
+        settings = parse(Settings, layers.values, layers.where)
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def _pile_up(layers: _Layers, template_section: Any, sources: Sources) -> Iterator[Problem]:
+    if "AWS_REGION" in sources.environment:
+        layers.set("Region", sources.environment["AWS_REGION"], "AWS_REGION")
+    if isinstance(template_section, dict):
+        layers.add(template_section, f"{SECTION}.")
+    elif template_section is not None:
+        yield Problem(SECTION, f"{describe(template_section)} is not a mapping")
+    if sources.file is not None:
+        try:
+            layers.add(read(sources.file), f"{sources.file}: ")
+        except ConfigError as error:
+            yield from error.problems
+    yield from _add_environment(layers, sources.environment)
+    for name, value in sources.options.items():
+        layers.set(name, value, option(name))
+
+
+def _add_environment(layers: _Layers, environment: Mapping[str, str]) -> Iterator[Problem]:
+    known = {variable(name): name for name in SCALARS}
+    for name, value in environment.items():
+        if name in known:
+            layers.set(known[name], value, name)
+        elif name.startswith(PREFIX) and not name.startswith(PARAMETER_PREFIX):
+            # The prefix is not ours alone (Kubernetes sets POLLER_SERVICE_HOST …): only what is nearly right is wrong.
+            near = closest(name.removeprefix(PREFIX), [item.removeprefix(PREFIX) for item in known])
+            if near:
+                yield Problem(name, "unknown setting", near.replace("mean ", f"mean {PREFIX}"))
+
+
+def identity(template_section: Any, sources: Sources) -> tuple[str, str]:
+    """AccountId and Region, which pseudo parameters need before the other settings can be resolved.
+
+    What is wrong with them is for `load` to report; until then the defaults do.
+    """
+    layers = _Layers()
+    list(_pile_up(layers, template_section, sources))
+    values = {name: value for name, value in layers.values.items() if name in {"AccountId", "Region"}}
+    try:
+        settings = parse(Settings, values, layers.where)
+    except ConfigError:
+        settings = Settings()
+    return settings.AccountId, settings.Region

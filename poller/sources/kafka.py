@@ -1,0 +1,498 @@
+"""Kafka topics as an event source: a member of a consumer group that hands out records and commits offsets (D.1).
+
+From top to bottom: settings, the pure translation of records into the event of D.1.1, and the class with the I/O.
+"""
+
+# mypy: allow-untyped-calls
+# kafka-python has no annotations.
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from binascii import b2a_base64
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+
+from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka import errors as kafka_errors
+from kafka.cluster import ClusterMetadata
+from kafka.consumer.fetcher import ConsumerRecord
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.net.compat import KafkaNetClient
+
+from poller.errors import SourceError, SourceRejected, SourceUnavailable
+from poller.model import Progress, Record, Shard
+from poller.sources import Features, Listener
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """One topic, read by one member of a consumer group. Times are in seconds."""
+
+    bootstrap_servers: Sequence[str]
+    topic: str
+    group_id: str
+    starting_position: Literal["TRIM_HORIZON", "LATEST"] = "TRIM_HORIZON"
+    """Where a group without committed offsets begins, and where reading goes on when retention deleted the position."""
+    client_id: str = "poller"
+    event_source: Literal["SelfManagedKafka", "aws:kafka"] = "SelfManagedKafka"
+    event_source_arn: str | None = None
+    """The cluster's ARN; in the event for MSK only (D.1.1)."""
+    max_poll_records: int = 500
+    """Records of one poll at most. Below 500 the cost of a poll shows; give max(500, BatchSize)."""
+    session_timeout: float = 10.0
+    """After this long without a heartbeat the group goes on without this member: how long a killed poller's shards
+    wait, and how long a broker may be away before `poll` raises SourceUnavailable."""
+    connect_timeout: float = 5.0
+    fetch_max_wait: float = 0.01
+    """How long a broker holds a fetch that finds nothing, while records flow: a resumed partition has to wait for the
+    fetch under way. An idle consumer lets brokers hold it longer."""
+    security: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Login and TLS as kafka-python's own options (`security_protocol`, `sasl_*`, `ssl_*`); holds secrets."""
+
+    @property
+    def addresses(self) -> str:
+        """The brokers as the event and the error texts show them."""
+        return ",".join(self.bootstrap_servers)
+
+
+# --- the event (D.1.1): pure ---------------------------------------------------------------------------------------
+
+_SIGNED_BYTE = [b"%d" % (byte - 256 if byte > 127 else byte) for byte in range(256)]  # noqa: PLR2004
+_json_text = lru_cache(maxsize=1024)(lambda text: json.dumps(text).encode())
+_LOG_APPEND_TIME = 1
+
+
+def record_head(topic: str, partition: int) -> bytes:
+    """The part of a record's JSON that all records of its partition share."""
+    return b'{"topic":%b,"partition":%d' % (json.dumps(topic).encode(), partition)
+
+
+def encode_headers(headers: Sequence[tuple[str, bytes]]) -> bytes:
+    """Headers in order, repeats kept, each byte signed (D.1.1)."""
+    return b",".join(
+        [b"{%b:[%b]}" % (_json_text(name), b",".join(map(_SIGNED_BYTE.__getitem__, value))) for name, value in headers]
+    )
+
+
+def to_record(record: ConsumerRecord, shard: Shard, head: bytes) -> Record:
+    """The client's record as ours, with its JSON built by a template: no dict and no json.dumps on the hot path.
+
+    A null key is missing. A tombstone shows as `"value":null`: reports of both null and missing exist, and with null
+    a handler that looks at `record["value"]` sees a tombstone instead of failing with a KeyError. A header without a
+    value becomes one with no bytes, as the event's type has no null there (both D.1.1, unverified).
+    """
+    _topic, _partition, _epoch, offset, timestamp, timestamp_type, key, value, headers, _sum, _ks, _vs, _hs = record
+    if headers:
+        headers = [(name, content or b"") for name, content in headers]
+    encoded = b'%b,"offset":%d,"timestamp":%d,"timestampType":"%b"%b,"value":%b,"headers":[%b]}' % (
+        head,
+        offset,
+        timestamp,
+        b"LOG_APPEND_TIME" if timestamp_type == _LOG_APPEND_TIME else b"CREATE_TIME",
+        b"" if key is None else b',"key":"%b"' % b2a_base64(key, newline=False),
+        b"null" if value is None else b'"%b"' % b2a_base64(value, newline=False),
+        encode_headers(headers) if headers else b"",
+    )
+    return Record(shard, offset, max(timestamp, 0), key, value, headers, encoded)
+
+
+def event_head(settings: KafkaSettings) -> bytes:
+    """The event up to its records."""
+    members: dict[str, str] = {"eventSource": settings.event_source}
+    if settings.event_source_arn is not None:
+        members["eventSourceArn"] = settings.event_source_arn
+    members["bootstrapServers"] = settings.addresses
+    return json.dumps(members, separators=(",", ":")).encode()[:-1] + b',"records":{'
+
+
+def build_event(head: bytes, records: Sequence[Record]) -> bytes:
+    """The event of D.1.1: the records' JSON, grouped by shard, each shard in the order given."""
+    shards: dict[Shard, list[bytes]] = {}
+    for record in records:
+        shards.setdefault(record.shard, []).append(record.encoded)
+    return (
+        head + b",".join([b"%b:[%b]" % (_json_text(shard), b",".join(some)) for shard, some in shards.items()]) + b"}}"
+    )
+
+
+# --- the consumer --------------------------------------------------------------------------------------------------
+
+_REBALANCED = (
+    kafka_errors.CommitFailedError,
+    kafka_errors.RebalanceInProgressError,
+    kafka_errors.IllegalGenerationError,
+    kafka_errors.UnknownMemberIdError,
+    kafka_errors.FencedInstanceIdError,
+)
+_REFUSALS: dict[type[Exception], str] = {
+    kafka_errors.SaslAuthenticationFailedError: "EVENT_SOURCE_AUTHN_ERROR",
+    kafka_errors.UnsupportedSaslMechanismError: "EVENT_SOURCE_AUTHN_ERROR",
+    kafka_errors.IllegalSaslStateError: "EVENT_SOURCE_AUTHN_ERROR",
+    kafka_errors.AuthorizationError: "EVENT_SOURCE_AUTHZ_ERROR",
+    kafka_errors.InconsistentGroupProtocolError: "ESM_CONFIG_NOT_VALID",  # other members use another assignor
+    kafka_errors.InvalidGroupIdError: "ESM_CONFIG_NOT_VALID",
+    kafka_errors.InvalidSessionTimeoutError: "ESM_CONFIG_NOT_VALID",
+    kafka_errors.KafkaConfigurationError: "ESM_CONFIG_NOT_VALID",
+    kafka_errors.UnsupportedCodecError: "ESM_CONFIG_NOT_VALID",  # records compressed with a codec not installed
+}
+_COMMIT_TIMEOUT = 1.0
+_COMMIT_PAUSE = 0.1
+_CLOSE_TIMEOUT = 2.0
+_IDLE_AFTER = 1.0
+_IDLE_FETCH_WAIT = 0.5
+"""Seconds: short fetches cost 10 % of a core, and matter only while partitions are paused and resumed."""
+_TOPIC_MISSING = 5.0
+"""Seconds a topic may be absent from the metadata while it is read: a broker that starts knows none at first."""
+
+
+class KafkaSource:
+    """One topic through one member of a consumer group. See `poller.sources.Source` for the contract."""
+
+    features = Features(ordered=True, redelivers=False, rebalances=True)
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._event_head = event_head(settings)
+        self._listener: Listener | None = None
+        self._client: KafkaNetClient | None = None
+        self._consumer: KafkaConsumer | None = None
+        self._owned: dict[Shard, TopicPartition] = {}
+        self._heads: dict[TopicPartition, tuple[Shard, bytes]] = {}
+        self._next: dict[TopicPartition, int] = {}
+        self._unpinned: set[TopicPartition] = set()
+        self._uncommitted: dict[TopicPartition, int] = {}
+        self._commit_after = 0.0
+        self._paused: set[Shard] = set()
+        self._idle_after = 0.0
+        self._trouble_since: float | None = None
+
+    def open(self, listener: Listener) -> None:
+        """Connect, find the topic, and subscribe; the group is joined in the first polls. Never creates the topic.
+
+        Raises:
+            SourceUnavailable: no broker answers within `connect_timeout`.
+            SourceRejected: the topic does not exist, or the broker refuses the login or the topic.
+        """
+        self._listener = listener
+        try:
+            with self._translated():
+                consumer = KafkaConsumer(**self._options())
+                self._consumer = consumer
+                self._require_topic(self._metadata)
+                consumer.subscribe([self._settings.topic], listener=_Rebalances(self))
+        except SourceError:
+            self.close()
+            raise
+
+    def _options(self) -> dict[str, Any]:
+        settings = self._settings
+        return {
+            "bootstrap_servers": list(settings.bootstrap_servers),
+            "group_id": settings.group_id,
+            "client_id": settings.client_id,
+            "partition_assignment_strategy": [CooperativeStickyAssignor],  # only partitions that move pay
+            "enable_auto_commit": False,
+            "auto_offset_reset": "latest" if settings.starting_position == "LATEST" else "earliest",
+            # AWS does not say which. A handler should not act on records whose transaction was taken back.
+            "isolation_level": "read_committed",
+            "max_poll_records": settings.max_poll_records,
+            # The owner polls once a second whatever handlers do, so a minute without a poll is a hung program.
+            "max_poll_interval_ms": 60_000,
+            "session_timeout_ms": int(settings.session_timeout * 1000),
+            "heartbeat_interval_ms": int(settings.session_timeout * 100),  # members learn of a rebalance by heartbeat
+            "fetch_max_wait_ms": int(settings.fetch_max_wait * 1000),
+            "reconnect_backoff_max_ms": 1000,  # the default of 30 s outlasts the restart of a broker
+            "bootstrap_timeout_ms": int(settings.connect_timeout * 1000),
+            "metrics_enabled": False,
+            "kafka_client": self._make_client,
+            **settings.security,
+        }
+
+    def _make_client(self, **options: Any) -> KafkaNetClient:
+        # KafkaConsumer's constructor connects and, when that fails, leaves its I/O thread behind: so keep the handle.
+        # It also forgets to pass allow_auto_create_topics on, and would make a deleted topic anew by asking for it.
+        self._client = KafkaNetClient(**options)
+        self._metadata.config["allow_auto_create_topics"] = False
+        return self._client
+
+    @property
+    def _metadata(self) -> ClusterMetadata:
+        assert self._client is not None
+        cluster: ClusterMetadata = self._client.cluster
+        return cluster
+
+    def _require_topic(self, metadata: ClusterMetadata) -> None:
+        topic, addresses = self._settings.topic, self._settings.addresses
+        try:
+            metadata.add_topic(topic)
+        except (TypeError, ValueError):
+            raise SourceRejected(f"{topic!r} cannot be the name of a topic") from None
+        for _ in range(3):  # a topic that was made a moment ago may miss in the first answer
+            answered = threading.Event()
+            metadata.request_update().add_both(lambda _, answered=answered: answered.set())
+            if not answered.wait(self._settings.connect_timeout):
+                raise SourceUnavailable(f"Kafka at {addresses} does not answer about topic {topic}")
+            if metadata.partitions_for_topic(topic) is not None:
+                return
+            if topic in metadata.unauthorized_topics:
+                raise SourceRejected(
+                    f"Kafka at {addresses} does not allow topic {topic}", code="EVENT_SOURCE_AUTHZ_ERROR"
+                )
+        raise SourceRejected(f"topic {topic} does not exist on {addresses}")
+
+    def poll(self, max_wait: float) -> Sequence[Record]:
+        """Records of the partitions that are not paused. Rebalances happen in here; so do commits they held up.
+
+        Raises:
+            SourceUnavailable: the brokers were away for `session_timeout`, so membership is lost anyway.
+            SourceRejected: the topic is gone, or is not allowed any more.
+        """
+        consumer = self._opened()
+        self._tune_fetches(consumer)
+        self._unpark(consumer)
+        with self._translated():
+            polled: dict[TopicPartition, list[ConsumerRecord]] = consumer.poll(timeout_ms=max_wait * 1000)
+        records: list[Record] = []
+        for partition, some in polled.items():
+            shard, head = self._heads[partition]
+            if some[0].offset < self._next.get(partition, 0):
+                self._start_over(partition, shard)
+            self._next[partition] = some[-1].offset + 1
+            records += [to_record(one, shard, head) for one in some]
+        if self._unpinned:
+            self._pin(consumer, polled)
+        if self._uncommitted and time.monotonic() >= self._commit_after:
+            self._commit(consumer)
+        if polled:
+            self._idle_after = time.monotonic() + _IDLE_AFTER
+        else:
+            self._look_for_trouble(consumer)
+        return records
+
+    def _tune_fetches(self, consumer: KafkaConsumer) -> None:
+        busy = self._paused or time.monotonic() < self._idle_after
+        wait = self._settings.fetch_max_wait if busy else _IDLE_FETCH_WAIT
+        consumer._fetcher.config["fetch_max_wait_ms"] = int(wait * 1000)  # noqa: SLF001 - read anew for each fetch
+
+    def _unpark(self, consumer: KafkaConsumer) -> None:
+        # kafka-python 3.0.12 gives back the records it parked for a paused partition only while this slot is None, but
+        # leaves a drained batch in it: without this the end of a resumed partition stays stuck until others get more.
+        fetcher = consumer._fetcher  # noqa: SLF001 - there is no public way to ask
+        if fetcher._paused_partition_records and not fetcher._next_partition_records:  # noqa: SLF001
+            fetcher._next_partition_records = None  # noqa: SLF001
+
+    def _start_over(self, partition: TopicPartition, shard: Shard) -> None:
+        # The topic was made anew or its log was cut: the offsets in flight name other records now.
+        _log.warning("offsets of %s went back: the topic was made anew or its log was truncated", shard)
+        assert self._listener is not None
+        self._uncommitted.pop(partition, None)
+        self._listener.lost([shard])
+        self._listener.assigned([shard])
+
+    def _pin(self, consumer: KafkaConsumer, polled: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
+        # LATEST: whoever takes a partition over before its first commit would begin at an end that has moved on, and
+        # skip what is in flight here. So the place where reading begins is committed at once.
+        for partition in list(self._unpinned):
+            some = polled.get(partition)
+            start = some[0].offset if some else self._position(consumer, partition)
+            if start is not None:
+                self._uncommitted.setdefault(partition, start)
+                self._unpinned.discard(partition)
+
+    def pause(self, shards: Collection[Shard]) -> None:
+        """Give no more records of these shards; the client keeps what it has fetched. Lost shards are passed over."""
+        self._opened().pause(*[self._owned[shard] for shard in shards if shard in self._owned])
+        self._paused.update(shard for shard in shards if shard in self._owned)
+
+    def resume(self, shards: Collection[Shard]) -> None:
+        """Undo `pause`."""
+        self._opened().resume(*[self._owned[shard] for shard in shards if shard in self._owned])
+        self._paused.difference_update(shards)
+
+    def acknowledge(self, progress: Progress) -> None:
+        """Commit the positions of owned shards in one request; blocks about 2 ms, 1 s when the broker is away.
+
+        A commit that a rebalance or an absent coordinator holds up is made in a later `poll`, or with the revocation;
+        if the shard is lost, its new owner reads the records again.
+
+        Raises:
+            SourceRejected: the group or the topic is not allowed any more.
+        """
+        consumer = self._opened()
+        self._note(progress)
+        if self._uncommitted:
+            self._commit(consumer)
+
+    def _note(self, progress: Progress) -> None:
+        for shard, position in progress.positions.items():
+            if shard in self._owned:
+                self._uncommitted[self._owned[shard]] = position
+
+    def _commit(self, consumer: KafkaConsumer) -> None:
+        with self._translated():
+            try:
+                consumer.commit(_offsets(self._uncommitted), timeout_ms=int(_COMMIT_TIMEOUT * 1000))
+            except (*_REBALANCED, kafka_errors.RetriableError) as error:
+                _log.info("a commit of group %s has to wait: %s", self._settings.group_id, error)
+                self._commit_after = time.monotonic() + _COMMIT_PAUSE
+            else:
+                self._uncommitted.clear()
+
+    def release(self, records: Sequence[Record]) -> None:
+        """Not for a stream: its records are retried in their lane."""
+        raise NotImplementedError("a Kafka record cannot be handed back")
+
+    def reject(self, records: Sequence[Record]) -> None:
+        """Not for a stream: Kafka has no dead letters of its own."""
+        raise NotImplementedError("a Kafka record cannot be rejected")
+
+    def build_event(self, records: Sequence[Record]) -> bytes:
+        """The event of D.1.1. Pure."""
+        return build_event(self._event_head, records)
+
+    def overhead(self, shards: int) -> int:
+        """Bytes around the records of that many shards when each record counts one comma; partitions of ten digits."""
+        shard = len(b'"-2147483647":[],') + len(_json_text(self._settings.topic)) - len(b'""')
+        return len(self._event_head) + shards * shard + len(b"}}")
+
+    def lag(self) -> dict[Shard, int]:
+        """Offsets from the next record to the high watermark of the last fetch, per owned shard."""
+        lag: dict[Shard, int] = {}
+        if self._consumer is not None:
+            for shard, partition in self._owned.items():
+                position, highwater = self._position(self._consumer, partition), self._consumer.highwater(partition)
+                if position is not None and highwater is not None:
+                    lag[shard] = max(0, highwater - position)
+        return lag
+
+    def _position(self, consumer: KafkaConsumer, partition: TopicPartition) -> int | None:
+        try:
+            position: int | None = consumer.position(partition, timeout_ms=0)
+        except kafka_errors.KafkaError:  # not known yet
+            return None
+        return position
+
+    def wake(self) -> None:
+        """Nothing: the client has no such call, so the loop polls in short slices while it waits for results."""
+
+    def close(self) -> None:
+        """Revoke all shards, commit what that makes final, and leave the group. Blocks a few seconds at most."""
+        try:
+            if self._consumer is not None:
+                self._consumer.close(autocommit=False, timeout_ms=int(_CLOSE_TIMEOUT * 1000))
+        except Exception as error:  # noqa: BLE001 - whatever is broken there, this consumer is given up
+            _log.warning("group %s was not left properly: %s", self._settings.group_id, error)
+        finally:
+            if self._client is not None:
+                self._client.close()
+            self._consumer = self._client = self._trouble_since = None
+            self._forget(list(self._heads))
+
+    def _opened(self) -> KafkaConsumer:
+        if self._consumer is None:
+            raise SourceUnavailable(f"not connected to Kafka at {self._settings.addresses}")
+        return self._consumer
+
+    def _look_for_trouble(self, consumer: KafkaConsumer) -> None:
+        # The client waits in silence for brokers that went away and for a topic that was deleted.
+        topic, addresses = self._settings.topic, self._settings.addresses
+        trouble: SourceError
+        if consumer._coordinator.coordinator_unknown():  # noqa: SLF001 - there is no public way to ask
+            patience = self._settings.session_timeout
+            trouble = SourceUnavailable(f"no Kafka broker answers at {addresses} for group {self._settings.group_id}")
+        elif self._metadata.partitions_for_topic(topic) is None:
+            patience = _TOPIC_MISSING
+            trouble = SourceRejected(f"topic {topic} does not exist any more on {addresses}")
+        else:
+            self._trouble_since = None
+            return
+        now = time.monotonic()
+        self._trouble_since = self._trouble_since or now
+        if now - self._trouble_since > patience:
+            raise trouble
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """No error of the client leaves this file, save what the loop's own listener raised inside of it."""
+        addresses = self._settings.addresses
+        try:
+            yield
+        except SourceError:
+            raise
+        except kafka_errors.KafkaTimeoutError as error:
+            raise SourceUnavailable(f"no Kafka broker answers at {addresses}") from error
+        except Exception as error:
+            cause = error.__cause__
+            if isinstance(error, kafka_errors.KafkaError) and cause and not isinstance(cause, kafka_errors.KafkaError):
+                raise cause from None
+            for refusal, code in _REFUSALS.items():
+                if isinstance(error, refusal):
+                    raise SourceRejected(f"Kafka at {addresses} refuses: {error}", code=code) from error
+            raise SourceUnavailable(f"Kafka at {addresses}: {error}") from error
+
+    # Called by _Rebalances with the owner parked in poll or close, so there is no lock.
+
+    def _assigned(self, partitions: Collection[TopicPartition]) -> None:
+        for topic, number in partitions:
+            partition, shard = TopicPartition(topic, number), f"{topic}-{number}"
+            self._owned[shard] = partition
+            self._heads[partition] = (shard, record_head(topic, number))
+            if self._settings.starting_position == "LATEST":
+                self._unpinned.add(partition)
+        assert self._listener is not None
+        self._listener.assigned([self._heads[partition][0] for partition in partitions])
+
+    def _revoked(self, partitions: Collection[TopicPartition]) -> None:
+        assert self._listener is not None
+        self._note(self._listener.revoked([self._heads[partition][0] for partition in partitions]))
+        going = {partition: self._uncommitted[partition] for partition in partitions if partition in self._uncommitted}
+        if going and self._consumer is not None:
+            # Goes out before the request that gives the partitions up, on the same connection.
+            self._consumer.commit_async(_offsets(going)).add_errback(self._commit_failed)
+        self._forget(partitions)
+
+    def _commit_failed(self, error: Exception) -> None:
+        _log.warning("offsets of shards given up were not committed, their records come again: %s", error)
+
+    def _lost(self, partitions: Collection[TopicPartition]) -> None:
+        assert self._listener is not None
+        self._listener.lost([self._heads[partition][0] for partition in partitions])
+        self._forget(partitions)
+
+    def _forget(self, partitions: Collection[TopicPartition]) -> None:
+        for partition in partitions:
+            shard, _ = self._heads.pop(partition)
+            del self._owned[shard]
+            self._paused.discard(shard)
+            self._next.pop(partition, None)
+            self._uncommitted.pop(partition, None)
+            self._unpinned.discard(partition)
+
+
+def _offsets(positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {partition: OffsetAndMetadata(position, "", -1) for partition, position in positions.items()}
+
+
+class _Rebalances(ConsumerRebalanceListener):
+    """Hands the client's rebalance calls on; they come on its I/O thread."""
+
+    def __init__(self, source: KafkaSource) -> None:
+        self._source = source
+
+    def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        self._source._assigned(assigned)  # noqa: SLF001 - the other half of one class
+
+    def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        self._source._revoked(revoked)  # noqa: SLF001
+
+    def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:  # by default the same as revoked
+        self._source._lost(lost)  # noqa: SLF001

@@ -1,0 +1,267 @@
+"""What of AWS's templates works here, what has no effect here, and what is refused, each with its reason.
+
+The template's reader and the documentation take their lists from this file, so neither can forget anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from poller.errors import Problem
+from poller.validation import closest, join
+
+SECTIONS = {
+    "AWSTemplateFormatVersion",
+    "Conditions",
+    "Description",
+    "Globals",
+    "Mappings",
+    "Metadata",
+    "Outputs",
+    "Parameters",
+    "Resources",
+    "Transform",
+}
+SECTIONS_REFUSED = {"Rules": "rules on parameters are not checked here; use AllowedValues of the parameter"}
+
+ATTRIBUTES = {
+    "Condition",
+    "CreationPolicy",
+    "DeletionPolicy",
+    "DependsOn",
+    "Metadata",
+    "Properties",
+    "Type",
+    "UpdatePolicy",
+    "UpdateReplacePolicy",
+}
+
+_NO_IAM = "there is no IAM here: everything is permitted"
+_NO_IMAGES = "functions are folders with Python code: give CodeUri, Handler and Runtime"
+_NO_VERSIONS = "there are no versions and aliases here"
+_ASYNCHRONOUS = "functions are not invoked asynchronously here"
+
+FUNCTION = {
+    "CodeUri",
+    "Environment",
+    "Events",
+    "FunctionName",
+    "Handler",
+    "MemorySize",
+    "PackageType",
+    "ReservedConcurrentExecutions",
+    "Runtime",
+    "Timeout",
+}
+"""Supported properties of AWS::Serverless::Function. AWS::Lambda::Function has `Code` and no `CodeUri` and `Events`."""
+
+FUNCTION_WITHOUT_EFFECT = {
+    "Architectures": "handlers run on this machine's processor",
+    "AssumeRolePolicyDocument": _NO_IAM,
+    "CodeSigningConfigArn": "the code is a local folder",
+    "Description": "a remark",
+    "EphemeralStorage": "the folder for temporary files is this machine's",
+    "KmsKeyArn": "nothing is encrypted at rest here",
+    "PermissionsBoundary": _NO_IAM,
+    "Policies": _NO_IAM,
+    "PropagateTags": "tags are for AWS's bill and console",
+    "RecursiveLoop": "no SQS, SNS or S3 here that could call the function in a circle",
+    "Role": _NO_IAM,
+    "RolePath": _NO_IAM,
+    "RuntimeManagementConfig": "handlers run on this machine's interpreter",
+    "SourceKMSKeyArn": "the code is a local folder",
+    "Tags": "tags are for AWS's bill and console",
+    "Tracing": "there is no X-Ray here",
+    "VpcConfig": "handlers use this machine's network",
+}
+FUNCTION_REFUSED = {
+    "AutoPublishAlias": _NO_VERSIONS,
+    "AutoPublishAliasAllProperties": _NO_VERSIONS,
+    "AutoPublishCodeSha256": _NO_VERSIONS,
+    "CapacityProviderConfig": "there are no managed instances here",
+    "DeadLetterConfig": _ASYNCHRONOUS,
+    "DeadLetterQueue": _ASYNCHRONOUS,
+    "DeploymentPreference": _NO_VERSIONS,
+    "DurableConfig": "there are no durable functions here",
+    "EventInvokeConfig": _ASYNCHRONOUS,
+    "FileSystemConfigs": "network file systems are not mounted here",
+    "FunctionScalingConfig": "there are no managed instances here",
+    "FunctionUrlConfig": "there are no function URLs here",
+    "ImageConfig": _NO_IMAGES,
+    "ImageUri": _NO_IMAGES,
+    "InlineCode": "put the code into a folder, and name that in CodeUri",
+    "Layers": "put the content of layers beside the handler",
+    "LoggingConfig": "the shape of handlers' logs is Metadata.Poller.LogFormat here",
+    "ProvisionedConcurrencyConfig": _NO_VERSIONS,
+    "PublishToLatestPublished": _NO_VERSIONS,
+    "SnapStart": "environments always start anew",
+    "TenancyConfig": "there is no tenant isolation here",
+    "VersionDeletionPolicy": _NO_VERSIONS,
+    "VersionDescription": _NO_VERSIONS,
+}
+
+_MAPPING_NAMES = (
+    "BatchSize",
+    "BisectBatchOnFunctionError",
+    "DestinationConfig",
+    "Enabled",
+    "FilterCriteria",
+    "FunctionResponseTypes",
+    "MaximumBatchingWindowInSeconds",
+    "MaximumRecordAgeInSeconds",
+    "MaximumRetryAttempts",
+    "ProvisionedPollerConfig",
+    "Queues",
+    "SourceAccessConfigurations",
+    "StartingPosition",
+    "Topics",
+)
+
+EVENTS: Mapping[str, Mapping[str, str]] = {
+    "SelfManagedKafka": {
+        "KafkaBootstrapServers": "SelfManagedEventSource.Endpoints.KAFKA_BOOTSTRAP_SERVERS",
+        "ConsumerGroupId": "SelfManagedKafkaEventSourceConfig.ConsumerGroupId",
+        **{name: name for name in _MAPPING_NAMES},
+    },
+    "MSK": {
+        "Stream": "EventSourceArn",
+        "ConsumerGroupId": "AmazonManagedKafkaEventSourceConfig.ConsumerGroupId",
+        **{name: name for name in _MAPPING_NAMES},
+    },
+    "MQ": {"Broker": "EventSourceArn", **{name: name for name in _MAPPING_NAMES}},
+}
+"""Supported event types of a SAM function: property of the event, and where SAM puts it in the mapping."""
+
+EVENTS_REFUSED = {
+    "AlexaSkill",
+    "Api",
+    "CloudWatchEvent",
+    "CloudWatchLogs",
+    "Cognito",
+    "DocumentDB",
+    "DynamoDB",
+    "EventBridgeRule",
+    "HttpApi",
+    "IoTRule",
+    "Kinesis",
+    "S3",
+    "SNS",
+    "SQS",
+    "Schedule",
+    "ScheduleV2",
+}
+
+MAPPING = {
+    *_MAPPING_NAMES,
+    "AmazonManagedKafkaEventSourceConfig",
+    "EventSourceArn",
+    "FunctionName",
+    "SelfManagedEventSource",
+    "SelfManagedKafkaEventSourceConfig",
+}
+"""Supported properties of AWS::Lambda::EventSourceMapping."""
+
+MAPPING_WITHOUT_EFFECT = {
+    "DynamicPolicyName": _NO_IAM,
+    "KmsKeyArn": "nothing is encrypted at rest here",
+    "MetricsConfig": "all metrics are always on",
+    "SecretsManagerKmsKeyId": _NO_IAM,
+    "Tags": "tags are for AWS's bill and console",
+}
+MAPPING_REFUSED = {
+    "DocumentDBEventSourceConfig": "it belongs to DocumentDB",
+    "LoggingConfig": "the log's level is Metadata.Poller.LogLevel here",
+    "ParallelizationFactor": "it belongs to Kinesis and DynamoDB streams",
+    "ScalingConfig": "it belongs to SQS",
+    "SchemaRegistryConfig": "records are handed over as they are",
+    "StartingPositionTimestamp": "use the position TRIM_HORIZON or LATEST",
+    "TumblingWindowInSeconds": "it belongs to Kinesis and DynamoDB streams",
+}
+
+RESOURCES = ("AWS::Serverless::Function", "AWS::Lambda::Function", "AWS::Lambda::EventSourceMapping")
+
+PASSED_OVER = {
+    "AWS::AmazonMQ::Broker": "your own broker stands for it: Metadata.Poller.Endpoints",
+    "AWS::AmazonMQ::Configuration": "your own broker has its own configuration",
+    "AWS::CloudWatch::Alarm": "alarms are made from /metrics here",
+    "AWS::EC2::SecurityGroup": "handlers and pollers use this machine's network",
+    "AWS::EC2::Subnet": "handlers and pollers use this machine's network",
+    "AWS::EC2::VPC": "handlers and pollers use this machine's network",
+    "AWS::IAM::InstanceProfile": _NO_IAM,
+    "AWS::IAM::ManagedPolicy": _NO_IAM,
+    "AWS::IAM::Policy": _NO_IAM,
+    "AWS::IAM::Role": _NO_IAM,
+    "AWS::KMS::Alias": "nothing is encrypted at rest here",
+    "AWS::KMS::Key": "nothing is encrypted at rest here",
+    "AWS::Lambda::Permission": _NO_IAM,
+    "AWS::Logs::LogGroup": "logs go to stderr",
+    "AWS::MSK::Cluster": "your own cluster stands for it: Metadata.Poller.Endpoints",
+    "AWS::S3::Bucket": "only its ARN is known; Metadata.Poller.Endpoints says where dead letters for it go",
+    "AWS::SNS::Topic": "only its ARN is known; Metadata.Poller.Endpoints says where dead letters for it go",
+    "AWS::SQS::Queue": "only its ARN is known; Metadata.Poller.Endpoints says where dead letters for it go",
+    "AWS::SecretsManager::Secret": "its value stands in Metadata.Poller.Secrets",
+}
+"""Resource types that a template may hold for AWS's sake; nothing is made of them here."""
+
+ARN_FORMATS = {
+    "AWS::AmazonMQ::Broker": "arn:{partition}:mq:{region}:{account}:broker:{name}:{name}",
+    "AWS::EC2::SecurityGroup": "{name}",
+    "AWS::EC2::Subnet": "{name}",
+    "AWS::IAM::Role": "arn:{partition}:iam::{account}:role/{name}",
+    "AWS::Lambda::Function": "arn:{partition}:lambda:{region}:{account}:function:{name}",
+    "AWS::MSK::Cluster": "arn:{partition}:kafka:{region}:{account}:cluster/{name}/{name}",
+    "AWS::S3::Bucket": "arn:{partition}:s3:::{name}",
+    "AWS::SNS::Topic": "arn:{partition}:sns:{region}:{account}:{name}",
+    "AWS::SQS::Queue": "arn:{partition}:sqs:{region}:{account}:{name}",
+    "AWS::SecretsManager::Secret": "arn:{partition}:secretsmanager:{region}:{account}:secret:{name}",
+    "AWS::Serverless::Function": "arn:{partition}:lambda:{region}:{account}:function:{name}",
+}
+"""ARNs of resources, as Ref or GetAtt give them; the name is the one the template gives, else the logical ID."""
+
+REF_FORMATS = {
+    **{
+        name: ARN_FORMATS[name]
+        for name in (
+            "AWS::AmazonMQ::Broker",
+            "AWS::MSK::Cluster",
+            "AWS::SNS::Topic",
+            "AWS::SecretsManager::Secret",
+        )
+    },
+    "AWS::SQS::Queue": "https://sqs.{region}.amazonaws.com/{account}/{name}",
+}
+"""What Ref gives, where it is not the name."""
+
+NAME_PROPERTIES = (
+    "BrokerName",
+    "BucketName",
+    "ClusterName",
+    "FunctionName",
+    "Name",
+    "QueueName",
+    "RoleName",
+    "TopicName",
+)
+"""Properties by which a template names a resource."""
+
+
+def check_names(
+    values: Mapping[str, Any],
+    path: str,
+    *,
+    supported: set[str] | Mapping[str, Any],
+    refused: Mapping[str, str],
+    without_effect: Mapping[str, str] | None = None,
+) -> tuple[dict[str, Any], list[Problem]]:
+    """The values that do something here, and a problem for each that is refused or unknown."""
+    problems, kept = [], {}
+    known = [*supported, *(without_effect or {}), *refused]
+    for name, value in values.items():
+        if name in supported:
+            kept[name] = value
+        elif name in refused:
+            problems.append(Problem(join(path, name), f"not supported: {refused[name]}"))
+        elif name not in (without_effect or {}):
+            problems.append(Problem(join(path, name), "unknown property", closest(name, known)))
+    return kept, problems

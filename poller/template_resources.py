@@ -1,0 +1,251 @@
+"""The template's functions and mappings: checked by name, translated by AWS's SAM transform, and built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from poller import supported
+from poller.errors import ConfigError, Problem
+from poller.intrinsics import Resolver
+from poller.resources import Function, event_source_mapping, function
+from poller.sam import FUNCTION, TRANSFORM, Translator
+from poller.settings import SECTION
+from poller.template_events import Event, EventReader
+from poller.validation import closest, describe, join, under
+from poller.wiring import Declared
+
+LAMBDA_FUNCTION = "AWS::Lambda::Function"
+MAPPING = "AWS::Lambda::EventSourceMapping"
+
+API_SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
+
+CODE_IN_S3 = {"Bucket": "local", "Key": "local"}
+"""Stands in for a local folder, which AWS's transform does not take."""
+
+FUNCTION_NAMES = (supported.FUNCTION - {"CodeUri", "Events"}) | {"Code"}
+"""Supported properties of AWS::Lambda::Function."""
+
+
+class ResourceReader:
+    """Reads the resources of one template.
+
+    Args:
+        resolver: for intrinsic functions; what it cannot resolve it keeps itself.
+        folder: the template's.
+        account: for ARNs.
+        region: for ARNs.
+        resources: those of a supported type, by logical ID.
+    """
+
+    def __init__(
+        self, resolver: Resolver, folder: Path, account: str, region: str, resources: Mapping[str, dict[str, Any]]
+    ) -> None:
+        self.problems: list[Problem] = []
+        self.functions: list[Function] = []
+        self.mappings: list[Declared] = []
+        self.mapping_names: list[str] = []
+        """Of all mappings, also of those that have problems."""
+        self._resolver = resolver
+        self._folder = folder
+        self._identity = {"account_id": account, "region": region}
+        self._resources = resources
+        self._globals: dict[str, Any] = {}
+        self._events: dict[str, Event] = {}
+        self._code: dict[str, Path] = {}
+        self._unresolved: set[str] = set()
+        """Paths of properties that are missing for a reason that is told already."""
+        self._function_names = {
+            str(resolver.resolve({"Ref": name}, "")): name
+            for name, resource in resources.items()
+            if resource["Type"] != MAPPING
+        }
+
+    def read(self, global_section: Any, translator: Translator | None) -> None:
+        """Read everything; what comes of it stands in the attributes."""
+        self._read_globals(global_section)
+        sam: dict[str, Any] = {}
+        for name, resource in self._resources.items():
+            path = f"Resources.{name}.Properties"
+            if resource["Type"] == FUNCTION:
+                sam |= self._sam_function(name, resource["Properties"], path)
+            elif resource["Type"] == LAMBDA_FUNCTION:
+                self._plain_function(name, resource["Properties"], path)
+            else:
+                self._plain_mapping(name, resource["Properties"], path)
+        if sam and translator is not None:
+            template: dict[str, Any] = {"Transform": TRANSFORM, "Resources": sam}
+            if self._globals:
+                code = {"CodeUri": CODE_IN_S3} if "CodeUri" in self._globals else {}
+                template["Globals"] = {"Function": {**self._globals, **code}}
+            self._read_translation(translator, template)
+        names = [item.FunctionName for item in self.functions]
+        for item in self.functions:
+            if names.count(item.FunctionName) > 1:
+                self._problem("Resources", f"two functions have the name {item.FunctionName}")
+
+    def _problem(self, path: str, reason: str, suggestion: str = "") -> None:
+        self._report([Problem(path, reason, suggestion)])
+
+    def _report(self, problems: Iterable[Problem]) -> None:
+        self.problems += [problem for problem in problems if problem.path not in self._unresolved]
+
+    def _checked(
+        self,
+        properties: Mapping[str, Any],
+        path: str,
+        known: set[str],
+        refused: Mapping[str, str],
+        without_effect: Mapping[str, str],
+    ) -> dict[str, Any]:
+        """Supported properties, resolved; without those that could not be."""
+        kept, wrong = supported.check_names(
+            properties, path, supported=known, refused=refused, without_effect=without_effect
+        )
+        self.problems += wrong
+        resolved = {}
+        for name, value in kept.items():
+            before = self._resolver.failures
+            resolved[name] = self._resolver.resolve(value, join(path, name))
+            if self._resolver.failures > before:
+                del resolved[name]
+                self._unresolved.add(join(path, name))
+        return resolved
+
+    def _read_globals(self, section: Any) -> None:
+        if section is None:
+            return
+        if not isinstance(section, dict):
+            self._problem("Globals", f"{describe(section)} is not a mapping")
+            return
+        for name in section:
+            if name != "Function":
+                self._problem(f"Globals.{name}", "not supported: only Globals.Function is", closest(name, ["Function"]))
+        functions = section.get("Function") or {}
+        if isinstance(functions, dict):
+            self._globals = self._checked(
+                functions,
+                "Globals.Function",
+                supported.FUNCTION - {"Events", "FunctionName"},
+                supported.FUNCTION_REFUSED,
+                supported.FUNCTION_WITHOUT_EFFECT,
+            )
+        else:
+            self._problem("Globals.Function", f"{describe(functions)} is not a mapping")
+
+    def _sam_function(self, name: str, properties: Mapping[str, Any], path: str) -> dict[str, Any]:
+        """The function as AWS's transform shall see it, or nothing when its code is not there."""
+        kept = self._checked(
+            {key: value for key, value in properties.items() if key != "Events"},
+            path,
+            supported.FUNCTION,
+            supported.FUNCTION_REFUSED,
+            supported.FUNCTION_WITHOUT_EFFECT,
+        )
+        events = EventReader(name, self._resolver, taken={*self._resources, *self._events})
+        valid = events.read(properties.get("Events", {}))
+        self.problems += events.problems
+        self.mapping_names += events.mapping_names
+        self._events |= {event.logical_id: event for event in valid}
+        if any(key in properties for key in ("InlineCode", "ImageUri")):
+            return {}
+        is_global = "CodeUri" not in properties and "CodeUri" in self._globals
+        code_path = join("Globals.Function" if is_global else path, "CodeUri")
+        self._find_code(name, kept.get("CodeUri", self._globals.get("CodeUri")), code_path)
+        kept["CodeUri"] = CODE_IN_S3
+        kept["Events"] = {event.name: event.source for event in valid}
+        return {name: {"Type": FUNCTION, "Properties": kept}}
+
+    def _find_code(self, name: str, value: Any, path: str) -> None:
+        if value is None:
+            self._problem(path, "is missing", "name the folder with the function's code")
+        elif not isinstance(value, str) or "://" in value:
+            self._problem(path, "is not a local folder", "name the folder with the function's code")
+        else:
+            code = (self._folder / value).resolve()
+            if code.is_dir():
+                self._code[name] = code
+            elif code.exists():
+                self._problem(path, f"{value} is a file, not a folder", "unpack it, and name the folder")
+            else:
+                self._problem(path, f"there is no folder {value}", f"looked for {code}")
+
+    def _read_translation(self, translator: Translator, template: Mapping[str, Any]) -> None:
+        translation = translator.translate(template)
+        self.problems += translation.problems
+        for name, resource in translation.resources.items():
+            values = resource.get("Properties", {})
+            if resource["Type"] == LAMBDA_FUNCTION:
+                wanted = {key: values[key] for key in FUNCTION_NAMES & values.keys()}
+                self._add_function(name, wanted, f"Resources.{name}.Properties")
+            elif resource["Type"] == MAPPING:
+                event = self._events[name]
+                wanted = {key: value for key, value in values.items() if key not in supported.MAPPING_WITHOUT_EFFECT}
+                resolved = self._resolver.resolve(wanted, event.path)
+                self._add_mapping(resolved, event.mapping_name, event.where)
+
+    def _plain_function(self, name: str, properties: Mapping[str, Any], path: str) -> None:
+        refused = {**supported.FUNCTION_REFUSED, "CodeUri": "AWS::Lambda::Function has Code"}
+        kept = self._checked(properties, path, FUNCTION_NAMES, refused, supported.FUNCTION_WITHOUT_EFFECT)
+        self._find_code(name, kept.get("Code"), join(path, "Code"))
+        self._add_function(name, kept, path)
+
+    def _add_function(self, name: str, values: Mapping[str, Any], path: str) -> None:
+        own = self._resources[name]["Properties"]
+
+        def where(field: str) -> str:
+            top = field.partition(".")[0]
+            return join("Globals.Function" if top in self._globals and top not in own else path, field)
+
+        given = {"FunctionName": name, **values, **self._identity, "Code": self._code.get(name, self._folder)}
+        if name in self._code and isinstance(given.get("Handler"), str):
+            self._check_handler(given["Handler"], self._code[name], where("Handler"))
+        try:
+            built = function(given, where)
+        except ConfigError as error:
+            self._report(error.problems)
+            return
+        self.functions.append(built)
+
+    def _check_handler(self, handler: str, code: Path, path: str) -> None:
+        module, dot, _ = handler.rpartition(".")
+        if not dot or not module:
+            self._problem(path, f"{describe(handler)} has no function", "write module.function, such as app.handler")
+            return
+        file = module.replace(".", "/")
+        if not (code / f"{file}.py").is_file() and not (code / file / "__init__.py").is_file():
+            self._problem(path, f"there is no {file}.py in {code}", "the part before the last dot is the module")
+
+    def _plain_mapping(self, name: str, properties: Mapping[str, Any], path: str) -> None:
+        self.mapping_names.append(name)
+        kept = self._checked(
+            properties, path, supported.MAPPING, supported.MAPPING_REFUSED, supported.MAPPING_WITHOUT_EFFECT
+        )
+        below = under(path)
+        # CloudFormation has a spelling of its own for this one name of the API.
+        self._add_mapping(kept, name, lambda field: below(field.replace(API_SERVERS, "KafkaBootstrapServers")))
+
+    def _add_mapping(self, values: Mapping[str, Any], name: str, where: Callable[[str], str]) -> None:
+        values = {**values, "name": name}
+        function_name = values.get("FunctionName")
+        if isinstance(function_name, str):
+            values["FunctionName"] = self._named_function(function_name, where("FunctionName"))
+        try:
+            mapping = event_source_mapping(values, where, extension=f"{SECTION}.EventSources.{name}")
+        except ConfigError as error:
+            self._report(error.problems)
+            return
+        self.mappings.append(Declared(mapping, where))
+
+    def _named_function(self, text: str, path: str) -> str:
+        """A function's name from what C.1 takes: a name, or a full or partial ARN, with `$LATEST` or without."""
+        parts = text.split(":")
+        if "function" in parts[:-1]:
+            parts = parts[parts.index("function") + 1 :]
+        name, qualifier = parts[0], ":".join(parts[1:])
+        if qualifier not in {"", "$LATEST"}:
+            self._problem(path, f"not supported: versions and aliases ({qualifier})")
+        if name not in self._function_names:
+            self._problem(path, "Function does not exist", closest(name, self._function_names))
+        return name

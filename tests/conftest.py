@@ -1,0 +1,41 @@
+"""Fixtures that tests of every kind share: the real brokers, each started once per session when a test asks for it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+with warnings.catch_warnings():
+    # kafka-python reads its protocol's schemas, at import, with functions that Python 3.11 calls deprecated.
+    warnings.filterwarnings("ignore", "(open|read)_text is deprecated", DeprecationWarning)
+    from brokers import BrokerUnavailable, KafkaBroker, RabbitMQBroker
+
+
+def _start(kind: type[KafkaBroker | RabbitMQBroker]) -> KafkaBroker | RabbitMQBroker:
+    try:
+        return kind.start()
+    except BrokerUnavailable as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"in CI every test has to run: {error}")
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaBroker]:
+    """A real Kafka; mark tests that use it `broker`."""
+    broker = _start(KafkaBroker)
+    assert isinstance(broker, KafkaBroker)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMQBroker]:
+    """A real RabbitMQ; mark tests that use it `broker`."""
+    broker = _start(RabbitMQBroker)
+    assert isinstance(broker, RabbitMQBroker)
+    yield broker
+    broker.stop()

@@ -1,0 +1,5 @@
+"""A handler inside a package."""
+
+
+def handler(event, context):
+    return __name__

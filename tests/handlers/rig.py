@@ -1,0 +1,78 @@
+"""A function with one execution environment and its log, as the tests of the runtime use it."""
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+from poller.model import FunctionConfiguration, Invocation
+from poller.runtime.environment import ExecutionEnvironment
+
+HANDLERS = Path(__file__).parent
+
+
+class Function:
+    """A function, one environment of it, and its log."""
+
+    def __init__(self, handler, *, code=HANDLERS, init_timeout=10.0, **configuration):
+        self.lines = []
+        self.requests = set()
+        self.logged = threading.Condition()
+        self.configuration = FunctionConfiguration("fn", code, handler, **configuration)
+        self.environment = ExecutionEnvironment(self.configuration, self._log, init_timeout=init_timeout)
+
+    def _log(self, line, request_id):
+        with self.logged:
+            self.lines.append(line)
+            self.requests.add(request_id)
+            self.logged.notify_all()
+
+    def invoke(self, event=None, *, request_id="id-1", timeout_cap=None):
+        payload = event if isinstance(event, bytes) else json.dumps(event).encode()
+        arn = self.configuration.function_arn
+        return self.environment.invoke(Invocation(request_id, payload, arn, timeout_cap=timeout_cap))
+
+    def wait_for_line(self, start):
+        def find():
+            return next((line for line in self.lines if line.startswith(start)), None)
+
+        with self.logged:
+            assert self.logged.wait_for(find, timeout=10)
+            return find()
+
+    def report(self):
+        return next(line for line in reversed(self.lines) if line.startswith("REPORT"))
+
+    @property
+    def pid(self):
+        return self.environment._process.pid
+
+
+def error_of(result):
+    assert (result.status, result.function_error) == (200, "Unhandled")
+    return json.loads(result.payload)
+
+
+def exited(text, request_id="id-1"):
+    return {"errorType": "Runtime.ExitError", "errorMessage": f"RequestId: {request_id} Error: Runtime exited {text}"}
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def wait_until_gone(pid):
+    """SIGKILL is sent; the kernel takes a moment for processes that are not ours to wait for."""
+    deadline = time.monotonic() + 10
+    while is_running(pid):
+        assert time.monotonic() < deadline, f"process {pid} is left"
+        os.sched_yield()
+
+
+def descriptors():
+    """Those that this process has open."""
+    return {entry.name for entry in Path("/proc/self/fd").iterdir() if entry.exists()}

@@ -30,7 +30,7 @@ from poller.model import (
     Shard,
 )
 from poller.policy.lanes import Lane, Lanes
-from poller.policy.reporting import read_outcome
+from poller.policy.reporting import Outcome, read_outcome
 from poller.policy.retrying import BackOff, RetryPolicy
 from poller.sources import Listener, Source
 
@@ -46,7 +46,8 @@ SHORTEST_SLICE, LONGEST_SLICE = 0.002, 0.02
 NO_RECORDS, OK, FAILED = "No records processed", "OK", "PROBLEM: Function call failed"
 """LastProcessingResult (C.2)."""
 
-STATUS_OK = 200
+SHOWN_PAYLOAD = 500
+"""Bytes of a failed invocation's payload in the log."""
 
 _log = logging.getLogger(__name__)
 
@@ -306,7 +307,7 @@ class EventPoller:
         outcome = read_outcome(batch.records, result, ordered=ordered, report=plan.report_batch_item_failures)
         plan.metrics.observe("invocation_duration_seconds", result.duration)
         if outcome.failed:
-            self._tell_failure(batch, result, outcome.problem)
+            self._tell_failure(batch, outcome, result)
             plan.metrics.count(
                 "failed_invoke_event_count" if outcome.invoked else "invoke_error_count", len(batch.records)
             )
@@ -315,17 +316,25 @@ class EventPoller:
         for discard in self._lanes.resolve(lane, batch, decisions, now):
             self._discard(lane, discard)
 
-    def _tell_failure(self, batch: Batch, result: InvocationResult, problem: str) -> None:
+    def _tell_failure(self, batch: Batch, outcome: Outcome, result: InvocationResult) -> None:
         first, last = batch.records[0], batch.records[-1]
-        what = problem or result.payload[:500].decode(errors="replace")
+        if not outcome.invoked:
+            what = f"not invoked, status {result.status}"
+        elif outcome.thrown:
+            what = "the function failed"
+        else:
+            what = outcome.problem or "named in batchItemFailures"
+        detail = "" if outcome.problem == "" and not outcome.thrown else f": {_shown(result.payload)}"
         _log.warning(
-            "attempt %d of %s %d..%d (%d records) failed: %s",
-            batch.attempt,
+            "%d of %d records from %s %d..%d failed, attempt %d: %s%s",
+            len(outcome.failed),
+            len(batch.records),
             first.shard,
             first.position,
             last.position,
-            len(batch.records),
+            batch.attempt + outcome.failed[0].deliveries,
             what,
+            detail,
             extra={**self._extra, "request_id": batch.request_id},
         )
 
@@ -410,3 +419,8 @@ class EventPoller:
         self._assigned -= set(shards)
         self._paused -= set(shards)
         _log.info("gave up %s", ", ".join(sorted(shards)) or "nothing", extra=self._extra)
+
+
+def _shown(payload: bytes) -> str:
+    text = payload[:SHOWN_PAYLOAD].decode(errors="replace")
+    return text if len(payload) <= SHOWN_PAYLOAD else f"{text}… ({len(payload)} bytes)"

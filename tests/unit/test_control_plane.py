@@ -1,0 +1,170 @@
+"""From a template's mappings to what runs for them: defaults, windows, retries, destinations, states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import indent
+
+import pytest
+from scripted import FakeClock
+
+from poller.control_plane import ControlPlane, batching_limits, destination_of, retry_policy, source_of
+from poller.destinations.file import FileDestination
+from poller.destinations.kafka import KafkaDestination
+from poller.destinations.rabbitmq import RabbitMQDestination
+from poller.metrics import Metrics
+from poller.policy.batching import WindowStart
+from poller.resources import EventSourceMapping
+from poller.sources.kafka import KafkaSource
+from poller.sources.rabbitmq import RabbitMQSource
+from poller.template import Template, load
+
+MQ_ARN = "arn:aws:mq:us-east-1:000000000000:broker:b:b-1"
+HEAD = """
+Resources:
+  F:
+    Type: AWS::Lambda::Function
+    Properties: {FunctionName: f, Code: code, Handler: handler.handler, Runtime: python3.13, Role: arn:aws:iam::1:role/r}
+  E:
+    Type: AWS::Lambda::EventSourceMapping
+    Properties:
+      FunctionName: !Ref F
+"""
+KAFKA = """
+SelfManagedEventSource: {Endpoints: {KafkaBootstrapServers: ["b1:9092", "b2:9092"]}}
+Topics: [orders]
+StartingPosition: TRIM_HORIZON
+SourceAccessConfigurations:
+  - {Type: VPC_SUBNET, URI: "subnet:subnet-1"}
+  - {Type: VPC_SECURITY_GROUP, URI: "security_group:sg-1"}
+"""
+PROVISIONED = "ProvisionedPollerConfig: {MinimumPollers: 1, MaximumPollers: 1}\n"
+MQ = f"""
+EventSourceArn: {MQ_ARN}
+Queues: [tasks]
+SourceAccessConfigurations: [{{Type: BASIC_AUTH, URI: "arn:aws:secretsmanager:us-east-1:000000000000:secret:s"}}]
+"""
+SETTINGS = f"""
+Metadata:
+  Poller:
+    Endpoints: {{"{MQ_ARN}": "amqp://u:p@mq:5672"}}
+"""
+
+
+def template(tmp_path: Path, properties: str, extensions: str = "", **environment: str) -> Template:
+    (tmp_path / "code").mkdir(exist_ok=True)
+    (tmp_path / "code" / "handler.py").write_text("def handler(event, context): ...\n")
+    text = HEAD + indent(properties, "      ")
+    if MQ_ARN in properties:
+        text += SETTINGS
+        text += f"    EventSources: {{E: {extensions}}}\n" if extensions else ""
+    elif extensions:
+        text += f"Metadata: {{Poller: {{EventSources: {{E: {extensions}}}}}}}\n"
+    (tmp_path / "template.yaml").write_text(text)
+    return load(tmp_path / "template.yaml", environment=environment)
+
+
+def mapping(tmp_path: Path, properties: str, extensions: str = "") -> EventSourceMapping:
+    [only] = template(tmp_path, properties, extensions).mappings
+    return only
+
+
+@pytest.mark.parametrize(
+    ("properties", "window", "start"),
+    [
+        (KAFKA, 0.5, WindowStart.PREVIOUS_RESULT),
+        (KAFKA + PROVISIONED, 0.5, WindowStart.PREVIOUS_HANDOVER),
+        (KAFKA + "MaximumBatchingWindowInSeconds: 0\n", 0.0, WindowStart.PREVIOUS_RESULT),
+        (MQ, 0.5, WindowStart.FIRST_RECORD),
+        (MQ + "MaximumBatchingWindowInSeconds: 7\n", 7.0, WindowStart.FIRST_RECORD),
+    ],
+)
+def test_the_window_is_500_ms_by_default_and_starts_where_the_source_says(
+    tmp_path: Path, properties: str, window: float, start: WindowStart
+) -> None:  # C.1, C.4
+    limits = batching_limits(mapping(tmp_path, properties), overhead=10)
+    assert (limits.window, limits.window_start, limits.batch_size, limits.overhead) == (window, start, 100, 10)
+
+
+@pytest.mark.parametrize(
+    ("properties", "extensions", "attempts"),
+    [
+        (KAFKA, "", -1),
+        (KAFKA + PROVISIONED, "", -1),
+        (KAFKA + PROVISIONED + "MaximumRetryAttempts: 3\n", "", 3),
+        (KAFKA + PROVISIONED + 'DestinationConfig: {OnFailure: {Destination: "kafka://dlq"}}\n', "", 10),
+        (MQ, "", -1),
+        (MQ, "{MaximumRetryAttempts: 2}", 2),
+    ],
+)
+def test_retries_are_without_end_but_10_when_a_provisioned_mapping_has_an_on_failure_destination(
+    tmp_path: Path, properties: str, extensions: str, attempts: int
+) -> None:  # C.1, D.1.2
+    policy = retry_policy(mapping(tmp_path, properties, extensions), time_scale=60)
+    assert policy.maximum_retry_attempts == attempts
+    assert policy.redelivers == (MQ_ARN in properties)
+    assert policy.back_off.time_scale == 60
+
+
+def test_each_kind_of_mapping_gets_its_source(tmp_path: Path) -> None:
+    kafka = source_of(mapping(tmp_path, KAFKA), 0)
+    assert isinstance(kafka, KafkaSource)
+    assert kafka.overhead(1) > 100
+    assert isinstance(source_of(mapping(tmp_path, MQ), 0), RabbitMQSource)
+
+
+@pytest.mark.parametrize(
+    ("properties", "extensions", "kind"),
+    [
+        (KAFKA + PROVISIONED + 'DestinationConfig: {OnFailure: {Destination: "kafka://dlq"}}\n', "", KafkaDestination),
+        (MQ, '{MaximumRetryAttempts: 1, OnFailure: "amqp:///ex/key"}', RabbitMQDestination),
+        (MQ, '{MaximumRetryAttempts: 1, OnFailure: "file:dead.jsonl"}', FileDestination),
+    ],
+)
+def test_each_kind_of_target_gets_its_destination(tmp_path: Path, properties: str, extensions: str, kind: type) -> None:
+    target = mapping(tmp_path, properties, extensions).on_failure
+    assert target is not None
+    assert isinstance(destination_of(target), kind)
+
+
+def plane(tmp_path: Path, properties: str) -> ControlPlane:
+    return ControlPlane(template(tmp_path, properties), Metrics(), FakeClock())
+
+
+def state(made: ControlPlane) -> Mapping[str, object]:
+    [only] = made.mapping_states()
+    return only
+
+
+def test_a_mapping_made_with_enabled_false_is_disabled_at_once_and_reads_nothing(tmp_path: Path) -> None:  # C.2, G 31
+    made = plane(tmp_path, KAFKA + "Enabled: false\n")
+    assert state(made)["State"] == "Disabled"
+    made.start()
+    assert made.alive()
+    [snapshot] = made.mappings()
+    assert (snapshot.pollers, snapshot.enabled) == (0, False)
+    made.stop()
+
+
+def test_a_new_mapping_is_creating_with_no_records_processed(tmp_path: Path) -> None:  # C.1, C.2
+    made = plane(tmp_path, KAFKA)
+    assert state(made) == {
+        "Mapping": "E",
+        "UUID": state(made)["UUID"],
+        "State": "Creating",
+        "StateTransitionReason": "USER_INITIATED",
+        "LastProcessingResult": "No records processed",
+        "Problem": "",
+    }
+
+
+def test_provisioned_pollers_are_that_many_members_of_the_group(tmp_path: Path) -> None:  # C.8
+    made = plane(tmp_path, KAFKA + "ProvisionedPollerConfig: {MinimumPollers: 3, MaximumPollers: 3}\n")
+    [snapshot] = made.mappings()
+    assert snapshot.pollers == 3
+
+
+def test_the_functions_pool_shows_in_the_metrics(tmp_path: Path) -> None:
+    [function] = plane(tmp_path, KAFKA).functions()
+    assert (function.function, function.environments, function.invocations) == ("f", 0, 0)

@@ -1,0 +1,83 @@
+"""Logs: one JSON object a line where no person looks, text where one does."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from poller.log import FunctionLog, JsonFormatter, TextFormatter, configure
+
+
+@pytest.fixture
+def restored_root() -> Iterator[None]:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers[:], level = before
+    root.setLevel(level)
+
+
+def made(message: str = "said", **extra: object) -> logging.LogRecord:
+    record = logging.LogRecord("poller.x", logging.WARNING, "f.py", 1, message, (), None)
+    record.created = 1_764_064_800.123
+    record.__dict__.update(extra)
+    return record
+
+
+def test_a_json_line_has_the_documented_members_and_only_the_context_that_is_known() -> None:
+    assert json.loads(JsonFormatter().format(made(mapping="F.E", request_id="r"))) == {
+        "time": "2025-11-25T10:00:00.123Z",
+        "level": "WARNING",
+        "logger": "poller.x",
+        "message": "said",
+        "mapping": "F.E",
+        "requestId": "r",
+    }
+    assert "function" not in json.loads(JsonFormatter().format(made(function="")))
+
+
+def test_a_message_of_several_lines_stays_one_json_line() -> None:
+    assert "\n" not in JsonFormatter().format(made("one\ntwo"))
+
+
+def test_a_fault_of_ours_comes_with_its_traceback() -> None:
+    record = made()
+    record.exc_info = (ZeroDivisionError, ZeroDivisionError("why"), None)
+    assert "ZeroDivisionError: why" in json.loads(JsonFormatter().format(record))["exception"]
+    assert "ZeroDivisionError: why" in TextFormatter().format(record)
+
+
+@pytest.mark.parametrize(("context", "who"), [({"mapping": "F.E"}, "F.E"), ({"function": "F"}, "F"), ({}, "poller.x")])
+def test_text_says_who_before_what(context: dict[str, object], who: str) -> None:
+    assert TextFormatter().format(made(**context)).endswith(f"WARNING {who}  said")
+
+
+@pytest.mark.parametrize(
+    ("log_format", "terminal", "formatter"),
+    [
+        ("auto", True, TextFormatter),
+        ("auto", False, JsonFormatter),
+        ("text", False, TextFormatter),
+        ("json", True, JsonFormatter),
+    ],
+)
+def test_auto_is_text_on_a_terminal_and_json_elsewhere(
+    log_format: str, terminal: bool, formatter: type, monkeypatch: pytest.MonkeyPatch, restored_root: None
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    configure(log_format, "DEBUG")  # type: ignore[arg-type]
+    [handler] = logging.getLogger().handlers
+    assert isinstance(handler.formatter, formatter)
+    assert logging.getLogger("kafka").level == logging.ERROR
+
+
+def test_a_functions_lines_carry_its_name_and_request(caplog: pytest.LogCaptureFixture) -> None:  # E.5
+    caplog.set_level(logging.INFO)
+    FunctionLog("F")("START RequestId: r Version: $LATEST\n", "r")
+    [record] = caplog.records
+    assert record.getMessage() == "START RequestId: r Version: $LATEST"
+    assert (record.function, record.request_id) == ("F", "r")  # type: ignore[attr-defined]

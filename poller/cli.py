@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Called by the shell's `poller`; argparse ends it on wrong usage."""
     given = parser().parse_args(arguments)
     try:
-        return _COMMANDS[given.command](given)
+        code = _COMMANDS[given.command](given)
+        sys.stdout.flush()
     except ConfigError as error:
         _print_problems(error.problems, given)
         return ExitCode.BAD_CONFIGURATION
@@ -38,9 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our stdout is gone: nobody is left to tell.
-        sys.stderr.close()
+        # Whoever read our stdout is gone. What is left in its buffer goes nowhere, or Python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
+    return code
 
 
 # --- commands ------------------------------------------------------------------------------------------------------

@@ -210,7 +210,8 @@ class EventPoller:
             completed = self._wait_completed(self._longest_wait(now))
         now = self._clock.monotonic()
         self._apply(completed, now)
-        self._start_due(now)
+        if not self._stopping.is_set():
+            self._start_due(now)
         if returned := self._lanes.take_returns(now):
             self._source.release(returned)
         self._hold_back()

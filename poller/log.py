@@ -66,9 +66,11 @@ def configure(log_format: LogFormat = "auto", level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # The client libraries tell every reconnect step at INFO; what matters of it is told once, by the connector.
-    for noisy in ("kafka", "pika", "uvicorn"):
-        logging.getLogger(noisy).setLevel(max(logging.ERROR, logging.getLevelName(level)))
+    # What matters of the client libraries' troubles is told once, by the connectors. They themselves log every step of
+    # a reconnect, and failures they get over as errors with tracebacks: only somebody who debugs wants to see that.
+    for noisy in ("kafka", "pika"):
+        logging.getLogger(noisy).setLevel(logging.ERROR if level == "DEBUG" else logging.CRITICAL)
+    logging.getLogger("uvicorn").setLevel(max(logging.ERROR, logging.getLevelName(level)))
 
 
 class FunctionLog:

@@ -208,9 +208,7 @@ def _mq_access(values: Mapping[str, Any]) -> Iterator[Broken]:
     if not access:
         yield field, MISSING_ACCESS, "give Type: BASIC_AUTH and, as URI, the ARN of a secret"
         return
-    types = (
-        [item.get("Type") if isinstance(item, dict) else None for item in access] if isinstance(access, list) else []
-    )
+    types = [_access_type(item) for item in access] if isinstance(access, list | tuple) else []
     for index, access_type in enumerate(types):
         if access_type not in {"BASIC_AUTH", "VIRTUAL_HOST", None}:
             near = closest(str(access_type), ("BASIC_AUTH", "VIRTUAL_HOST"))

@@ -5,7 +5,7 @@ The template's reader and the documentation take their lists from this file, so 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from poller.errors import Problem
@@ -100,6 +100,10 @@ FUNCTION_REFUSED = {
     "VersionDeletionPolicy": _NO_VERSIONS,
     "VersionDescription": _NO_VERSIONS,
 }
+
+_IN_GLOBALS = "AWS takes it in a function, not in Globals"
+FUNCTION_ONLY = dict.fromkeys(("Events", "FunctionName", "PackageType", "Policies", "Role"), _IN_GLOBALS)
+"""Properties of a function that Globals may not have."""
 
 _MAPPING_NAMES = (
     "BatchSize",
@@ -250,18 +254,18 @@ def check_names(
     values: Mapping[str, Any],
     path: str,
     *,
-    supported: set[str] | Mapping[str, Any],
+    supported: Collection[str],
     refused: Mapping[str, str],
-    without_effect: Mapping[str, str] | None = None,
+    without_effect: Collection[str] = (),
 ) -> tuple[dict[str, Any], list[Problem]]:
     """The values that do something here, and a problem for each that is refused or unknown."""
     problems, kept = [], {}
-    known = [*supported, *(without_effect or {}), *refused]
+    known = [*supported, *without_effect, *refused]
     for name, value in values.items():
         if name in supported:
             kept[name] = value
         elif name in refused:
             problems.append(Problem(join(path, name), f"not supported: {refused[name]}"))
-        elif name not in (without_effect or {}):
+        elif name not in without_effect:
             problems.append(Problem(join(path, name), "unknown property", closest(name, known)))
     return kept, problems

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from poller import supported
 from poller.errors import ConfigError, Problem
 from poller.intrinsics import Resolver
-from poller.resources import Function, event_source_mapping, function
+from poller.resources import RUNTIMES, Function, event_source_mapping, function
 from poller.sam import FUNCTION, TRANSFORM, Translator
 from poller.settings import SECTION
 from poller.template_events import Event, EventReader
@@ -54,6 +54,7 @@ class ResourceReader:
         self._globals: dict[str, Any] = {}
         self._events: dict[str, Event] = {}
         self._code: dict[str, Path] = {}
+        self._kept_back: dict[str, dict[str, Any]] = {}
         self._unresolved: set[str] = set()
         """Paths of properties that are missing for a reason that is told already."""
         self._function_names = {
@@ -97,7 +98,7 @@ class ResourceReader:
         path: str,
         known: set[str],
         refused: Mapping[str, str],
-        without_effect: Mapping[str, str],
+        without_effect: Collection[str],
     ) -> dict[str, Any]:
         """Supported properties, resolved; without those that could not be."""
         kept, wrong = supported.check_names(
@@ -127,9 +128,9 @@ class ResourceReader:
             self._globals = self._checked(
                 functions,
                 "Globals.Function",
-                supported.FUNCTION - {"Events", "FunctionName"},
-                supported.FUNCTION_REFUSED,
-                supported.FUNCTION_WITHOUT_EFFECT,
+                supported.FUNCTION - supported.FUNCTION_ONLY.keys(),
+                {**supported.FUNCTION_REFUSED, **supported.FUNCTION_ONLY},
+                supported.FUNCTION_WITHOUT_EFFECT.keys() - supported.FUNCTION_ONLY.keys(),
             )
         else:
             self._problem("Globals.Function", f"{describe(functions)} is not a mapping")
@@ -153,9 +154,21 @@ class ResourceReader:
         is_global = "CodeUri" not in properties and "CodeUri" in self._globals
         code_path = join("Globals.Function" if is_global else path, "CodeUri")
         self._find_code(name, kept.get("CodeUri", self._globals.get("CodeUri")), code_path)
+        self._hold_back(name, kept, path)
         kept["CodeUri"] = CODE_IN_S3
         kept["Events"] = {event.name: event.source for event in valid}
         return {name: {"Type": FUNCTION, "Properties": kept}}
+
+    def _hold_back(self, name: str, kept: dict[str, Any], path: str) -> None:
+        """Keep from AWS's transform what it would refuse without a path."""
+        if "PackageType" in kept:
+            self._kept_back[name] = {"PackageType": kept.pop("PackageType")}
+        for key, example in (("Handler", "handler.handler"), ("Runtime", RUNTIMES[-1])):
+            place = join(path, key)
+            if key not in kept and key not in self._globals:
+                self._problem(place, "is missing", f"such as {example}")
+                self._unresolved.add(place)
+                kept[key] = example
 
     def _find_code(self, name: str, value: Any, path: str) -> None:
         if value is None:
@@ -174,16 +187,17 @@ class ResourceReader:
     def _read_translation(self, translator: Translator, template: Mapping[str, Any]) -> None:
         translation = translator.translate(template)
         self.problems += translation.problems
-        for name, resource in translation.resources.items():
-            values = resource.get("Properties", {})
-            if resource["Type"] == LAMBDA_FUNCTION:
+        # In the template's order; what the transform refused is missing.
+        for name in template["Resources"]:
+            values = translation.resources.get(name, {}).get("Properties")
+            if values is not None:
                 wanted = {key: values[key] for key in FUNCTION_NAMES & values.keys()}
-                self._add_function(name, wanted, f"Resources.{name}.Properties")
-            elif resource["Type"] == MAPPING:
-                event = self._events[name]
+                self._add_function(name, {**wanted, **self._kept_back.get(name, {})}, f"Resources.{name}.Properties")
+        for event in self._events.values():
+            values = translation.resources.get(event.logical_id, {}).get("Properties")
+            if values is not None:
                 wanted = {key: value for key, value in values.items() if key not in supported.MAPPING_WITHOUT_EFFECT}
-                resolved = self._resolver.resolve(wanted, event.path)
-                self._add_mapping(resolved, event.mapping_name, event.where)
+                self._add_mapping(self._resolver.resolve(wanted, event.path), event.mapping_name, event.where)
 
     def _plain_function(self, name: str, properties: Mapping[str, Any], path: str) -> None:
         refused = {**supported.FUNCTION_REFUSED, "CodeUri": "AWS::Lambda::Function has Code"}

@@ -67,7 +67,7 @@ def parse(model: type[M], values: Any, where: Callable[[str], str]) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError([_problem(item, model, where) for item in error.errors(include_url=False)]) from None
+        raise ConfigError([_problem(item, model, where) for item in _without_echoes(error)]) from None
 
 
 def under(path: str) -> Callable[[str], str]:
@@ -134,6 +134,13 @@ _KINDS = {
     "model": "a mapping",
     "path": "a path",
 }
+
+
+def _without_echoes(error: ValidationError) -> list[ErrorDetails]:
+    """A list of wrong items is not also too short: pydantic counts the right ones."""
+    items = error.errors(include_url=False)
+    parents = {item["loc"][:-1] for item in items}
+    return [item for item in items if item["type"] != "too_short" or item["loc"] not in parents]
 
 
 def _problem(item: ErrorDetails, model: type[BaseModel], where: Callable[[str], str]) -> Problem:

@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 import docker
@@ -20,7 +21,6 @@ import pika
 from docker.errors import DockerException, ImageNotFound
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
-from kafka.errors import KafkaError
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
 
@@ -92,10 +92,28 @@ class Container:
         self._docker.restart(timeout=20)
 
     def kill(self) -> None:
+        """End the broker as a power cut does; `start` brings it back with its data."""
         self._docker.kill()
 
     def start(self) -> None:
         self._docker.start()
+
+    def wait_for_log(self, text: str) -> None:
+        """Wait for a line of the present run, not of one before a restart."""
+
+        def logged() -> bool:
+            self._docker.reload()
+            started = datetime.fromisoformat(self._docker.attrs["State"]["StartedAt"][:26] + "+00:00")
+            return text.encode() in self._docker.logs(since=started)
+
+        eventually(logged, timeout=START_TIMEOUT, what=f"{text!r} in the log of {self._container.image}")
+
+    def run(self, *command: str) -> str:
+        """The output of a command inside the container."""
+        status, output = self._docker.exec_run(list(command))
+        text: str = output.decode()
+        assert status == 0, text
+        return text
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -184,23 +202,14 @@ class KafkaBroker:
         return broker
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT
-        while True:
-            consumer = None
-            try:
-                # A group's committed offset can be asked for: then the group coordinator is up, too.
-                consumer = KafkaConsumer(
-                    bootstrap_servers=self.address, group_id="readiness", bootstrap_timeout_ms=2000
-                )
-                consumer.committed(TopicPartition("readiness", 0), timeout_ms=5000)
-            except KafkaError:
-                if time.monotonic() > deadline:
-                    raise
-            else:
-                return
-            finally:
-                if consumer is not None:
-                    consumer.close()
+        assert self.container is not None
+        self.container.wait_for_log("Kafka Server started")
+        consumer = KafkaConsumer(bootstrap_servers=self.address, group_id="readiness")
+        try:
+            # The group's coordinator needs a moment more.
+            consumer.committed(TopicPartition("readiness", 0), timeout_ms=30_000)
+        finally:
+            consumer.close()
 
     def restart(self) -> None:
         """Stop and start the broker, and wait until it answers again."""

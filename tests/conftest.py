@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -39,3 +41,15 @@ def rabbitmq() -> Iterator[RabbitMQBroker]:
     assert isinstance(broker, RabbitMQBroker)
     yield broker
     broker.stop()
+
+
+@pytest.fixture
+def refused_connections() -> Iterator[None]:
+    """For tests in which Kafka goes away: its client forgets to close a socket whose connection was refused."""
+    warnings.filterwarnings("ignore", "unclosed <socket", ResourceWarning)  # pytest undoes this after the test
+    client_log = logging.getLogger("kafka")
+    level = client_log.level
+    client_log.setLevel(logging.CRITICAL)  # captured log records would keep the errors, and those the sockets
+    yield
+    client_log.setLevel(level)
+    gc.collect()

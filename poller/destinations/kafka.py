@@ -54,7 +54,7 @@ class KafkaDestination:
         self._producer: KafkaProducer | None = None
 
     def send(self, letters: Sequence[DeadLetter]) -> None:
-        """Send all at once and wait for every acknowledgement; blocks 20 s at most.
+        """Send all at once and wait for every acknowledgement; blocks half a minute at most.
 
         Raises:
             DestinationError: not all are durable.

@@ -234,10 +234,10 @@ def _header(text: str) -> bytes:
 def timestamp(milliseconds: int) -> str | None:
     """`2025-11-25T10:00:00.000Z`. None where there is no such time.
 
-    A producer may set any 64-bit number, and -1 means no timestamp; a strange one must not keep a record from its
-    dead letter.
+    A producer may set any 64-bit number, and 0 is a source's word for no timestamp (`Record.timestamp`). A strange one
+    must not keep a record from its dead letter.
     """
-    if milliseconds < 0:
+    if milliseconds <= 0:
         return None
     try:
         time = _EPOCH + timedelta(milliseconds=milliseconds)

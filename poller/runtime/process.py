@@ -75,9 +75,9 @@ class RuntimeProcess:
         """
         pipes: list[int] = []
         try:
-            for _ in range(3):
+            for _ in range(4):
                 pipes += os.pipe()
-            event, self._event, self._reply, reply, self._output, output_end = pipes
+            event, self._event, self._reply, reply, self._output, output_end, leash, self._leash = pipes
             for fd in (self._event, self._reply):
                 _enlarge(fd)
             self._process = subprocess.Popen(  # noqa: S603 - running the person's code is what this program is for
@@ -87,14 +87,15 @@ class RuntimeProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output_end,
                 stderr=output_end,
-                pass_fds=(event, reply),
+                pass_fds=(event, reply, leash),
                 start_new_session=True,
             )
         except BaseException:
             for fd in pipes:
                 os.close(fd)
             raise
-        for fd in (event, reply, output_end):
+        _hold(leash, self._process.pid)
+        for fd in (event, reply, output_end, leash):
             os.close(fd)
         for fd in (self._event, self._reply, self._output):
             os.set_blocking(fd, False)
@@ -165,6 +166,7 @@ class RuntimeProcess:
             finally:
                 os.close(self._reply)
                 os.close(self._output)
+                os.close(self._leash)
         return self._process.returncode
 
     def kill(self) -> None:
@@ -266,3 +268,16 @@ def _enlarge(fd: int) -> None:
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         with suppress(OSError):  # the user's share of pipe memory is used up: smaller pipes work, too
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+
+
+def _hold(leash: int, group: int) -> None:
+    """Let the kernel kill the group when our end of this pipe closes: also when we are killed, in whatever it does.
+
+    Nothing is ever written to the pipe, so its end is the only news of it; the signal of that is set on the open file,
+    which the process shares. Where that cannot be done, a process left alone ends when it asks for its next event.
+    """
+    if hasattr(fcntl, "F_SETSIG"):
+        with suppress(OSError):
+            fcntl.fcntl(leash, fcntl.F_SETOWN, -group)
+            fcntl.fcntl(leash, fcntl.F_SETSIG, signal.SIGKILL)
+            fcntl.fcntl(leash, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)

@@ -144,6 +144,8 @@ _REFUSALS: dict[type[Exception], str] = {
     kafka_errors.KafkaConfigurationError: "ESM_CONFIG_NOT_VALID",
     kafka_errors.UnsupportedCodecError: "ESM_CONFIG_NOT_VALID",  # records compressed with a codec not installed
 }
+_REQUEST_TIMEOUT = 10.0
+"""Seconds: how long a hung broker goes unnoticed. The client's 30 s outlast every session."""
 _COMMIT_TIMEOUT = 1.0
 _COMMIT_PAUSE = 0.1
 _CLOSE_TIMEOUT = 2.0
@@ -187,8 +189,8 @@ class KafkaSource:
             with self._translated():
                 consumer = KafkaConsumer(**self._options())
                 self._consumer = consumer
-                self._require_topic(self._metadata)
-                consumer.subscribe([self._settings.topic], listener=_Rebalances(self))
+                _keep_finished_joins(consumer._coordinator)  # noqa: SLF001 - a defect can only be mended inside
+                self._subscribe(consumer, self._metadata)
         except SourceError:
             self.close()
             raise
@@ -210,6 +212,7 @@ class KafkaSource:
             "session_timeout_ms": int(settings.session_timeout * 1000),
             "heartbeat_interval_ms": int(settings.session_timeout * 100),  # members learn of a rebalance by heartbeat
             "fetch_max_wait_ms": int(settings.fetch_max_wait * 1000),
+            "request_timeout_ms": int(max(settings.session_timeout, _REQUEST_TIMEOUT) * 1000),
             "reconnect_backoff_max_ms": 1000,  # the default of 30 s outlasts the restart of a broker
             "bootstrap_timeout_ms": int(settings.connect_timeout * 1000),
             "metrics_enabled": False,
@@ -230,10 +233,10 @@ class KafkaSource:
         cluster: ClusterMetadata = self._client.cluster
         return cluster
 
-    def _require_topic(self, metadata: ClusterMetadata) -> None:
+    def _subscribe(self, consumer: KafkaConsumer, metadata: ClusterMetadata) -> None:
         topic, addresses = self._settings.topic, self._settings.addresses
         try:
-            metadata.add_topic(topic)
+            consumer.subscribe([topic], listener=_Rebalances(self))
         except (TypeError, ValueError):
             raise SourceRejected(f"{topic!r} cannot be the name of a topic") from None
         for _ in range(3):  # a topic that was made a moment ago may miss in the first answer
@@ -476,6 +479,33 @@ class KafkaSource:
             self._next.pop(partition, None)
             self._uncommitted.pop(partition, None)
             self._unpinned.discard(partition)
+
+
+class _FinishedJoin:
+    """A finished join that is taken for one under way, so that its outcome is used."""
+
+    is_done = False
+
+    def __init__(self, task: Any) -> None:
+        self.add_callback = task.add_callback
+        self.add_errback = task.add_errback
+
+
+def _keep_finished_joins(coordinator: Any) -> None:
+    """Let a group's answer count that came between two polls.
+
+    kafka-python 3.0.12 throws it away and joins anew, which makes every other member join anew: a member that polls in
+    short slices, as the loop does while it waits for results, would keep its group rebalancing for ever.
+    """
+    join = coordinator.join_group_async
+
+    async def join_group_async(timeout_ms: float | None = None) -> Any:
+        task = coordinator._join_task  # noqa: SLF001
+        if task is not None and task.is_done:
+            coordinator._join_task = _FinishedJoin(task)  # noqa: SLF001
+        return await join(timeout_ms)
+
+    coordinator.join_group_async = join_group_async
 
 
 def _offsets(positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, OffsetAndMetadata]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from brokers import eventually
-from source_harnesses import (
+from contract.source_harnesses import (
     Calls,
     KafkaHarness,
     MemoryQueueHarness,
@@ -360,6 +360,7 @@ def test_close_revokes_every_shard_and_commits_what_that_makes_final(harness: So
     assert [record.value for record in take(successor, 1)] == [b"next"]
 
 
+@pytest.mark.usefixtures("refused_connections")
 def test_nothing_is_lost_when_the_broker_restarts(harness: SourceHarness, opened: Opener) -> None:
     if harness.restart is None:
         pytest.skip("this broker cannot be restarted")

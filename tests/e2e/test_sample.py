@@ -142,6 +142,16 @@ def test_a_poller_that_is_stopped_while_it_works_exits_0_and_what_it_left_is_han
     eventually("all are handled", lambda: len(facts.handled(RESULTS, "stopped")["telemetry"]) == confirmed)
 
 
+def test_the_producers_of_the_profile_write_steadily_and_stop_with_exit_0(stack):
+    producers = ("telemetry-producer", "tasks-producer")
+    before = sum(facts.committed(kafka_address(), GROUP).values())
+    compose("--profile", "producers", "up", "--detach", *producers)
+    eventually("more is handled", lambda: sum(facts.committed(kafka_address(), GROUP).values()) > before + 100)
+    compose("--profile", "producers", "stop", *producers)
+    exited = compose("--profile", "producers", "ps", "--all", "--format", "{{.ExitCode}}", *producers).split()
+    assert exited == ["0", "0"]
+
+
 def test_three_pollers_share_the_work_and_lose_nothing(stack):
     compose("up", "--detach", "--wait", "--scale", "poller=3")
     # Lanes are partitions (D.1.2): the group spreads four of them over three members.

@@ -76,3 +76,31 @@ def wait_until_gone(pid):
 def descriptors():
     """Those that this process has open."""
     return {entry.name for entry in Path("/proc/self/fd").iterdir() if entry.exists()}
+
+
+class Gate:
+    """Handlers that run until their gate is opened: `gate.handler` waits for the file that its event names."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        (folder / "gate.py").write_text(
+            "import os, time\n"
+            "def handler(event, context):\n"
+            "    open(event + '.entered', 'w').close()\n"
+            "    while not os.path.exists(event):\n"
+            "        time.sleep(0.002)\n"
+            "    return os.getpid()\n"
+        )
+
+    def event(self, name):
+        return str(self.folder / name)
+
+    def entered(self, *names):
+        deadline = time.monotonic() + 10
+        while not all((self.folder / f"{name}.entered").exists() for name in names):
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+    def open(self, *names):
+        for name in names:
+            (self.folder / name).touch()

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-REPLY = 1025
+REPLY = resource.getrlimit(resource.RLIMIT_NOFILE)[0] + 1
 """Where the protocol's descriptors are: right above the limit of E.3."""
 
 

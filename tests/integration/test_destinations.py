@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from brokers import KafkaBroker, RabbitMQBroker, unique
+from brokers import KafkaBroker, RabbitMQBroker, eventually, unique
 from pika import URLParameters
 
 from poller.clock import SystemClock
@@ -100,7 +100,8 @@ def test_an_unreachable_cluster_is_told_with_its_address() -> None:
 def test_the_worker_brings_letters_through_an_outage_of_kafka(kafka: KafkaBroker) -> None:
     if kafka.container is None:
         pytest.skip("the broker is not ours to pause")
-    topic = kafka.create_topic()
+    topic = kafka.create_topic(partitions=4)
+    during = [DeadLetter(b"during %d" % number, b"%d" % number) for number in range(200)]
     failed, done, again = threading.Event(), threading.Event(), threading.Event()
     worker = DestinationWorker(
         KafkaDestination(kafka.address, topic),
@@ -113,15 +114,14 @@ def test_the_worker_brings_letters_through_an_outage_of_kafka(kafka: KafkaBroker
     worker.submit([DeadLetter(b"before")], done.set)
     assert done.wait(30)
     with kafka.container.paused():
-        worker.submit([DeadLetter(b"during")], again.set)
+        worker.submit(during, again.set)
         assert failed.wait(30)
         assert not again.is_set()
     assert again.wait(60)
     worker.stop(grace=10)
     # The first try may have reached the broker before it stood still: twice is allowed, never is not.
-    values = [record.value for record in kafka.read(topic)]
-    assert values[0] == b"before"
-    assert set(values[1:]) == {b"during"}
+    assert {record.value for record in kafka.read(topic)} == {b"before", *(letter.body for letter in during)}
+    eventually(lambda: not any(topic in thread.name for thread in threading.enumerate()), what="the end of the clients")
 
 
 # --- RabbitMQ ------------------------------------------------------------------------------------------------------

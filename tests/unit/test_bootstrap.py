@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from poller.model import FunctionConfiguration, Invocation
-from poller.runtime.bootstrap import Encoder
+from poller.runtime.bootstrap import Encoder, Fault, describe, load_handler
 from poller.runtime.environment import ExecutionEnvironment
 
 HANDLERS = Path(__file__).parents[1] / "handlers"
@@ -106,15 +106,24 @@ BAD_CODE = [  # handler, source of app.py, error type, message
 
 
 @pytest.mark.parametrize("row", BAD_CODE, ids=[row[2] + row[0] for row in BAD_CODE])
-def test_bad_code_is_named_by_the_runtime(invoke, tmp_path, row):  # A.4
+def test_bad_code_is_named_by_the_runtime(tmp_path, monkeypatch, row):  # A.4
     handler, source, error_type, message = row
     (tmp_path / "app.py").write_text(source)
-    assert error_of(invoke(handler, code=tmp_path)) == {
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "app", raising=False)
+    with pytest.raises(Fault) as fault:
+        load_handler(handler)
+    sys.modules.pop("app", None)
+    assert describe(fault.value, "") == {
         "errorMessage": message,
         "errorType": error_type,
         "requestId": "",
         "stackTrace": [],
     }
+
+
+def test_a_fault_of_the_code_is_the_callers_answer(invoke):  # A.4
+    assert error_of(invoke("basic.absent"))["errorType"] == "Runtime.HandlerNotFound"
 
 
 def test_a_syntax_error_shows_its_line(invoke, tmp_path):  # A.4

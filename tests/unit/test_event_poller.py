@@ -318,6 +318,17 @@ def test_a_fault_of_ours_does_not_end_the_mapping(caplog: pytest.LogCaptureFixtu
     assert "the poll loop failed" in caplog.text
 
 
+def test_nothing_is_started_any_more_once_it_is_told_to_stop() -> None:
+    rig = opened(Rig())
+    rig.arrive(0, 1, 2, 3)
+    rig.step()
+    rig.poller.stop()
+    rig.pool.answer(answer())
+    rig.step(1)
+    assert rig.pool.running() == []
+    assert rig.source.committed() == {"t-0": 2}
+
+
 def test_stopping_lets_the_batch_in_work_end_and_commits_it() -> None:
     rig = Rig()
     rig.arrive(0, 1)

@@ -72,7 +72,15 @@ def test_auto_is_text_on_a_terminal_and_json_elsewhere(
     configure(log_format, "DEBUG")  # type: ignore[arg-type]
     [handler] = logging.getLogger().handlers
     assert isinstance(handler.formatter, formatter)
-    assert logging.getLogger("kafka").level == logging.ERROR
+
+
+@pytest.mark.parametrize(("level", "shown"), [("DEBUG", True), ("INFO", False), ("ERROR", False)])
+def test_errors_that_the_client_libraries_get_over_are_for_debugging_only(
+    level: str, shown: bool, restored_root: None
+) -> None:
+    configure("json", level)
+    for name in ("kafka.net.transport", "pika.adapters"):
+        assert logging.getLogger(name).isEnabledFor(logging.ERROR) is shown
 
 
 def test_a_functions_lines_carry_its_name_and_request(caplog: pytest.LogCaptureFixture) -> None:  # E.5

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from handlers.rig import HANDLERS, descriptors, wait_until_gone
+from handlers.rig import HANDLERS, Gate, descriptors, wait_until_gone
 
 from poller.model import FunctionConfiguration, Invocation
 from poller.runtime.environment import ExecutionEnvironment
@@ -75,34 +75,6 @@ def pool():
 def submit(pool, answers, *, wait=True, event=None, request_id="id"):
     arn = pool.configuration.function_arn
     pool.submit(Invocation(request_id, json.dumps(event).encode(), arn), answers, wait=wait)
-
-
-class Gate:
-    """Handlers that run until their gate is opened: `gate.handler` waits for the file that its event names."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        (folder / "gate.py").write_text(
-            "import os, time\n"
-            "def handler(event, context):\n"
-            "    open(event + '.entered', 'w').close()\n"
-            "    while not os.path.exists(event):\n"
-            "        time.sleep(0.002)\n"
-            "    return os.getpid()\n"
-        )
-
-    def event(self, name):
-        return str(self.folder / name)
-
-    def entered(self, *names):
-        deadline = time.monotonic() + 10
-        while not all((self.folder / f"{name}.entered").exists() for name in names):
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-
-    def open(self, *names):
-        for name in names:
-            (self.folder / name).touch()
 
 
 @pytest.fixture

@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from handlers.rig import Function, error_of, exited, is_running, wait_until_gone
+from handlers.rig import HANDLERS, Function, error_of, exited, is_running, wait_until_gone
 
 from poller.runtime.handler_log import MAXIMUM_EVENT
 from poller.runtime.process import exit_reason
@@ -60,16 +62,18 @@ def test_a_handler_that_closes_the_protocol_and_stays_is_killed(function, monkey
 def test_a_module_that_answers_by_itself_at_import_is_killed(function, tmp_path):
     header = b'{"type":"nonsense"}'
     frame = len(header).to_bytes(4, "big") + bytes(4) + header
-    (tmp_path / "app.py").write_text(f"import os, time\nos.write(1025, {frame!r})\ntime.sleep(60)\n")
-    fn = function("app.handler", code=tmp_path)
+    (tmp_path / "app.py").write_text(f"import os, rude, time\nos.write(rude.REPLY, {frame!r})\ntime.sleep(60)\n")
+    fn = function("app.handler", code=tmp_path, environment={"PYTHONPATH": str(HANDLERS)})
     assert error_of(fn.invoke()) == exited("with error: signal: killed")
 
 
 def test_an_error_object_of_the_handlers_own_making_is_passed_on(function, tmp_path):
     header = b'{"type":"error","request_id":"id-1","error_type":"Custom"}'
     frame = len(header).to_bytes(4, "big") + (2).to_bytes(4, "big") + header + b"no"
-    (tmp_path / "app.py").write_text(f"import os\ndef handler(event, context):\n    os.write(1025, {frame!r})\n")
-    fn = function("app.handler", code=tmp_path)
+    (tmp_path / "app.py").write_text(
+        f"import os, rude\ndef handler(event, context):\n    os.write(rude.REPLY, {frame!r})\n"
+    )
+    fn = function("app.handler", code=tmp_path, environment={"PYTHONPATH": str(HANDLERS)})
     result = fn.invoke()
     assert (result.payload, result.function_error) == (b"no", "Unhandled")
     assert "no" in fn.lines
@@ -177,6 +181,21 @@ def test_the_protocol_is_out_of_the_handlers_way(function, handler, payload):
     fn = function(handler, timeout=10)
     for request_id in ("id-1", "id-2", "id-3"):
         assert fn.invoke(request_id=request_id).payload == payload
+
+
+def test_a_poller_that_is_killed_takes_its_idle_environments_along(tmp_path):
+    """The handler's process sees the end of its event pipe; nothing else is left to tell it."""
+    script = (
+        "import sys, time; from handlers.rig import Function\n"
+        "fn = Function('basic.count'); print(fn.invoke().payload.decode(), flush=True); time.sleep(60)"
+    )
+    folders = os.pathsep.join(str(HANDLERS.parents[depth]) for depth in (0, 1))
+    variables = {**os.environ, "PYTHONPATH": folders, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=variables) as poller:
+        pid = json.loads(poller.stdout.readline())["pid"]
+        assert is_running(pid)
+        poller.kill()
+    wait_until_gone(pid)
 
 
 @pytest.mark.parametrize("handler", ["rude.fork_that_stays", "rude.subprocess_that_stays"])

@@ -1,0 +1,211 @@
+# ruff: noqa: T201 - a command, which says what it wrote
+"""Writes what the pages take from the program: `python docs/generate.py`, or with --check only says what is stale.
+
+A page holds such a part between `<!-- generated: NAME -->` and `<!-- end -->`; the rest of it is written by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import logging
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+
+from docs.model_tables import SECTIONS as MODEL_TABLES  # noqa: E402
+from docs.model_tables import table  # noqa: E402
+from poller import events, log  # noqa: E402
+from poller.cli_options import EXIT_CODES, ExitCode, parser  # noqa: E402
+from poller.metrics import COUNTERS, HISTOGRAMS, StateCollector  # noqa: E402
+from poller.model import Discard, InvocationResult, Record  # noqa: E402
+from poller.policy.invocation_records import (  # noqa: E402
+    KafkaOrigin,
+    RabbitMQOrigin,
+    RecordContext,
+    dead_letters,
+)
+
+PART = re.compile(r"<!-- generated: (?P<name>.+?) -->\n.*?<!-- end -->", re.DOTALL)
+PAGES = (*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md")
+NOW = 1_764_064_801.5
+"""Seconds since the epoch in samples."""
+
+
+def code(language: str, text: str) -> str:
+    """A fenced block."""
+    return f"```{language}\n{text.rstrip()}\n```"
+
+
+def pretty(value: Any) -> str:
+    """JSON with the small objects on one line each."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return re.sub(r"[\[{]\s+[^\[\]{}]{1,80}?\s+[\]}]", lambda found: " ".join(found[0].split()), text)
+
+
+def tree() -> str:
+    """Every module with the first line of its docstring: what it is for."""
+    parts = []
+    for folder in sorted({path.parent for path in (ROOT / "poller").rglob("*.py")}):
+        for path in sorted(folder.glob("*.py")):
+            module = ast.parse(path.read_text())
+            if path.name != "__init__.py" or any(isinstance(node, ast.ClassDef) for node in module.body):
+                first = " ".join((ast.get_docstring(module) or "").split("\n\n")[0].split())
+                parts.append([f"`{path.relative_to(ROOT / 'poller')}`", first])
+    return table(["Module of `poller/`", "What it is for"], parts)
+
+
+# --- command line ---------------------------------------------------------------------------------------------------
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterable[tuple[str, argparse.ArgumentParser]]:
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public way to ask
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for name, command in action.choices.items():
+                yield name, command
+                yield from ((f"{name} {inner}", found) for inner, found in _commands(command))
+
+
+def command_line() -> str:
+    """Every command with its arguments and options."""
+    parts = []
+    for name, command in _commands(parser()):
+        rows = []
+        for action in command._actions:  # noqa: SLF001
+            if isinstance(action, (argparse._HelpAction, argparse._SubParsersAction)):  # noqa: SLF001
+                continue
+            shown = f"`{', '.join(action.option_strings) or action.metavar}`"
+            if action.option_strings and action.nargs != 0:
+                shown = f"`{action.option_strings[0]} {action.metavar or action.dest.upper()}`"
+            rows.append([shown, action.help or ""])
+        description = " ".join((command.description or "").split())
+        parts.append(f"### poller {name}\n\n{description}\n")
+        if rows:
+            parts.append(table(["Argument or option", "Meaning, (default)"], rows) + "\n")
+    return "\n".join(parts).rstrip()
+
+
+def exit_codes() -> str:
+    """Numbers, names, meanings."""
+    texts = {int(number): text for number, text in re.findall(r"^  (\d+) +(.+)$", EXIT_CODES, re.MULTILINE)}
+    return table(["Code", "Name", "Meaning"], [[str(int(each)), f"`{each.name}`", texts[each]] for each in ExitCode])
+
+
+# --- metrics and log ------------------------------------------------------------------------------------------------
+
+
+def counters() -> str:
+    """Counters of a mapping."""
+    return table(["Counter", "Counts"], [[f"`poller_{name}_total`", text] for name, text in COUNTERS.items()])
+
+
+def histograms() -> str:
+    """Histograms of a mapping."""
+    rows = [[f"`poller_{name}`", text, f"{bounds[0]} … {bounds[-1]}"] for name, (text, bounds) in HISTOGRAMS.items()]
+    return table(["Histogram", "Measures", "Buckets"], rows)
+
+
+def gauges() -> str:
+    """What is asked for at a scrape."""
+    rows = []
+    for family in StateCollector(list, list).collect():
+        total = "_total" if family.type == "counter" else ""
+        labels = getattr(family, "_labelnames", ())
+        rows.append([f"`{family.name}{total}`", family.type, ", ".join(labels), family.documentation])
+    return table(["Series", "Type", "Labels", "Meaning"], rows)
+
+
+def log_line() -> str:
+    """A JSON line as it is written."""
+    fields = {"message": "polling", "mapping": "Telemetry.Readings"}
+    record = logging.makeLogRecord({"name": "poller.event_poller", "levelname": "INFO", "created": NOW, **fields})
+    record.msg = fields["message"]
+    return code("json", log.JsonFormatter().format(record))
+
+
+# --- events and on-failure records ----------------------------------------------------------------------------------
+
+
+_KAFKA = KafkaOrigin("127.0.0.1:19092")
+_RABBITMQ = RabbitMQOrigin("orders", "/")
+
+
+def _event(origin: KafkaOrigin | RabbitMQOrigin) -> bytes:
+    if isinstance(origin, KafkaOrigin):
+        return events.kafka_event(topic="orders", values=['{"id": 1}'], key="customer-7")
+    return events.rabbitmq_event(queue="orders", values=['{"id": 1}'])
+
+
+_FAILED = InvocationResult(
+    "8f2c1f4e-2b1d-4a52-9a07-3f1f5a2d9c11",
+    b'{"errorMessage":"no price","errorType":"ValueError"}',
+    function_error="Unhandled",
+)
+
+
+def _letter(origin: KafkaOrigin | RabbitMQOrigin, *, each_record: bool) -> tuple[Mapping[str, Any], list[list[str]]]:
+    """A dead letter's body, and its headers as rows."""
+    context = RecordContext(
+        function_name="Orders",
+        function_arn="arn:aws:lambda:us-east-1:123456789012:function:Orders",
+        mapping_uuid="0d7b3a52-8f0e-5d2c-9a43-8d0c6c1d7a11",
+        event_source_arn=None if isinstance(origin, KafkaOrigin) else events.BROKER_ARN,
+        origin=origin,
+        build_event=lambda _: _event(origin),
+    )
+    record = Record(
+        "orders-0", 0, events.TIMESTAMP, b"", b"", (), b"", message_id="00000000-0000-4000-8000-000000000001"
+    )
+    discard = Discard([record], "RetryAttemptsExhausted", 3, _FAILED)
+    letter = dead_letters(discard, context, now=NOW, each_record=each_record)[0]
+    return json.loads(letter.body), [[f"`{name}`", f"`{value.decode()}`"] for name, value in letter.headers]
+
+
+SECTIONS = {
+    **MODEL_TABLES,
+    "tree": tree,
+    "command line": command_line,
+    "exit codes": exit_codes,
+    "counters": counters,
+    "histograms": histograms,
+    "gauges": gauges,
+    "log line": log_line,
+    "kafka event": lambda: code("json", pretty(json.loads(_event(_KAFKA)))),
+    "rabbitmq event": lambda: code("json", pretty(json.loads(_event(_RABBITMQ)))),
+    "letter to a topic": lambda: code("json", pretty(_letter(_KAFKA, each_record=True)[0])),
+    "letter of a batch": lambda: code("json", pretty(_letter(_KAFKA, each_record=False)[0])),
+    "letter of a message": lambda: code("json", pretty(_letter(_RABBITMQ, each_record=True)[0])),
+    "headers of a kafka letter": lambda: table(["Header", "Such as"], _letter(_KAFKA, each_record=True)[1]),
+    "headers of a rabbitmq letter": lambda: table(["Header", "Such as"], _letter(_RABBITMQ, each_record=True)[1]),
+}
+
+
+def render(page: str) -> str:
+    """The page with every generated part anew. KeyError: there is no part of that name."""
+    return PART.sub(
+        lambda found: f"<!-- generated: {found['name']} -->\n{SECTIONS[found['name']]()}\n<!-- end -->", page
+    )
+
+
+def main() -> int:
+    """Rewrite the pages, or with --check name those that are stale and return 1."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a page is stale")
+    check = options.parse_args().check
+    stale = [page for page in PAGES if render(page.read_text()) != page.read_text()]
+    for page in stale:
+        print(f"{'stale' if check else 'written'}: {page.relative_to(ROOT)}")
+        if not check:
+            page.write_text(render(page.read_text()))
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""What it costs while nothing happens: time to start, memory, processor."""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench import load
+from tests.bench.processes import START_TIMEOUT, Floor, Measured, Service, kafka_event, rabbitmq_event, template
+from tests.bench.report import Goal, Row, progress, row
+from tests.brokers import KafkaBroker, RabbitMQBroker, unique
+
+SETTLE = 2.0
+"""Seconds after the first poll that still belong to the start: joining the group takes about one."""
+
+
+@dataclass(slots=True)
+class Run:
+    polling: float
+    """Seconds from the start of the process to its first poll, of all mappings."""
+    ready: float
+    """Seconds to /readyz answering 200."""
+    memory: float = 0.0
+    """MB."""
+    processor: float = 0.0
+    """Share of one core in percent."""
+    threads: int = 0
+
+
+def idle(kafka: KafkaBroker, rabbitmq: RabbitMQBroker, folder: Path, *, runs: int, quick: bool) -> Iterator[Row]:
+    """A service with a mapping of an empty topic and one of an empty queue; the floor reads the topic only."""
+    seconds = 3.0 if quick else 10.0
+    ours, floor = [], []
+    with load.topic(kafka) as topic, load.queues(rabbitmq, 1) as (_, (queue,)):
+        for number in range(runs):
+            progress(f"start and idle, run {number + 1} of {runs}")
+            group = unique("bench-idle")
+            arguments = ["kafka", "--address", kafka.address, "--topic", topic, "--group", f"{group}-floor"]
+            with Floor([*arguments, "--batch-size", "0"], folder / f"floor-{number}", handler="count") as bare:
+                floor.append(Run(bare.wait_for_log("polling"), 0.0))
+                # Started after the other one was up, so neither start is in the way of the other.
+                events = {"Records": kafka_event(kafka.address, topic, group), "Messages": rabbitmq_event(queue)}
+                with Service(template(events, rabbitmq=rabbitmq.url), folder / f"ours-{number}") as service:
+                    ours.append(Run(0.0, _ready(service)))
+                    ours[-1].polling = service.wait_for_log('"message": "polling"', times=len(events))
+                    time.sleep(SETTLE)
+                    _watch(seconds, (service, ours[-1]), (bare, floor[-1]))
+    yield from _rows(ours, floor, seconds)
+
+
+def _rows(ours: list[Run], floor: list[Run], seconds: float) -> Iterator[Row]:
+    yield row(
+        "start to first poll, 2 mappings",
+        "s",
+        [run.polling for run in ours],
+        [run.polling for run in floor],
+        goal=Goal("<", 2.0),
+        details={"ready s": [run.ready for run in ours]},
+    )
+    yield row(
+        "memory when idle, 2 mappings",
+        "MB",
+        [run.memory for run in ours],
+        [run.memory for run in floor],
+        goal=Goal("<", 90.0),
+        details={"threads": [run.threads for run in ours]},
+    )
+    yield row(
+        f"processor when idle over {seconds:g} s, 2 mappings",
+        "% of a core",
+        [run.processor for run in ours],
+        [run.processor for run in floor],
+        goal=Goal("<", 2.0),
+    )
+
+
+def _ready(service: Service) -> float:
+    """Seconds from the start of the process to the first 200 of /readyz."""
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{service.port}/readyz", timeout=5):
+                return time.monotonic() - service.started
+        except (urllib.error.URLError, ConnectionError):
+            service.require_alive()
+            if time.monotonic() - service.started > START_TIMEOUT:
+                raise
+            time.sleep(0.005)
+
+
+def _watch(seconds: float, *watched: tuple[Measured, Run]) -> None:
+    """Both at once: they do next to nothing, so neither disturbs the other."""
+    before = [process.processor_seconds() for process, _ in watched]
+    began = time.monotonic()
+    time.sleep(seconds)
+    elapsed = time.monotonic() - began
+    for (process, run), spent in zip(watched, before, strict=True):
+        run.processor = (process.processor_seconds() - spent) / elapsed * 100
+        run.memory = process.memory() / 1e6
+        run.threads = process.threads()

@@ -1,0 +1,107 @@
+"""What is there to be read: realistic readings as JSON, in a topic or a queue of its own per measurement."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pika
+from kafka import KafkaProducer
+
+from tests.brokers import KafkaBroker, RabbitMQBroker, eventually, unique
+
+PARTITIONS = 4
+
+
+def reading(size: int, chance: random.Random) -> bytes:
+    """A device's reading as JSON of exactly so many bytes, 180 or more: a line of measured values and its context."""
+    content = {
+        "device": f"sensor-{chance.randrange(1000):04}",
+        "time": "2025-11-25T10:00:00.000Z",
+        "temperature": round(chance.uniform(-20, 40), 2),
+        "humidity": round(chance.uniform(0, 100), 1),
+        "battery": chance.randrange(101),
+        "firmware": "4.2.1",
+        "history": [],
+        "site": "",
+    }
+    while len(json.dumps(content)) < size - 40:
+        content["history"].append(round(chance.uniform(-20, 40), 2))  # type: ignore[attr-defined]
+    content["site"] = "".join(chance.choices("abcdefghijklmnopqrstuvwxyz ", k=size - len(json.dumps(content))))
+    encoded = json.dumps(content).encode()
+    assert len(encoded) == size
+    return encoded
+
+
+@contextmanager
+def topic(broker: KafkaBroker, *, size: int = 0, records: int = 0) -> Iterator[str]:
+    """A topic with so many readings, as many in each partition; deleted afterwards."""
+    name = broker.create_topic(PARTITIONS)
+    try:
+        if records:
+            fill(broker, name, size=size, records=records)
+        yield name
+    finally:
+        broker.delete_topic(name)
+
+
+def fill(broker: KafkaBroker, topic_name: str, *, size: int, records: int) -> None:
+    chance = random.Random(size)
+    values = [reading(size, chance) for _ in range(1000)]
+    producer = KafkaProducer(bootstrap_servers=broker.address, acks=1, linger_ms=20, batch_size=128 * 1024)
+    try:
+        failures: list[BaseException] = []
+        for number in range(records):
+            value = values[number % len(values)]
+            key = value[12:23]  # the device
+            sent = producer.send(topic_name, value, key, partition=number % PARTITIONS)
+            sent.add_errback(failures.append)
+        producer.flush()
+        if failures:
+            raise failures[0]
+    finally:
+        producer.close()
+
+
+@contextmanager
+def queues(broker: RabbitMQBroker, number: int) -> Iterator[tuple[str, list[str]]]:
+    """Durable classic queues, each of which gets what is sent to the exchange; deleted afterwards.
+
+    Classic, because a quorum queue's log would be the limit of both, and hide what is ours.
+    """
+    exchange, names = unique("bench"), []
+    try:
+        with broker.channel() as channel:
+            channel.exchange_declare(exchange, "fanout")
+            for _ in range(number):
+                names.append(broker.declare_queue("classic"))
+                channel.queue_bind(names[-1], exchange)
+        yield exchange, names
+    finally:
+        with suppress(pika.exceptions.AMQPError), broker.channel() as channel:
+            channel.exchange_delete(exchange)
+            for name in names:
+                channel.queue_delete(name)
+
+
+def publish(broker: RabbitMQBroker, exchange: str, names: list[str], *, size: int, messages: int) -> None:
+    """Send transient messages, and wait until each of the queues has them."""
+    chance = random.Random(size)
+    values = [reading(size, chance) for _ in range(1000)]
+    now = int(time.time())
+    connection = pika.BlockingConnection(pika.URLParameters(broker.url))
+    try:
+        channel = connection.channel()
+        for number in range(messages):
+            properties = pika.BasicProperties(
+                content_type="application/json", delivery_mode=1, message_id=str(uuid.uuid4()), timestamp=now
+            )
+            channel.basic_publish(exchange, "", values[number % len(values)], properties)
+    finally:
+        connection.close()
+    for name in names:
+        eventually(lambda name=name: broker.depth(name) == messages, what=f"{messages} messages in {name}")  # type: ignore[misc]

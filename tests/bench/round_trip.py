@@ -1,0 +1,82 @@
+"""One synchronous invocation: from `FunctionPool.submit` to its answer.
+
+`python -m tests.bench.round_trip --payload … --number …` is the process that is measured; it logs as the service does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from queue import SimpleQueue
+
+from poller import log
+from poller.log import FunctionLog
+from poller.model import FunctionConfiguration, Invocation, InvocationResult
+from poller.runtime.pool import FunctionPool
+from tests.bench.processes import FUNCTIONS, Floor, Measured
+from tests.bench.report import Goal, Row, progress, row
+
+SIZE = 1024
+GOAL = Goal("<=", 100.0)
+WARM_UP = 200
+
+
+def round_trips(folder: Path, *, runs: int, quick: bool) -> Iterator[Row]:
+    """An event of 1 KiB to a handler that returns it, one after the other."""
+    arguments = ["--payload", json.dumps({"text": "x" * (SIZE - 12)}), "--number", str(1000 if quick else 5000)]
+    ours, floor = [], []
+    for number in range(runs):
+        progress(f"round trip, run {number + 1} of {runs}")
+        ours.append(_times(Measured(["-m", "tests.bench.round_trip", *arguments], folder / f"ours-{number}")))
+        floor.append(_times(Floor(["round-trips", *arguments], folder / f"floor-{number}", handler="echo")))
+    for percent in 50, 99:
+        yield row(
+            f"invocation of 1 KiB, p{percent}",
+            "µs",
+            [_percentile(run, percent) for run in ours],
+            [_percentile(run, percent) for run in floor],
+            goal=GOAL if percent == 50 else None,
+        )
+
+
+def _percentile(values: list[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100)[percent - 1]
+
+
+def _times(process: Measured) -> list[float]:
+    """Microseconds: what the process prints as its last line, in nanoseconds."""
+    process.wait_for_end(60)
+    times = json.loads(process.log.read_text().splitlines()[-1])
+    return [time / 1000 for time in times[WARM_UP:]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.round_trip")
+    parser.add_argument("--payload", type=str.encode, required=True)
+    parser.add_argument("--number", type=int, required=True)
+    given = parser.parse_args()
+    log.configure("json")
+    runtime = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    configuration = FunctionConfiguration("Bench", FUNCTIONS, "handler.echo", runtime, timeout=30)
+    pool = FunctionPool(configuration, log=FunctionLog("Bench"))
+    pool.start()
+    answers: SimpleQueue[InvocationResult] = SimpleQueue()
+    times = []
+    for number in range(given.number):
+        began = time.perf_counter_ns()
+        pool.submit(Invocation(str(number), given.payload, configuration.function_arn), answers.put, wait=False)
+        answer = answers.get()
+        times.append(time.perf_counter_ns() - began)
+        assert answer.payload, answer
+    pool.stop()
+    sys.stderr.flush()
+    print(json.dumps(times))
+
+
+if __name__ == "__main__":
+    main()

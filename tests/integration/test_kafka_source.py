@@ -1,0 +1,368 @@
+"""The Kafka source against a real Kafka: what the contract suite does not ask of every source."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.data_classes import KafkaEvent
+from brokers import KafkaBroker, Produce, eventually, free_port, unique
+from contract.source_harnesses import Calls, settle, take
+from kafka import KafkaProducer, TopicPartition
+
+from poller.errors import SourceRejected, SourceUnavailable
+from poller.model import Progress
+from poller.sources.kafka import KafkaSettings, KafkaSource
+
+pytestmark = pytest.mark.broker
+
+Opener = Callable[..., KafkaSource]
+
+
+@pytest.fixture
+def opened(kafka: KafkaBroker) -> Iterator[Opener]:
+    """Opens sources that are closed when the test is over."""
+    sources = []
+
+    def open_one(topic: str, calls: Calls | None = None, **settings: Any) -> KafkaSource:
+        source = KafkaSource(kafka.settings(topic, **settings))
+        sources.append(source)
+        source.open((calls or Calls()).listener())
+        return source
+
+    yield open_one
+    for source in sources:
+        source.close()
+
+
+def join(source: KafkaSource, calls: Calls, shards: int) -> None:
+    eventually(lambda: source.poll(0.1) or len(calls.owned) == shards, what=f"{shards} shards")
+
+
+# --- opening -------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_topic_is_told_and_not_created(kafka: KafkaBroker) -> None:
+    # C.2: ESM_CONFIG_NOT_VALID
+    topic = unique("missing")
+    source = KafkaSource(kafka.settings(topic))
+    with pytest.raises(SourceRejected, match=f"topic {topic} does not exist on {kafka.address}") as refusal:
+        source.open(Calls().listener())
+    assert refusal.value.code == "ESM_CONFIG_NOT_VALID"
+    assert not kafka.has_topic(topic)
+
+
+def test_an_impossible_name_of_a_topic_is_refused(kafka: KafkaBroker) -> None:
+    with pytest.raises(SourceRejected, match="'no topic' cannot be the name of a topic"):
+        KafkaSource(kafka.settings("no topic")).open(Calls().listener())
+
+
+@pytest.mark.usefixtures("refused_connections")
+def test_unreachable_brokers_are_named_within_seconds_and_leave_no_thread() -> None:
+    addresses = [f"127.0.0.1:{free_port()}", "no-such-host.invalid:9092"]
+    before = set(threading.enumerate())
+    source = KafkaSource(KafkaSettings(addresses, "orders", "group", connect_timeout=1.0))
+    started = time.monotonic()
+    with pytest.raises(SourceUnavailable, match=f"no Kafka broker answers at {','.join(addresses)}"):
+        source.open(Calls().listener())
+    assert time.monotonic() - started < 10
+    assert set(threading.enumerate()) <= before
+
+
+# --- where reading begins ------------------------------------------------------------------------------------------
+
+
+def test_trim_horizon_begins_with_the_oldest_record(kafka: KafkaBroker, opened: Opener) -> None:
+    # D.1.2
+    topic = kafka.create_topic()
+    kafka.produce(topic, [b"old"])
+    assert [record.value for record in take(opened(topic), 1)] == [b"old"]
+
+
+def test_latest_begins_with_what_comes_next(kafka: KafkaBroker, opened: Opener) -> None:
+    # D.1.2
+    topic, calls = kafka.create_topic(), Calls()
+    kafka.produce(topic, [b"old"])
+    source = opened(topic, calls, starting_position="LATEST", group_id=(group := unique("group")))
+    eventually(lambda: source.poll(0.1) or kafka.committed(topic, group), what="a place to begin")
+    kafka.produce(topic, [b"new"])
+    assert [record.value for record in take(source, 1)] == [b"new"]
+
+
+def test_latest_does_not_skip_what_its_first_reader_left_unfinished(kafka: KafkaBroker, opened: Opener) -> None:
+    # D.1.2: at least once, also before the first commit
+    topic, group = kafka.create_topic(partitions=2), unique("group")
+    kafka.produce(topic, [Produce(b"old", partition=number) for number in range(2)])
+    first = opened(topic, starting_position="LATEST", group_id=group)
+    eventually(lambda: first.poll(0.1) or len(kafka.committed(topic, group)) == 2, what="places to begin")
+    kafka.produce(topic, [Produce(b"new", partition=number) for number in range(2)])
+    assert [record.value for record in take(first, 2)] == [b"new", b"new"]
+    first.close()
+    second = opened(topic, starting_position="LATEST", group_id=group)
+    assert [record.value for record in take(second, 2)] == [b"new", b"new"]
+
+
+def test_a_committed_offset_wins_over_the_starting_position(kafka: KafkaBroker, opened: Opener) -> None:
+    # D.1.2
+    topic, group = kafka.create_topic(), unique("group")
+    kafka.produce(topic, [b"0", b"1", b"2"])
+    first = opened(topic, group_id=group)
+    records = take(first, 3)
+    first.acknowledge(settle(first.features, records[:1]))
+    first.close()
+    assert kafka.committed(topic, group) == {f"{topic}-0": 1}
+    second = opened(topic, group_id=group, starting_position="LATEST")
+    assert [record.value for record in take(second, 2)] == [b"1", b"2"]
+
+
+def test_records_that_retention_deleted_are_skipped(kafka: KafkaBroker, opened: Opener) -> None:
+    # D.1.2: records expire from the topic
+    topic, group = kafka.create_topic(), unique("group")
+    kafka.produce(topic, [b"0", b"1", b"2"])
+    source = opened(topic, group_id=group)
+    records = take(source, 3)
+    source.acknowledge(settle(source.features, records[:1]))
+    source.close()
+    with kafka.admin() as admin:
+        admin.delete_records({TopicPartition(topic, 0): 2})
+    assert [record.value for record in take(opened(topic, group_id=group), 1)] == [b"2"]
+
+
+# --- what is read --------------------------------------------------------------------------------------------------
+
+
+def test_the_event_of_real_records_is_read_by_powertools(kafka: KafkaBroker, opened: Opener) -> None:
+    # D.1.1
+    topic = kafka.create_topic()
+    kafka.produce(
+        topic,
+        [
+            Produce(b'{"id":1}', b"k1", [("name", "mazë".encode()), ("name", b"")], timestamp=1764064800000),
+            Produce(None, b"gone"),
+            Produce(b"", None),
+        ],
+    )
+    source = opened(topic)
+    event = json.loads(source.build_event(take(source, 3)))
+    assert event["bootstrapServers"] == kafka.address
+    full, tombstone, keyless = event["records"][f"{topic}-0"]
+    assert full == {
+        "topic": topic,
+        "partition": 0,
+        "offset": 0,
+        "timestamp": 1764064800000,
+        "timestampType": "CREATE_TIME",
+        "key": "azE=",
+        "value": "eyJpZCI6MX0=",
+        "headers": [{"name": [109, 97, 122, -61, -85]}, {"name": []}],
+    }
+    assert (tombstone["value"], tombstone["key"]) == (None, "Z29uZQ==")
+    assert keyless["value"] == ""
+    assert "key" not in keyless
+    assert next(KafkaEvent(event).records).json_value == {"id": 1}
+
+
+def test_the_time_of_the_broker_is_told_apart(kafka: KafkaBroker, opened: Opener) -> None:
+    # D.1.1: LOG_APPEND_TIME
+    topic = kafka.create_topic(configs={"message.timestamp.type": "LogAppendTime"})
+    kafka.produce(topic, [b"value"])
+    source = opened(topic)
+    event = json.loads(source.build_event(take(source, 1)))
+    assert event["records"][f"{topic}-0"][0]["timestampType"] == "LOG_APPEND_TIME"
+
+
+def test_only_records_of_committed_transactions_arrive(kafka: KafkaBroker, opened: Opener) -> None:
+    topic = kafka.create_topic()
+    producer = KafkaProducer(bootstrap_servers=kafka.address, transactional_id=unique("transaction"))
+    try:
+        producer.init_transactions()
+        for value, finish in ((b"taken back", producer.abort_transaction), (b"kept", producer.commit_transaction)):
+            producer.begin_transaction()
+            producer.send(topic, value)
+            producer.flush()
+            finish()
+    finally:
+        producer.close()
+    source = opened(topic)
+    assert [record.value for record in take(source, 1)] == [b"kept"]
+    # Transaction markers take offsets but are no records: nothing is behind them.
+    eventually(lambda: source.poll(0.1) or source.lag() == {f"{topic}-0": 0}, what="no lag")
+
+
+def test_a_record_of_20_mb_arrives(kafka: KafkaBroker, opened: Opener) -> None:
+    # C.4: it is for the loop to discard, not for the client to be stuck on
+    topic = kafka.create_topic(configs={"max.message.bytes": str(32 << 20)})
+    kafka.produce(topic, [bytes(20_000_000), b"next"])
+    assert [len(record.value or b"") for record in take(opened(topic), 2)] == [20_000_000, 4]
+
+
+def test_a_compression_that_is_not_installed_is_told(kafka: KafkaBroker, opened: Opener) -> None:
+    if kafka.container is None:
+        pytest.skip("the tools of the broker's container are needed")
+    topic = kafka.create_topic()
+    kafka.container.run(
+        "bash",
+        "-c",
+        "echo squeezed | /opt/kafka/bin/kafka-console-producer.sh --bootstrap-server kafka:9092 "
+        f"--topic {topic} --compression-codec lz4",
+    )
+    source = opened(topic)
+    with pytest.raises(SourceRejected, match="lz4"):
+        take(source, 1)
+
+
+# --- the group -----------------------------------------------------------------------------------------------------
+
+
+def test_a_member_that_polls_in_slices_lets_the_group_settle(kafka: KafkaBroker, opened: Opener) -> None:
+    # As the loop does while handlers run. The client alone would join for ever: see `_keep_finished_joins`.
+    topic, group = kafka.create_topic(partitions=2), unique("group")
+    calls = [Calls(), Calls()]
+    sources = [opened(topic, one, group_id=group) for one in calls]
+
+    def settled() -> bool:
+        for source in sources:
+            source.poll(0)
+        return [len(one.owned) for one in calls] == [1, 1]
+
+    eventually(settled, what="one shard each")
+    kafka.produce(topic, [Produce(b"%d" % number, partition=number) for number in range(2)])
+    seen = []
+
+    def all_seen() -> bool:
+        for source in sources:
+            seen.extend(source.poll(0))
+        return len(seen) == 2
+
+    eventually(all_seen, what="a record of each shard")
+    assert [one.lost for one in calls] == [[], []]
+
+
+def test_a_commit_during_a_rebalance_is_made_up_for(kafka: KafkaBroker, opened: Opener) -> None:
+    # D.1.2: what is done is committed, though no later record of that shard comes
+    topic, group = kafka.create_topic(partitions=2), unique("group")
+    kafka.produce(topic, [Produce(b"value", partition=number) for number in range(2)])
+    calls, others = Calls(), Calls()
+    source = opened(topic, calls, group_id=group)
+    done = settle(source.features, take(source, 2))
+    other = opened(topic, others, group_id=group)
+    state = "<rebalancing>"
+
+    def rebalancing() -> bool:
+        other.poll(0)
+        source.poll(0)
+        consumer = source._consumer
+        return consumer is not None and consumer.group_metadata().state == state
+
+    eventually(rebalancing, what="a rebalance")
+    source.acknowledge(done)
+
+    def committed() -> bool:
+        other.poll(0.05)
+        source.poll(0.05)
+        return kafka.committed(topic, group) == {f"{topic}-0": 1, f"{topic}-1": 1}
+
+    eventually(committed, what="both offsets")
+    assert other.poll(0.5) == []
+
+
+def test_progress_of_a_shard_that_is_not_owned_is_passed_over(kafka: KafkaBroker, opened: Opener) -> None:
+    topic, group, calls = kafka.create_topic(), unique("group"), Calls()
+    source = opened(topic, calls, group_id=group)
+    join(source, calls, 1)
+    source.acknowledge(Progress(positions={f"{topic}-7": 3, "other-0": 1}))
+    source.pause([f"{topic}-7"])
+    source.resume([f"{topic}-7"])
+    assert kafka.committed(topic, group) == {}
+
+
+def test_what_the_listener_raises_is_not_taken_for_an_error_of_the_broker(kafka: KafkaBroker, opened: Opener) -> None:
+    class Mistake(Exception):  # noqa: N818
+        pass
+
+    def fail(_: object) -> None:
+        raise Mistake
+
+    topic, calls = kafka.create_topic(), Calls()
+    source = KafkaSource(kafka.settings(topic))
+    listener = calls.listener()
+    source.open(type(listener)(assigned=fail, revoked=listener.revoked, lost=listener.lost))
+    with pytest.raises(Mistake):
+        take(source, 1)
+    source.close()
+
+
+# --- when things break ---------------------------------------------------------------------------------------------
+
+
+def test_a_topic_deleted_while_it_is_read_is_told_and_not_created_anew(kafka: KafkaBroker, opened: Opener) -> None:
+    topic, calls = kafka.create_topic(), Calls()
+    source = opened(topic, calls)
+    join(source, calls, 1)
+    kafka.delete_topic(topic)
+    with pytest.raises(SourceRejected, match=f"topic {topic} does not exist any more on"):
+        take(source, 1)
+    assert not kafka.has_topic(topic)
+
+
+def test_a_topic_made_anew_is_read_from_its_start(kafka: KafkaBroker, opened: Opener) -> None:
+    topic, calls = kafka.create_topic(), Calls()
+    kafka.produce(topic, [b"0", b"1", b"2"])
+    source = opened(topic, calls)
+    take(source, 3)
+    kafka.delete_topic(topic)
+    eventually(lambda: source.poll(0.1) or not calls.owned, what="the end of the shard")
+    kafka.create_topic(name=topic)
+    kafka.produce(topic, [b"new 0"])
+    (record,) = take(source, 1)
+    assert (record.value, record.position) == (b"new 0", 0)
+    assert calls.assigned == [record.shard] * 2
+
+
+def test_a_log_that_was_cut_starts_its_shard_over(kafka: KafkaBroker, opened: Opener) -> None:
+    # Offsets in flight name other records from then on, so the loop has to forget them.
+    topic, calls = kafka.create_topic(), Calls()
+    kafka.produce(topic, [b"0", b"1", b"2"])
+    source = opened(topic, calls)
+    take(source, 3)
+    source.pause([f"{topic}-0"])
+    kafka.delete_topic(topic)
+    eventually(lambda: not kafka.has_topic(topic), what="the deletion")
+    kafka.create_topic(name=topic)
+    kafka.produce(topic, [b"new 0"])
+    source.resume([f"{topic}-0"])
+    consumer, partition = source._consumer, TopicPartition(topic, 0)
+    assert consumer is not None
+    eventually(lambda: source.poll(0.1) or consumer.position(partition, timeout_ms=0) == 1, what="the new end")
+    kafka.produce(topic, [b"new 1"])
+    (record,) = take(source, 1)
+    assert (record.value, record.position) == (b"new 1", 1)
+    assert calls.assigned == [record.shard] * 2
+    assert calls.lost == [record.shard]
+
+
+@pytest.mark.usefixtures("refused_connections")
+def test_a_broker_that_stays_away_is_told_and_found_again(kafka: KafkaBroker, opened: Opener) -> None:
+    if kafka.container is None:
+        pytest.skip("this broker cannot be stopped")
+    topic, group, calls = kafka.create_topic(), unique("group"), Calls()
+    kafka.produce(topic, [b"0", b"1"])
+    source = opened(topic, calls, group_id=group, connect_timeout=1.0)
+    records = take(source, 2)
+    source.acknowledge(settle(source.features, records[:1]))
+    kafka.container.kill()
+    try:
+        with pytest.raises(SourceUnavailable, match=f"no Kafka broker answers at {kafka.address}"):
+            take(source, 1)
+        source.close()
+        with pytest.raises(SourceUnavailable, match=f"no Kafka broker answers at {kafka.address}"):
+            source.open(calls.listener())
+    finally:
+        kafka.container.start()
+        kafka.wait_until_ready()
+    source.open(calls.listener())
+    assert [record.value for record in take(source, 1)] == [b"1"]

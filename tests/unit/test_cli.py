@@ -1,0 +1,291 @@
+"""The command line: results on stdout, everything else on stderr, a named exit code, never a traceback."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from templates import _transform_in_process, document, write  # noqa: F401 - a fixture
+
+from poller import service
+from poller.api.server import PortInUse
+from poller.cli import main
+from poller.cli_options import ExitCode
+from poller.errors import PollerError
+from poller.settings import SCALARS, option
+
+
+def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    code = main(arguments)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture
+def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in SCALARS:
+        monkeypatch.delenv(option(name).replace("--", "POLLER_").replace("-", "_").upper(), raising=False)
+    return write(tmp_path, document())
+
+
+# --- validate ------------------------------------------------------------------------------------------------------
+
+
+def test_validate_tells_what_a_template_holds(template: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(["validate", str(template)], capsys)
+    assert (code, err) == (ExitCode.OK, "")
+    assert out.splitlines() == [
+        f"{template} is valid",
+        f"  function Telemetry: app.handler in {template.parent}/code",
+        f"  function Tasks: app.handler in {template.parent}/code",
+        "  mapping Telemetry.Readings: SelfManagedKafka telemetry to Telemetry",
+        "  mapping Tasks.Queue: MQ tasks to Tasks",
+    ]
+
+
+def test_validate_answers_a_program_in_json(template: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(["validate", str(template), "--json"], capsys)
+    answer = json.loads(out)
+    assert (code, answer["valid"], answer["problems"]) == (ExitCode.OK, True, [])
+    assert [item["Name"] for item in answer["mappings"]] == ["Telemetry.Readings", "Tasks.Queue"]
+    write(template.parent, document(readings={"BatchSize": 0}))
+    code, out, err = run(["validate", str(template), "--json"], capsys)
+    assert (code, err) == (ExitCode.BAD_CONFIGURATION, "")
+    path = "Resources.Telemetry.Properties.Events.Readings.BatchSize"
+    assert json.loads(out) == {"valid": False, "problems": [{"path": path, "reason": "0 is below 1", "suggestion": ""}]}
+
+
+def test_validate_tells_all_problems_on_stderr(template: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(template.parent, document(readings={"BatchSize": 0}, queue={"Queues": []}))
+    code, out, err = run(["validate", str(template)], capsys)
+    assert (code, out) == (ExitCode.BAD_CONFIGURATION, "")
+    assert err.splitlines() == [
+        "poller: Resources.Telemetry.Properties.Events.Readings.BatchSize: 0 is below 1",
+        "poller: Resources.Tasks.Properties.Events.Queue.Queues: names 0 queues, exactly 1 is allowed",
+        "poller: 2 problems",
+    ]
+
+
+def test_a_template_that_is_not_there_is_no_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "template.yaml"
+    code, out, err = run(["validate", str(path)], capsys)
+    assert (code, out) == (ExitCode.BAD_CONFIGURATION, "")
+    assert err == f"poller: {path}: no such file (name the template, as in: poller validate path/to/template.yaml)\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["start"], "invalid choice: 'start'"),
+        (["validate", "--parameter", "novalue"], "'novalue' is not NAME=VALUE"),
+        (["generate-event"], "the following arguments are required: SOURCE"),
+    ],
+)
+def test_wrong_usage_ends_with_2(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == ExitCode.BAD_CONFIGURATION
+    assert expected in capsys.readouterr().err
+
+
+# --- run -----------------------------------------------------------------------------------------------------------
+
+
+def test_run_hands_the_service_a_template_with_the_options_in_it(
+    template: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[Any] = []
+    monkeypatch.setattr(service, "run", lambda loaded: served.append(loaded) or 0)
+    monkeypatch.setattr("poller.log.configure", lambda *_: None)
+    values = dict.fromkeys(SCALARS, "7") | {
+        "LogFormat": "json",
+        "LogLevel": "ERROR",
+        "Region": "eu-west-1",
+        "AccountId": "000000000007",
+    }
+    options = [text for name, value in values.items() for text in (option(name), value)]
+    assert run(["run", str(template), *options], capsys) == (ExitCode.OK, "", "")
+    settings = served[0].settings
+    assert {name: str(getattr(settings, name)).removesuffix(".0") for name in SCALARS} == values
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (PortInUse("port 9001 is taken"), (ExitCode.PORT_IN_USE, "", "poller: port 9001 is taken\n")),
+        (PollerError("it broke"), (ExitCode.FAILED, "", "poller: it broke\n")),
+        (KeyboardInterrupt(), (ExitCode.INTERRUPTED, "", "")),
+    ],
+)
+def test_run_ends_with_a_named_code(
+    template: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    fault: BaseException,
+    expected: tuple[int, str, str],
+) -> None:
+    def fail(_: Any) -> int:
+        raise fault
+
+    monkeypatch.setattr(service, "run", fail)
+    monkeypatch.setattr("poller.log.configure", lambda *_: None)
+    assert run(["run", str(template)], capsys) == expected
+
+
+# --- invoke --------------------------------------------------------------------------------------------------------
+
+
+def test_invoke_prints_the_reply_and_nothing_else(
+    template: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b'{"id": 1}')))
+    code, out, err = run(["invoke", "Tasks", "--event", "-", "--template", str(template)], capsys)
+    assert (code, json.loads(out), err) == (ExitCode.OK, {"id": 1}, "")
+
+
+def test_invoke_shows_the_log_when_asked(template: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(["invoke", "Tasks", "--log", "--template", str(template)], capsys)
+    assert (code, out) == (ExitCode.OK, "{}\n")
+    assert "START RequestId:" in err
+    assert "REPORT RequestId:" in err
+
+
+def test_a_function_that_fails_gives_its_error_object_and_code_3(
+    template: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # A.4
+    (template.parent / "code" / "app.py").write_text("def handler(event, context):\n    raise ValueError('no')\n")
+    code, out, err = run(["invoke", "Tasks", "--template", str(template)], capsys)
+    assert code == ExitCode.FUNCTION_ERROR
+    assert json.loads(out)["errorType"] == "ValueError"
+    assert err == "poller: the function failed (Unhandled)\n"
+    code, out, _ = run(["invoke", "Tasks", "--json", "--template", str(template)], capsys)
+    answer = json.loads(out)
+    assert (code, answer["StatusCode"], answer["FunctionError"]) == (ExitCode.FUNCTION_ERROR, 200, "Unhandled")
+    assert answer["Payload"]["errorMessage"] == "no"
+    assert "REPORT" in answer["LogResult"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["Task"], "poller: Task: no such function (did you mean Tasks?)\n"),
+        (
+            ["Tasks", "--event", "nowhere.json"],
+            "poller: --event nowhere.json: cannot be read: No such file or directory\n",
+        ),
+    ],
+)
+def test_invoke_refuses_what_is_not_there(
+    template: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
+) -> None:
+    assert run(["invoke", *arguments, "--template", str(template)], capsys) == (
+        ExitCode.BAD_CONFIGURATION,
+        "",
+        expected,
+    )
+
+
+def test_an_event_that_is_not_json_is_the_user_s_mistake(
+    template: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # A.3
+    (template.parent / "event.json").write_text("{")
+    code, out, _ = run(
+        ["invoke", "Tasks", "--event", str(template.parent / "event.json"), "--template", str(template)], capsys
+    )
+    assert code == ExitCode.BAD_CONFIGURATION
+    assert json.loads(out)["message"].startswith("Could not parse request body into json")
+
+
+# --- generate-event ------------------------------------------------------------------------------------------------
+
+
+def test_a_kafka_event_has_several_records_in_their_partitions(capsys: pytest.CaptureFixture[str]) -> None:  # D.1.1
+    code, out, err = run(["generate-event", "kafka", "--topic", "readings"], capsys)
+    assert (code, err) == (ExitCode.OK, "")
+    event = json.loads(out)
+    assert event["eventSource"] == "SelfManagedKafka"
+    assert {shard: len(records) for shard, records in event["records"].items()} == {"readings-0": 2, "readings-2": 1}
+    first = event["records"]["readings-0"][0]
+    assert base64.b64decode(first["key"]) == b"sensor-007"
+    assert json.loads(base64.b64decode(first["value"]))["device"] == "sensor-007"
+    assert first["headers"] == [{"trace": list(b"t-0001")}]
+
+
+def test_records_of_one_s_own(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(
+        ["generate-event", "kafka", "--value", "a", "--value", "ë", "--stream-arn", "arn:aws:kafka:x"], capsys
+    )
+    event = json.loads(out)
+    assert (event["eventSource"], event["eventSourceArn"]) == ("aws:kafka", "arn:aws:kafka:x")
+    records = event["records"]["telemetry-0"]
+    assert [base64.b64decode(item["value"]).decode() for item in records] == ["a", "ë"]
+    assert [item["offset"] for item in records] == [0, 1]
+    assert "key" not in records[0]
+    _, out, _ = run(["generate-event", "kafka", "--key", "k"], capsys)
+    keys = {item["key"] for records in json.loads(out)["records"].values() for item in records}
+    assert keys == {base64.b64encode(b"k").decode()}
+
+
+def test_a_rabbitmq_event_has_several_messages(capsys: pytest.CaptureFixture[str]) -> None:  # D.2
+    _, out, _ = run(["generate-event", "rabbitmq", "--queue", "q", "--virtual-host", "v"], capsys)
+    event = json.loads(out)
+    assert event["eventSource"] == "aws:rmq"
+    messages = event["rmqMessagesByQueue"]["q::v"]
+    assert len(messages) == 2
+    assert messages[0]["basicProperties"]["messageId"] == "00000000-0000-4000-8000-000000000001"
+    assert json.loads(base64.b64decode(messages[1]["data"]))["task"] == "word-count"
+
+
+# --- start-up ------------------------------------------------------------------------------------------------------
+
+
+def test_validate_loads_no_broker_client_and_help_not_even_the_models(template: Path) -> None:
+    script = (
+        "import sys\n"
+        "from poller.cli import main\n"
+        "heavy = {'kafka', 'pika', 'uvicorn', 'samtranslator', 'prometheus_client'}\n"
+        "assert not (heavy | {'pydantic', 'yaml'}) & sys.modules.keys()\n"
+        f"assert main(['validate', {str(template)!r}]) == 0\n"
+        "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        capture_output=True,
+        env={"PYTHONPATH": ":".join(filter(None, sys.path))},
+    )
+
+
+def test_help_is_quick_and_names_the_exit_codes() -> None:
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "poller.cli", "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": ":".join(filter(None, sys.path))},
+    )
+    assert time.monotonic() - started < 5, "0.1 s on an idle machine"
+    for code in ExitCode:
+        assert f"\n  {int(code)} " in done.stdout
+
+
+def test_a_reader_that_goes_away_is_no_traceback(template: Path) -> None:
+    command = f"{sys.executable} -m poller.cli validate {template} --json | true"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": ":".join(filter(None, sys.path))},
+    )
+    assert done.stderr == ""

@@ -20,9 +20,9 @@ LABEL org.opencontainers.image.title="poller" org.opencontainers.image.licenses=
 # Made here so that a fresh volume on one of these folders belongs to the user.
 RUN groupadd --system --gid 10001 poller \
  && useradd --system --uid 10001 --gid poller --home-dir /app --shell /usr/sbin/nologin poller \
- && mkdir -p /app /var/lib/poller /results && chown poller:poller /var/lib/poller /results
+ && mkdir -p /app /results && chown poller:poller /results
 COPY --from=build /opt/poller /opt/poller
-ENV PATH=/opt/poller/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 POLLER_STATE_DIR=/var/lib/poller
+ENV PATH=/opt/poller/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 USER poller
 EXPOSE 9001

@@ -2,7 +2,7 @@
 # The work is in containers/*.sh, each idempotent; targets only say what stands on what.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down clean test lint unit contract integration e2e bench images engine compose venv format pins brokers coverage
+.PHONY: docs help up down clean test lint unit contract integration e2e bench images engine compose venv format pins brokers coverage
 
 python := .venv/bin/python
 pytest := $(python) -m pytest
@@ -69,6 +69,9 @@ compose: venv
 
 images: engine ## the brokers' and Python's images: pulled, or stand-ins where no registry answers
 	@containers/images.sh
+
+docs: venv ## write the generated parts of the documentation anew
+	@$(python) docs/generate.py
 
 pins: venv ## write requirements*.txt anew from pyproject.toml
 	@containers/pins.sh

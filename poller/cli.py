@@ -101,7 +101,7 @@ def _invoke(given: argparse.Namespace) -> int:
         if given.log:
             _say(line)
 
-    pool = FunctionPool(function.configuration(), log=show, account_concurrency=template.settings.AccountConcurrency)
+    pool = FunctionPool(function.configuration(), log=show)
     pool.start()
     try:
         result = invoke(pool, payload)

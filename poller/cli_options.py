@@ -39,7 +39,6 @@ SETTINGS = {
     "TimeScale": "60 makes a minute a second, for pauses between retries and for ages of records (1)",
     "AccountId": "account in ARNs (123456789012)",
     "Region": "region in ARNs and for handlers (AWS_REGION, else us-east-1)",
-    "AccountConcurrency": "handlers that may run at once (1000)",
 }
 """Settings that are options, and their help: names as in the template, defaults in brackets."""
 
@@ -62,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
         "  poller run                                     the functions and event sources of ./template.yaml\n"
         "  poller validate app/template.yaml              every problem of a template, each with its path\n"
         "  poller generate-event kafka | poller invoke Telemetry --event -\n"
-        "  poller run --parameter KafkaBootstrapServers=kafka-1:9092,kafka-2:9092\n\n"
+        "  poller run --parameter KafkaBootstrapServers=kafka-1:9092\n\n"
         "settings that are no options stand under Metadata: Poller: in the template or in --settings FILE;\n"
         "an option wins over its variable (POLLER_PORT), that over the file, and that over the template\n\n"
         + EXIT_CODES,

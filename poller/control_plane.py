@@ -85,7 +85,6 @@ class ControlPlane:
             name: FunctionPool(
                 configuration,
                 log=FunctionLog(name),
-                account_concurrency=template.settings.AccountConcurrency,
             )
             for name, configuration in self._configurations.items()
         }

@@ -301,6 +301,7 @@ class EventPoller:
                 case _Delivered(lane, discard):
                     self._lanes.settle(lane, discard.records)
                     self._plan.metrics.count("on_failure_destination_delivered_event_count", len(discard.records))
+                    self._tell_discard(discard, "sent to the on-failure destination")
 
     def _judge(self, lane: Lane, batch: Batch, result: InvocationResult, now: float) -> None:
         plan = self._plan
@@ -350,19 +351,21 @@ class EventPoller:
 
             plan.dead_letters.submit(plan.build_letters(discard), on_done)
             return
-        count, first = len(discard.records), discard.records[0]
         if self._source.features.redelivers:
             self._source.reject(discard.records)
             self._lanes.settle(lane, discard.records, acknowledge=False)
-            plan.metrics.count("rejected_event_count", count)
-            fate = "rejected, for the queue's dead-letter exchange"
+            plan.metrics.count("rejected_event_count", len(discard.records))
+            self._tell_discard(discard, "rejected, for the queue's dead-letter exchange")
         else:
             self._lanes.settle(lane, discard.records)
-            plan.metrics.count("dropped_event_count", count)
-            fate = "dropped: the mapping has no OnFailure destination"
+            plan.metrics.count("dropped_event_count", len(discard.records))
+            self._tell_discard(discard, "dropped: the mapping has no OnFailure destination")
+
+    def _tell_discard(self, discard: Discard, fate: str) -> None:
+        first = discard.records[0]
         _log.warning(
             "%d records from %s %d on: %s after %d attempts, %s",
-            count,
+            len(discard.records),
             first.shard,
             first.position,
             discard.condition,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 TIMESTAMP = 1_764_064_800_000
@@ -28,14 +28,19 @@ def _reading(device: str, temperature: float, humidity: float, battery: int) -> 
     return json.dumps({**reading, "time": "2025-11-25T10:00:00Z"})
 
 
+def _invoice(number: str, lines: Sequence[Mapping[str, object]]) -> str:
+    invoice = {"invoice": number, "currency": "EUR", "vat_percent": "19", "lines": lines}
+    return json.dumps(invoice, ensure_ascii=False)
+
+
 _READINGS = (
     _Reading(0, 15, "sensor-007", _reading("sensor-007", 21.5, 40.2, 87)),
     _Reading(0, 16, "sensor-007", _reading("sensor-007", 21.7, 40.1, 87)),
     _Reading(2, 9, "sensor-042", _reading("sensor-042", 4.0, 71.5, 12)),
 )
 _TASKS = (
-    json.dumps({"task": "invoice-total", "lines": [{"quantity": 2, "price": 9.5}, {"quantity": 1, "price": 30.0}]}),
-    json.dumps({"task": "word-count", "text": "Zoë counts the words of this sentence"}, ensure_ascii=False),
+    _invoice("inv-0001", [{"article": "Notebook", "quantity": 2, "price": "9.50"}]),
+    _invoice("inv-0002", [{"article": "Café set", "quantity": 1, "price": "30.00"}]),
 )
 
 
@@ -98,7 +103,7 @@ def rabbitmq_event(
 
     Args:
         queue: where the messages come from.
-        values: one message each; without any, two tasks.
+        values: one message each; without any, two invoices.
         virtual_host: the queue's.
         broker_arn: `eventSourceArn`.
     """

@@ -66,8 +66,6 @@ class Settings(Model):
     """Account in ARNs, and `AWS::AccountId`."""
     Region: Annotated[str, AfterValidator(_region)] = "us-east-1"
     """Region in ARNs, `AWS::Region`, and AWS_REGION of handlers. By default AWS_REGION, else us-east-1."""
-    AccountConcurrency: Annotated[Integer, Field(ge=1)] = 1000
-    """Handlers that may run at once, all functions together."""
     LogFormat: Literal["auto", "text", "json"] = "auto"
     """`auto` is text on a terminal and JSON lines elsewhere."""
     LogLevel: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

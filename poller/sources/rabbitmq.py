@@ -190,7 +190,7 @@ def to_record(
         value=body,
         headers=(),
         encoded=encoded,
-        deliveries=_delivery_count(properties),
+        deliveries=_delivery_count(properties) if method.redelivered else 0,
         message_id=_text(properties.message_id),
         raw=(generation, method.delivery_tag),
     )
@@ -198,7 +198,7 @@ def to_record(
 
 def _delivery_count(properties: BasicProperties) -> int:
     count = (properties.headers or {}).get("x-delivery-count", 0)
-    return count if isinstance(count, int) else 0  # a publisher may have set anything
+    return count if isinstance(count, int) else 0  # a publisher may have set anything, and the broker passes it on
 
 
 def event_head(settings: RabbitMQSettings) -> bytes:

@@ -230,10 +230,16 @@ def test_wake_makes_a_waiting_poll_return(harness: SourceHarness, opened: Opener
     only_if(harness.wakes, "wake is allowed to do nothing")
     source = opened()
     source.poll(0)
-    waker = threading.Timer(0.2, source.wake)
+    woken = threading.Event()
+
+    def wake() -> None:
+        woken.set()
+        source.wake()
+
+    waker = threading.Timer(0.2, wake)
     waker.start()
     started = time.monotonic()
-    while time.monotonic() - started < 0.2:  # frames of the broker may end a poll sooner
+    while not woken.is_set():  # frames of the broker may end a poll sooner
         source.poll(20)
     assert time.monotonic() - started < 10
     waker.join()

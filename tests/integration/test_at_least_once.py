@@ -284,7 +284,7 @@ def test_kill_9_between_a_dead_letter_and_its_commit_repeats_the_letter(
         assert ledger.unfinished_below({f"{topic}-0": position}, given_up) == []
         uncommitted = sum(offset >= position for _, offset in given_up)
         between, at_risk = between + (uncommitted > 0), at_risk + uncommitted
-        if between == 2:
+        if between:
             break
         group.remove_members(kafka, topic)
     assert between, "no kill came between a dead letter and its commit"

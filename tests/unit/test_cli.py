@@ -242,7 +242,7 @@ def test_a_rabbitmq_event_has_several_messages(capsys: pytest.CaptureFixture[str
     messages = event["rmqMessagesByQueue"]["q::v"]
     assert len(messages) == 2
     assert messages[0]["basicProperties"]["messageId"] == "00000000-0000-4000-8000-000000000001"
-    assert json.loads(base64.b64decode(messages[1]["data"]))["task"] == "word-count"
+    assert json.loads(base64.b64decode(messages[1]["data"]))["invoice"] == "inv-0002"
 
 
 # --- start-up ------------------------------------------------------------------------------------------------------

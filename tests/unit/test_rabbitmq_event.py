@@ -228,7 +228,9 @@ def test_a_quorum_queue_counts_deliveries_itself() -> None:
     # F.3: x-delivery-count on redeliveries
     assert delivered().deliveries == 0
     assert delivered(redelivered=True, headers={"x-delivery-count": 3}).deliveries == 3
-    assert delivered(headers={"x-delivery-count": "what a publisher wrote"}).deliveries == 0
+    # A publisher may have set the header, as on a dead letter that was moved back: the broker passes it on.
+    assert delivered(headers={"x-delivery-count": 7}).deliveries == 0
+    assert delivered(redelivered=True, headers={"x-delivery-count": "what a publisher wrote"}).deliveries == 0
 
 
 def test_a_record_knows_its_message_id_and_time() -> None:

@@ -42,11 +42,7 @@ def test_defaults() -> None:
         30,
         1,
     )
-    assert (Settings().AccountId, Settings().Region, Settings().AccountConcurrency) == (
-        "123456789012",
-        "us-east-1",
-        1000,
-    )
+    assert (Settings().AccountId, Settings().Region) == ("123456789012", "us-east-1")
     assert (Settings().TimeScale, Settings().LogFormat, Settings().LogLevel) == (1, "auto", "INFO")
 
 
@@ -109,7 +105,7 @@ def test_what_is_wrong_is_told_with_the_place_where_it_stands(tmp_path: Path) ->
         {"Prot": 1, "Bind": "", "Endpoints": {"a": ["secret"]}},
         folder=tmp_path,
         file="TimeScale: 0\nLogFormat: xml\nEventSources: {A.B: {ErrorHeaders: spring}}\n",
-        environment={"POLLER_PORT": "90000", "POLLER_ACCOUNT_CONCURENCY": "3", "AWS_REGION": "moon"},
+        environment={"POLLER_PORT": "90000", "POLLER_SHUTDOWN_GRACES": "3", "AWS_REGION": "moon"},
         options={"LogLevel": "LOUD", "RevocationGrace": "-1"},
     )
     assert sorted(found) == [
@@ -122,8 +118,8 @@ def test_what_is_wrong_is_told_with_the_place_where_it_stands(tmp_path: Path) ->
         "Metadata.Poller.Bind: is shorter than 1 character",
         "Metadata.Poller.Endpoints.a: a list is not text",
         "Metadata.Poller.Prot: unknown property (did you mean Port?)",
-        "POLLER_ACCOUNT_CONCURENCY: unknown setting (did you mean POLLER_ACCOUNT_CONCURRENCY?)",
         'POLLER_PORT: "90000" is above 65535',
+        "POLLER_SHUTDOWN_GRACES: unknown setting (did you mean POLLER_SHUTDOWN_GRACE?)",
     ]
 
 
@@ -137,7 +133,6 @@ def test_what_is_wrong_is_told_with_the_place_where_it_stands(tmp_path: Path) ->
         ({"TimeScale": float("inf")}, "Metadata.Poller.TimeScale: Infinity is not a number"),
         ({"ShutdownGrace": "soon"}, 'Metadata.Poller.ShutdownGrace: "soon" is not a number'),
         ({"AccountId": 42}, 'Metadata.Poller.AccountId: "42" is not 12 digits in quotes, such as "123456789012"'),
-        ({"AccountConcurrency": 0}, "Metadata.Poller.AccountConcurrency: 0 is below 1"),
         ({"EventSources": {"A.B": 5}}, "Metadata.Poller.EventSources.A.B: 5 is not a mapping"),
         (
             {"EventSources": {"A.B": {"MaximumRetryAttempts": -2}}},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 
@@ -14,6 +15,11 @@ with warnings.catch_warnings():
     # kafka-python reads its protocol's schemas, at import, with functions that Python 3.11 calls deprecated.
     warnings.filterwarnings("ignore", "(open|read)_text is deprecated", DeprecationWarning)
     from brokers import BrokerUnavailable, KafkaBroker, RabbitMQBroker
+
+
+def pytest_configure() -> None:
+    # A run that is ended from outside (`timeout`, CI) takes its containers down, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _start(kind: type[KafkaBroker | RabbitMQBroker]) -> KafkaBroker | RabbitMQBroker:

@@ -17,7 +17,7 @@ from brokers import KafkaBroker, RabbitMQBroker, eventually, unique
 from integration.harness import stack
 from integration.harness.gateway import Gateway
 from integration.harness.ledger import Ledger, ids_of, letters_in_file, wait_until_committed
-from integration.harness.service import POLLER, Service
+from integration.harness.service import POLLER, Service, environment
 
 REPORT = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
 
@@ -239,7 +239,8 @@ def test_messages_without_a_body_or_an_id_are_handled(failing: Failing) -> None:
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([POLLER, "run", *arguments], text=True, capture_output=True, timeout=30, check=False)
+    command = [POLLER, "run", *map(str, arguments)]
+    return subprocess.run(command, env=environment(), text=True, capture_output=True, timeout=30, check=False)
 
 
 def test_a_port_in_use_is_told_with_the_way_out(ledger: Ledger, tmp_path: Path) -> None:

@@ -41,10 +41,9 @@ class Service:
         self._logged = threading.Condition()
         path = folder / f"template-{time.monotonic_ns()}.yaml"
         path.write_text(yaml.safe_dump(dict(template), sort_keys=False))
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("POLLER_")}
         self._process = subprocess.Popen(
             [POLLER, "run", path, "--port", "0"],
-            env={**environment, **settings},
+            env={**environment(), **settings},
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -196,6 +195,11 @@ class Service:
             re.MULTILINE,
         )
         return float(found[1]) if found else 0.0
+
+
+def environment() -> dict[str, str]:
+    """This process's variables without settings of the program."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("POLLER_")}
 
 
 def handler_processes(mark: str) -> list[int]:

@@ -14,8 +14,9 @@ from poller.clock import Clock
 from poller.destinations import Destination
 from poller.destinations.worker import DestinationWorker
 from poller.endpoints import FileTarget, KafkaTarget, RabbitMQTarget, Target
-from poller.event_poller import EventPoller, MappingPlan, PollerState
+from poller.event_poller import EventPoller
 from poller.log import FunctionLog
+from poller.mapping_plan import NO_RECORDS, MappingPlan, PollerState
 from poller.metrics import FunctionSnapshot, MappingLabels, MappingMetrics, MappingSnapshot, Metrics
 from poller.model import DeadLetter, Discard, FunctionConfiguration
 from poller.policy.batching import DEFAULT_WINDOW, BatchingLimits, WindowStart
@@ -50,7 +51,7 @@ class RunningMapping:
             "UUID": self.mapping.UUID,
             "State": "Disabled" if not self.mapping.Enabled else "Enabled" if opened else "Creating",
             "StateTransitionReason": _first(states, "USER_INITIATED", lambda state: state.reason),
-            "LastProcessingResult": _first(states, "No records processed", lambda state: state.last_processing_result),
+            "LastProcessingResult": _first(states, NO_RECORDS, lambda state: state.last_processing_result),
             "Problem": _first(states, "", lambda state: state.problem),
         }
 
@@ -228,7 +229,8 @@ def source_of(mapping: EventSourceMapping, number: int) -> Source:
     """The consumer of a mapping. Its client library is imported only when a mapping wants it."""
     client_id = f"poller-{mapping.name}-{number}"
     if mapping.kind == "MQ":
-        from poller.sources.rabbitmq import RabbitMQSettings, RabbitMQSource  # noqa: PLC0415
+        from poller.sources.rabbitmq import RabbitMQSource  # noqa: PLC0415
+        from poller.sources.rabbitmq_event import RabbitMQSettings  # noqa: PLC0415
 
         assert mapping.broker_url is not None
         return RabbitMQSource(
@@ -240,7 +242,8 @@ def source_of(mapping: EventSourceMapping, number: int) -> Source:
                 event_source_arn=mapping.EventSourceArn or "",
             )
         )
-    from poller.sources.kafka import KafkaSettings, KafkaSource  # noqa: PLC0415
+    from poller.sources.kafka import KafkaSource  # noqa: PLC0415
+    from poller.sources.kafka_event import KafkaSettings  # noqa: PLC0415
 
     return KafkaSource(
         KafkaSettings(

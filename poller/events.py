@@ -63,7 +63,7 @@ def kafka_event(
     """
     from kafka.consumer.fetcher import ConsumerRecord  # noqa: PLC0415 - costs a third of a second
 
-    from poller.sources.kafka import KafkaSettings, build_event, event_head, record_head, to_record  # noqa: PLC0415
+    from poller.sources.kafka_event import KafkaSettings, build_event, event_head, record_head, to_record  # noqa: PLC0415
 
     settings = KafkaSettings(
         bootstrap_servers=bootstrap_servers.split(","),
@@ -109,7 +109,7 @@ def rabbitmq_event(
     """
     from pika.spec import Basic, BasicProperties  # noqa: PLC0415 - costs a tenth of a second
 
-    from poller.sources.rabbitmq import RabbitMQSettings, build_event, event_head, to_record  # noqa: PLC0415
+    from poller.sources.rabbitmq_event import RabbitMQSettings, build_event, event_head, to_record  # noqa: PLC0415
 
     settings = RabbitMQSettings(queue=queue, event_source_arn=broker_arn, virtual_host=virtual_host)
     records = [

@@ -24,8 +24,8 @@ from kafka.consumer.fetcher import ConsumerRecord
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
 
-from poller.sources.kafka import KafkaSettings
-from poller.sources.rabbitmq import RabbitMQSettings
+from poller.sources.kafka_event import KafkaSettings
+from poller.sources.rabbitmq_event import RabbitMQSettings
 
 KAFKA_IMAGE = "apache/kafka:4.3.0"
 RABBITMQ_IMAGE = "rabbitmq:4-management"

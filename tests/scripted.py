@@ -9,7 +9,8 @@ from typing import Any
 from builders import record
 
 from poller.errors import SourceError
-from poller.event_poller import EventPoller, MappingPlan
+from poller.event_poller import EventPoller
+from poller.mapping_plan import MappingPlan
 from poller.metrics import MappingLabels, Metrics
 from poller.model import DeadLetter, Discard, Invocation, InvocationResult, Progress, Record, Shard
 from poller.policy.batching import BatchingLimits

@@ -1,6 +1,6 @@
 """Kafka topics as an event source: a member of a consumer group that hands out records and commits offsets (D.1).
 
-From top to bottom: settings, the pure translation of records into the event of D.1.1, and the class with the I/O.
+Settings and the translation into the event are in kafka_event.py; here is the class with the I/O.
 """
 
 # mypy: allow-untyped-calls
@@ -8,16 +8,12 @@ From top to bottom: settings, the pure translation of records into the event of 
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
-from binascii import b2a_base64
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka import errors as kafka_errors
@@ -29,102 +25,10 @@ from kafka.net.compat import KafkaNetClient
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.model import Progress, Record, Shard
 from poller.sources import Features, Listener
+from poller.sources.kafka_event import KafkaSettings, build_event, event_head, json_text, record_head, to_record
 
 _log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class KafkaSettings:
-    """One topic, read by one member of a consumer group. Times are in seconds."""
-
-    bootstrap_servers: Sequence[str]
-    topic: str
-    group_id: str
-    starting_position: Literal["TRIM_HORIZON", "LATEST"] = "TRIM_HORIZON"
-    """Where a group without committed offsets begins, and where reading goes on when retention deleted the position."""
-    client_id: str = "poller"
-    event_source: Literal["SelfManagedKafka", "aws:kafka"] = "SelfManagedKafka"
-    event_source_arn: str | None = None
-    """The cluster's ARN; in the event for MSK only (D.1.1)."""
-    max_poll_records: int = 500
-    """Records of one poll at most. Below 500 the cost of a poll shows; give max(500, BatchSize)."""
-    session_timeout: float = 10.0
-    """After this long without a heartbeat the group goes on without this member: how long a killed poller's shards
-    wait, and how long a broker may be away before `poll` raises SourceUnavailable."""
-    connect_timeout: float = 5.0
-    fetch_max_wait: float = 0.01
-    """How long a broker holds a fetch that finds nothing, while records flow: a resumed partition has to wait for the
-    fetch under way. An idle consumer lets brokers hold it longer."""
-    security: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """Login and TLS as kafka-python's own options (`security_protocol`, `sasl_*`, `ssl_*`); holds secrets."""
-
-    @property
-    def addresses(self) -> str:
-        """The brokers as the event and the error texts show them."""
-        return ",".join(self.bootstrap_servers)
-
-
-# --- the event (D.1.1): pure ---------------------------------------------------------------------------------------
-
-_SIGNED_BYTE = [b"%d" % (byte - 256 if byte > 127 else byte) for byte in range(256)]  # noqa: PLR2004
-_json_text = lru_cache(maxsize=1024)(lambda text: json.dumps(text).encode())
-_LOG_APPEND_TIME = 1
-
-
-def record_head(topic: str, partition: int) -> bytes:
-    """The part of a record's JSON that all records of its partition share."""
-    return b'{"topic":%b,"partition":%d' % (json.dumps(topic).encode(), partition)
-
-
-def encode_headers(headers: Sequence[tuple[str, bytes]]) -> bytes:
-    """Headers in order, repeats kept, each byte signed (D.1.1)."""
-    return b",".join(
-        [b"{%b:[%b]}" % (_json_text(name), b",".join(map(_SIGNED_BYTE.__getitem__, value))) for name, value in headers]
-    )
-
-
-def to_record(record: ConsumerRecord, shard: Shard, head: bytes) -> Record:
-    """The client's record as ours, with its JSON built by a template: no dict and no json.dumps on the hot path.
-
-    A null key is missing. A tombstone shows as `"value":null`: reports of both null and missing exist, and with null
-    a handler that looks at `record["value"]` sees a tombstone instead of failing with a KeyError. A header without a
-    value becomes one with no bytes, as the event's type has no null there (both D.1.1, unverified).
-    """
-    _topic, _partition, _epoch, offset, timestamp, timestamp_type, key, value, headers, _sum, _ks, _vs, _hs = record
-    if headers:
-        headers = [(name, content or b"") for name, content in headers]
-    encoded = b'%b,"offset":%d,"timestamp":%d,"timestampType":"%b"%b,"value":%b,"headers":[%b]}' % (
-        head,
-        offset,
-        timestamp,
-        b"LOG_APPEND_TIME" if timestamp_type == _LOG_APPEND_TIME else b"CREATE_TIME",
-        b"" if key is None else b',"key":"%b"' % b2a_base64(key, newline=False),
-        b"null" if value is None else b'"%b"' % b2a_base64(value, newline=False),
-        encode_headers(headers) if headers else b"",
-    )
-    return Record(shard, offset, max(timestamp, 0), key, value, headers, encoded)
-
-
-def event_head(settings: KafkaSettings) -> bytes:
-    """The event up to its records."""
-    members: dict[str, str] = {"eventSource": settings.event_source}
-    if settings.event_source_arn is not None:
-        members["eventSourceArn"] = settings.event_source_arn
-    members["bootstrapServers"] = settings.addresses
-    return json.dumps(members, separators=(",", ":")).encode()[:-1] + b',"records":{'
-
-
-def build_event(head: bytes, records: Sequence[Record]) -> bytes:
-    """The event of D.1.1: the records' JSON, grouped by shard, each shard in the order given."""
-    shards: dict[Shard, list[bytes]] = {}
-    for record in records:
-        shards.setdefault(record.shard, []).append(record.encoded)
-    return (
-        head + b",".join([b"%b:[%b]" % (_json_text(shard), b",".join(some)) for shard, some in shards.items()]) + b"}}"
-    )
-
-
-# --- the consumer --------------------------------------------------------------------------------------------------
 
 _REBALANCED = (
     kafka_errors.CommitFailedError,
@@ -364,7 +268,7 @@ class KafkaSource:
 
     def overhead(self, shards: int) -> int:
         """Bytes around the records of that many shards when each record counts one comma; partitions of ten digits."""
-        shard = len(b'"-2147483647":[],') + len(_json_text(self._settings.topic)) - len(b'""')
+        shard = len(b'"-2147483647":[],') + len(json_text(self._settings.topic)) - len(b'""')
         return len(self._event_head) + shards * shard + len(b"}}")
 
     def lag(self) -> dict[Shard, int]:

@@ -1,6 +1,6 @@
 """A RabbitMQ queue as an event source: takes messages, acknowledges in runs, hands failed ones back (D.2, F.3).
 
-From top to bottom: settings, the pure translation of messages into the event of D.2, and the class with the I/O.
+Settings and the translation into the event are in rabbitmq_event.py; here is the class with the I/O.
 """
 
 # mypy: allow-untyped-calls
@@ -8,21 +8,14 @@ From top to bottom: settings, the pure translation of messages into the event of
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import ssl
 import time
-from base64 import b64encode
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pika
 from pika import exceptions as pika_errors
@@ -32,184 +25,9 @@ from pika.spec import Basic, BasicProperties
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.model import Progress, Record, Shard
 from poller.sources import Features, Listener
+from poller.sources.rabbitmq_event import RabbitMQSettings, build_event, event_head, to_record
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RabbitMQSettings:
-    """One queue, read by one consumer. Times are in seconds."""
-
-    queue: str
-    event_source_arn: str
-    host: str = "localhost"
-    port: int = 5672
-    virtual_host: str = "/"
-    username: str = "guest"
-    password: str = field(default="guest", repr=False)
-    tls: bool = False
-    ca_file: str | None = None
-    """PEM file with the authorities to trust instead of the system's; only with `tls`."""
-    prefetch: int = 200
-    """Messages that may be unsettled at once: BatchSize times (batches in flight + 1)."""
-    heartbeat: int = 10
-    """Seconds between signs of life; when two, and pika's 5 s for each, went by without one, the connection is lost."""
-    connect_timeout: float = 5.0
-
-    @classmethod
-    def from_url(cls, url: str, *, queue: str, event_source_arn: str, **others: Any) -> RabbitMQSettings:
-        """Settings from `amqp://user:password@host:port/vhost` or `amqps://…`; as in AMQP, no path means vhost `/`."""
-        parts = urlsplit(url)
-        if parts.scheme not in {"amqp", "amqps"} or not parts.hostname:
-            raise ValueError("a RabbitMQ address reads amqp://host:port or amqps://host:port")
-        given: dict[str, Any] = {
-            "host": parts.hostname,
-            "port": parts.port or (5671 if parts.scheme == "amqps" else 5672),
-            "tls": parts.scheme == "amqps",
-        }
-        if parts.username is not None:
-            given["username"] = unquote(parts.username)
-        if parts.password is not None:
-            given["password"] = unquote(parts.password)
-        if parts.path.strip("/"):
-            given["virtual_host"] = unquote(parts.path[1:])
-        return cls(queue=queue, event_source_arn=event_source_arn, **{**given, **others})
-
-    @property
-    def address(self) -> str:
-        """Host and port, as the error texts show them: never with credentials."""
-        return f"{self.host}:{self.port}"
-
-    @property
-    def shard(self) -> Shard:
-        """The queue's key in the event."""
-        return f"{self.queue}::{self.virtual_host}"
-
-
-# --- the event (D.2): pure -----------------------------------------------------------------------------------------
-
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
-def java_date(moment: datetime) -> str:
-    """`Jan 1, 1970, 12:33:41 AM`: Java's medium date and time in US English, UTC (D.2)."""
-    half = "AM" if moment.hour < 12 else "PM"  # noqa: PLR2004
-    return (
-        f"{_MONTHS[moment.month - 1]} {moment.day}, {moment.year}, "
-        f"{moment.hour % 12 or 12}:{moment.minute:02}:{moment.second:02} {half}"
-    )
-
-
-def encode_timestamp(seconds: int | None) -> str | None:
-    """The timestamp property. One that no calendar holds (milliseconds given as seconds) becomes null."""
-    if seconds is None:
-        return None
-    try:
-        return java_date(datetime.fromtimestamp(seconds, UTC))
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def encode_header(value: Any) -> Any:
-    """A header's value as JSON.
-
-    Known from AWS: long strings as `{"bytes": [signed]}`, numbers as they are (D.2). The rest is unverified and
-    follows what AWS's poller would get from RabbitMQ's Java client: booleans and nulls as they are, tables and arrays
-    with their members encoded likewise, timestamps as the timestamp property, decimals as numbers. A byte array, which
-    the client does not tell from a string that is not UTF-8, shows as the string. What JSON does not have (NaN) becomes
-    null. The client gives fractions of floating-point headers away: 2.5 arrives as 2.
-    """
-    encoded: Any
-    match value:
-        case None | bool():
-            encoded = value
-        case str():
-            encoded = {"bytes": signed_bytes(value.encode())}
-        case bytes():
-            encoded = {"bytes": signed_bytes(value)}
-        case int():
-            encoded = int(value)
-        case float():
-            encoded = value if math.isfinite(value) else None
-        case Decimal():
-            encoded = int(value) if value == value.to_integral_value() else float(value)
-        case datetime():
-            encoded = java_date(value.astimezone(UTC) if value.tzinfo else value)
-        case dict():
-            encoded = {_text(name): encode_header(member) for name, member in value.items()}
-        case _:
-            encoded = [encode_header(member) for member in value]
-    return encoded
-
-
-def signed_bytes(content: bytes) -> list[int]:
-    """Bytes from -128 to 127, as Java has them."""
-    return memoryview(content).cast("b").tolist()
-
-
-def encode_properties(properties: BasicProperties, body_size: int) -> dict[str, Any]:
-    """All properties of AMQP's basic class, unset ones null, and the size of the body (D.2)."""
-    headers = properties.headers
-    return {
-        "contentType": _text(properties.content_type),
-        "contentEncoding": _text(properties.content_encoding),
-        "headers": None if headers is None else {_text(name): encode_header(value) for name, value in headers.items()},
-        "deliveryMode": properties.delivery_mode,
-        "priority": properties.priority,
-        "correlationId": _text(properties.correlation_id),
-        "replyTo": _text(properties.reply_to),
-        "expiration": _text(properties.expiration),
-        "messageId": _text(properties.message_id),
-        "timestamp": encode_timestamp(properties.timestamp),
-        "type": _text(properties.type),
-        "userId": _text(properties.user_id),
-        "appId": _text(properties.app_id),
-        "clusterId": _text(properties.cluster_id),
-        "bodySize": body_size,
-    }
-
-
-def _text(value: str | bytes | None) -> str | None:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value  # pika gives bytes when not UTF-8
-
-
-def to_record(
-    method: Basic.Deliver, properties: BasicProperties, body: bytes, *, shard: Shard, position: int, generation: int
-) -> Record:
-    """One delivery as a record. `deliveries` is the quorum queue's own count; 0 where the queue does not count."""
-    encoded = b'{"basicProperties":%b,"redelivered":%b,"data":"%b"}' % (
-        json.dumps(encode_properties(properties, len(body)), separators=(",", ":")).encode(),
-        b"true" if method.redelivered else b"false",
-        b64encode(body),
-    )
-    return Record(
-        shard=shard,
-        position=position,
-        timestamp=(properties.timestamp or 0) * 1000,
-        key=None,
-        value=body,
-        headers=(),
-        encoded=encoded,
-        deliveries=_delivery_count(properties) if method.redelivered else 0,
-        message_id=_text(properties.message_id),
-        raw=(generation, method.delivery_tag),
-    )
-
-
-def _delivery_count(properties: BasicProperties) -> int:
-    count = (properties.headers or {}).get("x-delivery-count", 0)
-    return count if isinstance(count, int) else 0  # a publisher may have set anything, and the broker passes it on
-
-
-def event_head(settings: RabbitMQSettings) -> bytes:
-    """The event up to its messages."""
-    arn, shard = json.dumps(settings.event_source_arn), json.dumps(settings.shard)
-    return f'{{"eventSource":"aws:rmq","eventSourceArn":{arn},"rmqMessagesByQueue":{{{shard}:['.encode()
-
-
-def build_event(head: bytes, records: Sequence[Record]) -> bytes:
-    """The event of D.2: the messages in the order given."""
-    return head + b",".join([record.encoded for record in records]) + b"]}}"
 
 
 class ReturnedMessages:
@@ -248,8 +66,6 @@ class ReturnedMessages:
         before, _, after = record.encoded.rpartition(b'"redelivered":')
         return blake2b(before + after.partition(b",")[2], digest_size=16).digest()
 
-
-# --- the consumer --------------------------------------------------------------------------------------------------
 
 _NOT_FOUND = 404
 _REFUSALS = {403: "EVENT_SOURCE_AUTHZ_ERROR", 405: "ESM_CONFIG_NOT_VALID"}

@@ -105,7 +105,7 @@ def run_kafka(handler: Handler, *, address: str, topic: str, group: str, batch_s
     """Read a topic from its beginning. Batches are filled as the product fills them; 0 takes what a poll gives."""
     from kafka import KafkaConsumer, OffsetAndMetadata
 
-    from poller.sources.kafka import KafkaSettings
+    from poller.sources.kafka_event import KafkaSettings
 
     consumer = KafkaConsumer(
         topic,

@@ -16,7 +16,8 @@ from kafka import KafkaProducer, TopicPartition
 
 from poller.errors import SourceRejected, SourceUnavailable
 from poller.model import Progress
-from poller.sources.kafka import KafkaSettings, KafkaSource
+from poller.sources.kafka import KafkaSource
+from poller.sources.kafka_event import KafkaSettings
 
 pytestmark = pytest.mark.broker
 

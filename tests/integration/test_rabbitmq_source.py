@@ -15,7 +15,8 @@ from contract.source_harnesses import Calls, take
 
 from poller.errors import SourceRejected, SourceUnavailable
 from poller.model import Progress
-from poller.sources.rabbitmq import RabbitMQSettings, RabbitMQSource
+from poller.sources.rabbitmq import RabbitMQSource
+from poller.sources.rabbitmq_event import RabbitMQSettings
 
 pytestmark = pytest.mark.broker
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from kafka.consumer.fetcher import ConsumerRecord
 
 from poller.model import Record
-from poller.sources.kafka import KafkaSettings, KafkaSource, build_event, event_head, record_head, to_record
+from poller.sources.kafka import KafkaSource
+from poller.sources.kafka_event import KafkaSettings, build_event, event_head, record_head, to_record
 
 SELF_MANAGED = KafkaSettings(["b1.example:9092", "b2.example:9092"], topic="orders", group_id="group")
 MSK_ARN = "arn:aws:kafka:eu-west-1:123456789012:cluster/orders/0c4e-1"

@@ -16,11 +16,9 @@ from pika import BasicProperties
 from pika.spec import Basic
 
 from poller.model import Record
-from poller.sources.rabbitmq import (
+from poller.sources.rabbitmq import RabbitMQSource, ReturnedMessages, acknowledgements
+from poller.sources.rabbitmq_event import (
     RabbitMQSettings,
-    RabbitMQSource,
-    ReturnedMessages,
-    acknowledgements,
     build_event,
     encode_header,
     encode_timestamp,

@@ -1,0 +1,91 @@
+"""What a poller is told to do, how it says it is, and how it tells what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from poller.metrics import MappingMetrics
+from poller.model import Batch, DeadLetter, Discard, Invocation, InvocationResult, Shard
+from poller.policy.reporting import Outcome
+from poller.policy.retrying import RetryPolicy
+
+NO_RECORDS, OK, FAILED = "No records processed", "OK", "PROBLEM: Function call failed"
+"""LastProcessingResult (C.2)."""
+
+SHOWN_PAYLOAD = 500
+"""Bytes of a failed invocation's payload in the log."""
+
+
+class Pool(Protocol):
+    """What the loop needs of `runtime.pool.FunctionPool`."""
+
+    def submit(self, invocation: Invocation, on_result: Callable[[InvocationResult], None], *, wait: bool) -> None:
+        """Never blocks; `on_result` is called once, on another thread."""
+
+
+class DeadLetters(Protocol):
+    """What the loop needs of `destinations.worker.DestinationWorker`."""
+
+    def submit(self, letters: Sequence[DeadLetter], on_done: Callable[[], None]) -> None:
+        """Never blocks; `on_done` is called once all are durable, on another thread, or never."""
+
+
+@dataclass(slots=True)
+class PollerState:
+    """How a poller is; written by its thread, read by any."""
+
+    polling: bool = False
+    reason: str = "USER_INITIATED"
+    """StateTransitionReason (C.2)."""
+    problem: str = ""
+    """Why it does not poll, for a person."""
+    last_processing_result: str = NO_RECORDS
+    lag: Mapping[Shard, int] | None = None
+    held: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MappingPlan:
+    """What one event source mapping does, the source apart: values and the things it hands work to."""
+
+    name: str
+    function_arn: str
+    pool: Pool
+    retry: RetryPolicy
+    report_batch_item_failures: bool
+    metrics: MappingMetrics
+    dead_letters: DeadLetters | None = None
+    build_letters: Callable[[Discard], Sequence[DeadLetter]] | None = None
+    """Makes the on-failure records of a discard; given together with `dead_letters`."""
+    revocation_grace: float = 1.0
+    shutdown_grace: float = 30.0
+
+
+def failure_text(batch: Batch, outcome: Outcome, result: InvocationResult) -> str:
+    """One line about records that failed: which, which attempt, and why."""
+    first, last, failed = batch.records[0], batch.records[-1], outcome.failed
+    if not outcome.invoked:
+        why = f"not invoked, status {result.status}: {_shown(result.payload)}"
+    elif outcome.thrown:
+        why = f"the function failed: {_shown(result.payload)}"
+    elif outcome.problem:
+        why = f"{outcome.problem}: {_shown(result.payload)}"
+    else:
+        why = "named in batchItemFailures"
+    attempt = batch.attempt + failed[0].deliveries
+    extent = f"{first.shard} {first.position}..{last.position}"
+    return f"{len(failed)} of {len(batch.records)} records from {extent} failed, attempt {attempt}: {why}"
+
+
+def discard_text(discard: Discard) -> str:
+    """One line about records that are given up, for the caller to add where they go."""
+    first = discard.records[0]
+    extent = f"{len(discard.records)} records from {first.shard} {first.position} on"
+    return f"{extent}: {discard.condition} after {discard.attempts} attempts"
+
+
+def _shown(payload: bytes) -> str:
+    text = payload[:SHOWN_PAYLOAD].decode(errors="replace")
+    return text if len(payload) <= SHOWN_PAYLOAD else f"{text}… ({len(payload)} bytes)"

@@ -32,7 +32,7 @@ lint: venv ## ruff (rules and format) and mypy --strict
 
 unit: venv ## tests that need no broker
 	@mkdir -p $(measured)
-	@COVERAGE_FILE=$(measured)/unit $(pytest) tests/unit --cov=poller --cov-branch --cov-report=
+	@COVERAGE_FILE=$(measured)/unit $(pytest) tests/unit -n 2 --cov=poller --cov-branch --cov-report=
 
 contract: venv engine images ## one suite for every source, one for every destination, on real brokers too
 	@$(with_brokers) $(pytest) tests/contract

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -54,6 +55,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="of ours and of the floor each (3)")
     parser.add_argument("--quick", action="store_true", help="shorter runs: figures for orientation")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"{parser.prog}: told to end"))  # containers are taken away
     where = report.machine()
     rows: list[report.Row] = []
     with ExitStack() as stack:
@@ -67,7 +69,7 @@ def main() -> int:
             return 1
         finally:
             if rows:
-                report.write(rows, where, wide=sys.stdout.isatty())
+                report.write(rows, where, terminal=sys.stdout.isatty())
     return 0
 
 

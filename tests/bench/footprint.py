@@ -59,7 +59,8 @@ def _rows(ours: list[Run], floor: list[Run], seconds: float) -> Iterator[Row]:
         [run.polling for run in ours],
         [run.polling for run in floor],
         goal=Goal("<", 2.0),
-        details={"ready s": [run.ready for run in ours]},
+        details={"ready_s": [run.ready for run in ours]},
+        note="/readyz answers 200 after {ready_s:.2f} s",
     )
     yield row(
         "memory when idle, 2 mappings",
@@ -67,7 +68,8 @@ def _rows(ours: list[Run], floor: list[Run], seconds: float) -> Iterator[Row]:
         [run.memory for run in ours],
         [run.memory for run in floor],
         goal=Goal("<", 90.0),
-        details={"threads": [run.threads for run in ours]},
+        details={"threads": [float(run.threads) for run in ours]},
+        note="{threads:.0f} threads",
     )
     yield row(
         f"processor when idle over {seconds:g} s, 2 mappings",

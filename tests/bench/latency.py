@@ -37,7 +37,8 @@ def kafka(broker: KafkaBroker, folder: Path, *, runs: int, quick: bool) -> Itera
                 [_percentile(run, percent) for run in ages[name]],
                 [_percentile(run, percent) for run in ages["floor"]],
                 goal=GOAL if (name, percent) == ("window 0", 99) else None,
-                details={"longest ms": [max(run) for run in ages[name]]},
+                details={"longest_ms": [max(run) for run in ages[name]]},
+                note="longest {longest_ms:.1f}",
             )
 
 

@@ -55,12 +55,14 @@ def _row(case: str, unit: str, ours: Sequence[Run], floor: Sequence[Run]) -> Row
         [run.rate for run in floor],
         goal=GOAL,
         details={
-            "poller µs": [run.engine for run in ours],
-            "floor µs": [run.engine for run in floor],
-            "handlers µs": [run.handlers for run in ours],
-            "floor's handler µs": [run.handlers for run in floor],
-            "poller MB at peak": [run.peak for run in ours],
+            "poller_us": [run.engine for run in ours],
+            "handlers_us": [run.handlers for run in ours],
+            "floor_us": [run.engine for run in floor],
+            "floor_handler_us": [run.handlers for run in floor],
+            "poller_peak_mb": [run.peak for run in ours],
         },
+        note="CPU {poller_us:.1f} + {handlers_us:.1f}, floor {floor_us:.1f} + {floor_handler_us:.1f}; "
+        "{poller_peak_mb:.0f} MB",
     )
 
 

@@ -33,7 +33,12 @@ from integration.harness.ledger import (
 from integration.harness.service import Service, handler_processes
 from kafka import KafkaConsumer, TopicPartition
 
-pytestmark = pytest.mark.broker
+pytestmark = [
+    pytest.mark.broker,
+    # kafka-python forgets to close a socket with something left to send; the test's own clients do that at times.
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    pytest.mark.usefixtures("refused_connections"),
+]
 
 BATCH, PARTITIONS = 20, 4
 COMMITS = 0.1 + 0.4
@@ -302,7 +307,6 @@ def test_kill_9_between_a_dead_letter_and_its_commit_repeats_the_letter(
 # --- brokers that go away ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("refused_connections")
 def test_kafka_dies_and_comes_back(kafka: KafkaBroker, ledger: Ledger, tell: Callable[..., None]) -> None:
     container = container_of(kafka)
     topic, dead = kafka.create_topic(PARTITIONS), kafka.create_topic()
@@ -351,7 +355,6 @@ def test_rabbitmq_dies_and_comes_back(rabbitmq: RabbitMQBroker, ledger: Ledger, 
     tell(produced=1000, lost=0, duplicates=ledger.duplicates())
 
 
-@pytest.mark.usefixtures("refused_connections")
 def test_kafka_hangs_for_three_seconds(kafka: KafkaBroker, ledger: Ledger, tell: Callable[..., None]) -> None:
     container = container_of(kafka)
     topic, dead = kafka.create_topic(PARTITIONS), kafka.create_topic()
@@ -401,7 +404,7 @@ def test_a_second_poller_joins_and_the_first_one_leaves(
             both = len(ledger.handlings())
             eventually(lambda: handled_by(second, ledger) >= 100, what="work of the second poller")
             assert first.stop() == 0
-            assert set(group.members(kafka, topic).values()) == {PARTITIONS}  # it left: nobody waits for its session
+            assert len(group.members(kafka, topic)) == 1  # it left: nobody has to wait for its session to end
             left = len(ledger.handlings())
             wait_until_committed(kafka, topic, topic)
             assert second.stop() == 0

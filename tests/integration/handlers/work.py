@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 _ledger = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+_poller = os.getppid()  # now, as it may be killed while a record is handled
 
 
 class Item(NamedTuple):
@@ -79,7 +80,7 @@ def handle(item: Item, context: Any) -> bool:
         "body": None if item.body is None else item.body[:100].decode(errors="replace"),
         "redelivered": item.redelivered,
         "time": time.monotonic(),
-        "poller": os.getppid(),
+        "poller": _poller,
         "request": context.aws_request_id,
     }
     os.write(_ledger, json.dumps(line).encode() + b"\n")

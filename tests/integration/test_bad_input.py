@@ -28,11 +28,6 @@ pytestmark = [
 REPORT = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(tmp_path)
-
-
 # --- brokers that are not there, or not as the template says -------------------------------------------------------
 
 

@@ -1,0 +1,28 @@
+"""What tests with a running service share: its books, and what they count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from integration.harness.ledger import Ledger
+from integration.harness.runs import wait_until_gone
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+    def record(**counts: object) -> None:
+        for name, count in counts.items():
+            record_property(name, count)
+        print(", ".join(f"{name}: {count}" for name, count in counts.items()))
+
+    return record
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """The books; when the test is over no handler may be left behind."""
+    kept = Ledger(tmp_path)
+    yield kept
+    wait_until_gone(kept)

@@ -88,14 +88,14 @@ class RecordBuffer:
             self._arrivals.clear()
             self.size = 0
             return taken
-        taken = [self._records.popleft()]
-        size = len(taken[0].encoded) + 1
-        while self._records and len(taken) < limits.batch_size:
-            grown = size + len(self._records[0].encoded) + 1
-            if grown > limits.room:
-                break
-            size = grown
-            taken.append(self._records.popleft())
+        count = min(len(self._records), limits.batch_size)
+        taken = [self._records.popleft() for _ in range(count)]
+        size = sum(map(len, map(_ENCODED, taken))) + count
+        room = limits.room
+        while size > room and len(taken) > 1:
+            last = taken.pop()
+            self._records.appendleft(last)
+            size -= len(last.encoded) + 1
         self.size -= size
         self._forget_arrivals(len(taken))
         return taken

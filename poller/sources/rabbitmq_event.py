@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -70,6 +71,7 @@ class RabbitMQSettings:
         return f"{self.queue}::{self.virtual_host}"
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -82,6 +84,7 @@ def java_date(moment: datetime) -> str:
     )
 
 
+@lru_cache(maxsize=64)
 def encode_timestamp(seconds: int | None) -> str | None:
     """The timestamp property. One that no calendar holds (milliseconds given as seconds) becomes null."""
     if seconds is None:
@@ -160,7 +163,7 @@ def to_record(
 ) -> Record:
     """One delivery as a record. `deliveries` is the quorum queue's own count; 0 where the queue does not count."""
     encoded = b'{"basicProperties":%b,"redelivered":%b,"data":"%b"}' % (
-        json.dumps(encode_properties(properties, len(body)), separators=(",", ":")).encode(),
+        _encode(encode_properties(properties, len(body))).encode(),
         b"true" if method.redelivered else b"false",
         b64encode(body),
     )

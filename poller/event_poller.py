@@ -72,7 +72,7 @@ class EventPoller:
         self._assigned: set[Shard] = set()
         self._paused: set[Shard] = set()
         self._slice = SHORTEST_SLICE
-        self._commit_owed = False
+        self._commit_owed = self._commit_held_up = False
         self._last_poll = self._last_commit = self._last_look = float("-inf")
         self._reopening = BackOff(first=0.5, cap=30.0)
         self._extra = {"mapping": plan.name}
@@ -125,6 +125,7 @@ class EventPoller:
 
     def _forget(self) -> None:
         """Everything unacknowledged comes again; late results find their lanes gone."""
+        self._commit_held_up = False
         self._lanes.drop()
         self._assigned.clear()
         self._paused.clear()
@@ -158,7 +159,7 @@ class EventPoller:
             completed = self._wait_completed(self._longest_wait(now))
         now = self._clock.monotonic()
         self._apply(completed, now)
-        if not self._stopping.is_set():
+        if not self._stopping.is_set() and not self._commit_held_up:
             self._start_due(now)
         if returned := self._lanes.take_returns(now):
             self._source.release(returned)
@@ -176,7 +177,7 @@ class EventPoller:
         if not self._completed.empty():
             return 0.0
         wait = LONGEST_WAIT
-        if (due := self._lanes.next_due(now)) is not None:
+        if not self._commit_held_up and (due := self._lanes.next_due(now)) is not None:
             wait = min(wait, due - now)
         if self._commit_owed:
             wait = min(wait, self._last_commit + COMMIT_INTERVAL - now)
@@ -305,12 +306,13 @@ class EventPoller:
     def _acknowledge(self, now: float) -> None:
         if self._commit_owed and (not self._source.features.ordered or now - self._last_commit >= COMMIT_INTERVAL):
             self._last_commit = now
-            self._commit_owed = False
             self._commit(self._lanes.take_progress())
+            self._commit_owed = self._commit_held_up
 
     def _commit(self, progress: Progress) -> None:
-        if progress:
-            self._source.acknowledge(progress)
+        if progress or self._commit_held_up:
+            # While a commit is held up nothing new is started: if this consumer is lost, little is repeated.
+            self._commit_held_up = not self._source.acknowledge(progress)
             self._plan.metrics.count("committed_event_count", progress.size)
 
     def _look(self, now: float) -> None:

@@ -58,8 +58,9 @@ class Settings(Model):
     """Address on which the port is opened."""
     ShutdownGrace: Seconds = 30.0
     """Seconds that handlers in flight get to finish when the program is told to stop."""
-    RevocationGrace: Seconds = 1.0
-    """Seconds that batches in flight get to finish when a Kafka partition is taken away."""
+    RevocationGrace: Annotated[Seconds, Field(le=3)] = 1.0
+    """Seconds that batches in flight get to finish when a Kafka partition is taken away. At most 3, a third of the
+    session timeout: the whole group waits for it."""
     TimeScale: Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)] = 1.0
     """60 makes a minute a second: for pauses between retries and for ages, not for windows and timeouts."""
     AccountId: Annotated[str, BeforeValidator(_account)] = "123456789012"

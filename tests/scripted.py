@@ -52,6 +52,7 @@ class ScriptedSource:
         self.rejected: list[Record] = []
         self.opened = self.closed = 0
         self.failing: SourceError | None = None
+        self.commits_held_up = False
         self.listener: Listener | None = None
 
     def open(self, listener: Listener) -> None:
@@ -75,8 +76,9 @@ class ScriptedSource:
     def resume(self, shards: Collection[Shard]) -> None:
         self.paused -= set(shards)
 
-    def acknowledge(self, progress: Progress) -> None:
+    def acknowledge(self, progress: Progress) -> bool:
         self.acknowledged.append(progress)
+        return not self.commits_held_up
 
     def release(self, records: Sequence[Record]) -> None:
         self.released += records

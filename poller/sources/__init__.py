@@ -64,8 +64,14 @@ class Source(Protocol):
     def resume(self, shards: Collection[Shard]) -> None:
         """Undo `pause`."""
 
-    def acknowledge(self, progress: Progress) -> None:
-        """Make progress durable at the broker. Idempotent; what is stale (a lost shard or channel) is passed over."""
+    def acknowledge(self, progress: Progress) -> bool:
+        """Make progress durable at the broker. Idempotent; what is stale (a lost shard or channel) is passed over.
+
+        Returns:
+            Whether everything acknowledged so far is with the broker. If not, the source tries again in later calls,
+            with or without further progress, and the loop starts nothing new, so that little is repeated if this
+            consumer is lost.
+        """
 
     def release(self, records: Sequence[Record]) -> None:
         """Hand messages back for another delivery, one by one. Only where `features.redelivers`."""

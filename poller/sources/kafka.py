@@ -225,11 +225,11 @@ class KafkaSource:
         self._opened().resume(*[self._owned[shard] for shard in shards if shard in self._owned])
         self._paused.difference_update(shards)
 
-    def acknowledge(self, progress: Progress) -> None:
+    def acknowledge(self, progress: Progress) -> bool:
         """Commit the positions of owned shards in one request; blocks about 2 ms, 1 s when the broker is away.
 
-        A commit that a rebalance or an absent coordinator holds up is made in a later `poll`, or with the revocation;
-        if the shard is lost, its new owner reads the records again.
+        A commit that a rebalance or an absent coordinator holds up is made in a later call or `poll`, or with the
+        revocation; if the shard is lost, its new owner reads the records again. False says that it is held up.
 
         Raises:
             SourceRejected: the group or the topic is not allowed any more.
@@ -238,6 +238,7 @@ class KafkaSource:
         self._note(progress)
         if self._uncommitted:
             self._commit(consumer)
+        return not self._uncommitted
 
     def _note(self, progress: Progress) -> None:
         for shard, position in progress.positions.items():

@@ -184,12 +184,13 @@ class MemoryTopicSource:
         """Undo `pause`."""
         self._paused.difference_update(shards)
 
-    def acknowledge(self, progress: Progress) -> None:
+    def acknowledge(self, progress: Progress) -> bool:
         """Commit the positions of shards that this member owns."""
         self._opened()
         for shard, position in progress.positions.items():
             if self._topic.owners.get(shard) is self:
                 self._topic.committed[shard] = position
+        return True
 
     def release(self, records: Sequence[Record]) -> None:
         """Not for a stream."""
@@ -353,9 +354,10 @@ class MemoryQueueSource:
     def resume(self, shards: Collection[Shard]) -> None:
         """Nothing, as `pause`."""
 
-    def acknowledge(self, progress: Progress) -> None:
+    def acknowledge(self, progress: Progress) -> bool:
         """Forget messages that are done; what is settled already is passed over."""
         self._settle(progress.records)
+        return True
 
     def release(self, records: Sequence[Record]) -> None:
         """Put messages back, counted as delivered once more."""

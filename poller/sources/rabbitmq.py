@@ -199,7 +199,7 @@ class RabbitMQSource:
     def resume(self, shards: Collection[Shard]) -> None:
         """Nothing, as `pause`."""
 
-    def acknowledge(self, progress: Progress) -> None:
+    def acknowledge(self, progress: Progress) -> bool:
         """Acknowledge messages: one `basic.ack` for the run of the oldest, one each for the others.
 
         Raises:
@@ -213,6 +213,7 @@ class RabbitMQSource:
         self._settle(finished)
         for record in finished.values():
             self._returned.forget(record)
+        return True
 
     def release(self, records: Sequence[Record]) -> None:
         """Hand messages back one by one with `basic.reject`, which all versions count as a failed delivery (F.3)."""

@@ -115,7 +115,7 @@ def machine() -> dict[str, Any]:
 EXPLANATION = """\
 Medians; the spread is from the lowest run to the highest, as a share of the median. Ours is `poller run` as a
 process of its own with its default logs; the floor is a bare loop on the same client, handler file and pipe, run
-in turn with ours. The ratio is the median of the runs' own ratios. Rates count from the beginning of the first
+in turn with ours, for latency and idleness at the same time. The ratio is the median of the runs' own ratios. Rates count from the beginning of the first
 invocation to the end of the last, so without start-up; processor time counts from the first poll on, joining the
 group included, and leaves the brokers out. CPU in the notes: microseconds of processor time a record, of the poller
 + its handlers against the bare loop + its handler; MB: the poller's peak, resident. Both numbers of the spread: ours / floor."""

@@ -207,6 +207,27 @@ def test_a_commit_is_made_at_most_every_tenth_of_a_second() -> None:
     assert rig.source.committed() == {"t-0": 2}
 
 
+def test_nothing_new_is_started_while_a_commit_is_held_up() -> None:
+    # What is handled meanwhile would all be repeated if the broker gave the shards to another consumer.
+    rig = opened(Rig())
+    rig.arrive(0, 1, 2, 3)
+    rig.source.commits_held_up = True
+    rig.step()
+    rig.pool.answer(answer())
+    rig.step()
+    assert rig.pool.running() == [[2, 3]], "started before the commit was tried"
+    rig.arrive(4, 5)
+    rig.pool.answer(answer())
+    rig.step(0.1)
+    rig.step(0.05)
+    assert rig.pool.running() == []
+    assert rig.source.waits[-1] > 0, "no spinning"
+    rig.source.commits_held_up = False
+    rig.step(0.1)
+    rig.step()
+    assert rig.pool.running() == [[4, 5]]
+
+
 def test_a_revoked_shard_ends_its_batch_within_the_grace_and_says_what_to_commit() -> None:
     rig = opened(Rig())
     rig.arrive(0, 1, 2)

@@ -9,9 +9,18 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
+import time
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TextIO
+
+DELAY = 0.05
+"""Seconds that a line may wait for others."""
+
+LONGEST_RUN = 200
+"""Lines that are written together at most."""
 
 LogFormat = Literal["auto", "text", "json"]
 
@@ -61,6 +70,45 @@ class TextFormatter(logging.Formatter):
         return text
 
 
+class RunningHandler(logging.StreamHandler[TextIO]):
+    """Writes what is said within `DELAY` in one go, warnings and worse at once.
+
+    Each write gives the interpreter's lock up, and under load a thread waits longer for it than the line took to make:
+    three lines an invocation would be the largest part of a small batch. At a normal end `logging` flushes the rest.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+        self._spoken = threading.Event()
+        threading.Thread(target=self._write_runs, name="log", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by `logging` with the handler's lock held, on any thread."""
+        self._lines.append(self.format(record) + self.terminator)
+        if record.levelno > logging.INFO or len(self._lines) >= LONGEST_RUN:
+            self.flush()
+        elif len(self._lines) == 1:
+            self._spoken.set()
+
+    def flush(self) -> None:
+        """Write what has gathered."""
+        with self.lock or nullcontext():
+            text, self._lines = "".join(self._lines), []
+            try:
+                self.stream.write(text)
+                self.stream.flush()
+            except (OSError, ValueError):
+                pass  # nobody reads any more
+
+    def _write_runs(self) -> None:
+        while True:
+            self._spoken.wait()
+            self._spoken.clear()
+            time.sleep(DELAY)
+            self.flush()
+
+
 def configure(log_format: LogFormat = "auto", level: str = "INFO") -> None:
     """Send all logs to stderr. Called once by the command line, on the main thread.
 
@@ -69,7 +117,7 @@ def configure(log_format: LogFormat = "auto", level: str = "INFO") -> None:
         level: a name of the standard library's, such as `INFO`.
     """
     as_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
-    handler = logging.StreamHandler(sys.stderr)
+    handler = RunningHandler(sys.stderr)
     handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]

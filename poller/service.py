@@ -8,6 +8,7 @@
 | `invoke-<function>-<n>` | one execution environment | touch a source, save `wake` |
 | `destination-<mapping>` | its destination's client | decide anything |
 | `api` | HTTP connections | block |
+| `log` | nothing; writes log lines that were said together | |
 
 Stop: SIGTERM or SIGINT → pollers take nothing more but keep their connections alive → what is in work ends, up to
 ShutdownGrace → it is acknowledged, groups are left → dead letters and environments end → HTTP ends → exit 0. A second
@@ -41,8 +42,8 @@ poll, and so long a handler's answer would wait."""
 
 GARBAGE_THRESHOLD = 10_000
 """New objects between two searches for cycles. Records make none and are freed by their counts; Python's 700 would walk
-over every one of them, which costs 1.6 µs a record, a tenth of all there is to do. More lets the client's buffers,
-which are in cycles, pile up."""
+over every one of them, which costs 1.6 µs a record, a tenth of all there is to do. With many more the memory at the
+peak grows."""
 
 _log = logging.getLogger(__name__)
 

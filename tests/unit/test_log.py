@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
 
-from poller.log import FunctionLog, JsonFormatter, TextFormatter, configure
+from poller.log import FunctionLog, JsonFormatter, RunningHandler, TextFormatter, configure
 
 
 @pytest.fixture
@@ -81,6 +83,48 @@ def test_errors_that_the_client_libraries_get_over_are_for_debugging_only(
     configure("json", level)
     for name in ("kafka.net.transport", "pika.adapters"):
         assert logging.getLogger(name).isEnabledFor(logging.ERROR) is shown
+
+
+class Stream(io.StringIO):
+    """Counts writes and tells of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+        self.written = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.writes.append(text)
+        self.written.set()
+        return len(text)
+
+
+def test_lines_said_together_are_written_together_and_a_warning_at_once() -> None:
+    stream = Stream()
+    handler = RunningHandler(stream)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for level in (logging.INFO, logging.INFO, logging.WARNING):
+        record = made(logging.getLevelName(level))
+        record.levelno = level
+        handler.handle(record)
+    assert stream.writes == ["INFO\nINFO\nWARNING\n"]
+
+
+def test_a_single_line_is_written_soon() -> None:
+    stream = Stream()
+    handler = RunningHandler(stream)
+    record = made()
+    record.levelno = logging.INFO
+    handler.handle(record)
+    assert stream.written.wait(5)
+    assert "said" in stream.writes[0]
+
+
+def test_a_stream_that_nobody_reads_any_more_is_no_error() -> None:
+    stream = Stream()
+    stream.close()
+    stream.write = io.StringIO.write.__get__(stream)  # type: ignore[method-assign]
+    RunningHandler(stream).handle(made())
 
 
 def test_a_functions_lines_carry_its_name_and_request(caplog: pytest.LogCaptureFixture) -> None:  # E.5

@@ -161,8 +161,8 @@ class Lanes:
                     lane.waiting = [*batches, *lane.waiting]
                 case Return():
                     lane.returns.append(decision)
-                case Discard(records):
-                    lane.in_work.append(records)
+                case _:
+                    lane.in_work.append(decision.records)
                     discards.append(decision)
         return discards
 

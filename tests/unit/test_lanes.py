@@ -31,6 +31,19 @@ def start(lanes: Lanes, now: float = 0.0) -> tuple[Lane, Batch]:
     return lane, batch
 
 
+def test_records_that_all_match_no_filter_make_no_batch() -> None:  # C.5
+    lanes = stream(matches=lambda _: False)
+    assert lanes.extend(records(0, 1), now=0) == 2
+    assert lanes.due(99, WALL) == []
+    assert lanes.take_progress().positions == {"t-0": 2}
+
+
+def test_young_records_are_invoked_under_a_maximum_age() -> None:  # C.1
+    lanes = stream(expired=RetryPolicy(maximum_record_age=60).split_expired)
+    lanes.extend([record(0, timestamp=int(WALL * 1000)), record(1, timestamp=int(WALL * 1000))], now=0)
+    assert positions(start(lanes)[1].records) == [0, 1]
+
+
 def test_a_batch_waits_for_its_window_and_not_longer() -> None:  # C.4
     lanes = stream(window=5)
     lanes.extend(records(0), now=100)
@@ -125,6 +138,7 @@ def test_records_too_old_on_arrival_are_discarded_with_a_count_of_1() -> None:  
     lanes.settle(lane, discard.records)
     assert lanes.take_progress().positions == {"t-0": 2}
     lanes.extend([record(2, timestamp=1)], now=0)
+    assert lanes.next_due(0) == 10
     [(_, only_old)] = lanes.due(20, WALL)
     assert isinstance(only_old, Discard)
 

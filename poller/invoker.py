@@ -7,7 +7,7 @@ import threading
 import uuid
 
 from poller.model import Invocation, InvocationResult
-from poller.runtime.environment import error_answer
+from poller.runtime.answers import error_answer
 from poller.runtime.pool import FunctionPool
 
 

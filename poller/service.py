@@ -20,10 +20,12 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from types import FrameType
 
 from poller.api.health import application
@@ -63,6 +65,7 @@ def run(template: Template) -> int:
     server = HttpServer(application(metrics.registry, plane.mapping_states, plane.alive), listener)
     stopping = threading.Event()
     _on_signals(stopping)
+    _allow_descriptors()
     gc.collect()
     gc.freeze()  # what start-up made stays, and need not be walked over again
     gc.set_threshold(GARBAGE_THRESHOLD)
@@ -82,6 +85,13 @@ def run(template: Template) -> int:
     server.stop()
     _log.info("stopped")
     return 0
+
+
+def _allow_descriptors() -> None:
+    """Each execution environment holds ten descriptors, and systems allow 1,024 unless asked for more."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError):  # a system that says "unlimited" and means less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _on_signals(stopping: threading.Event) -> None:

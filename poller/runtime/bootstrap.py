@@ -1,12 +1,13 @@
 """The process in which a Python handler runs: imports it, feeds it events, sends back what it returns or raises.
 
-Started as `python -u bootstrap.py <event fd> <reply fd>` with the variables of E.2 and the code folder as working
-folder. It imports the standard library and two files beside it, nothing else of this program, so the handler's
-interpreter needs nothing installed. The frames, by `type` in the header:
+Started as `python -u bootstrap.py <marker> <event fd> <reply fd> <output fd> <claim fd>...` with the variables of E.2
+and the code folder as working folder. It imports the standard library and two files beside it, nothing else of this
+program, so the handler's interpreter needs nothing installed. The frames, by `type` in the header:
 
-    from the handler   ready | init_error | response | error
-    to the handler     invoke, with request_id, deadline (monotonic seconds), invoked_function_arn, trace_id,
-                       client_context; end of file means: stop
+    from the handler   ready | init_error | response | error | skipped; with `marked` when a marker ends the output,
+                       and with the `seconds` that the event took
+    to the handler     invoke, with request_id, limit (seconds), invoked_function_arn, trace_id, client_context, and
+                       slot where the event was laid ahead and must be claimed first; end of file means: stop
 
 Python's own rules stay as on Lambda: what is printed goes to the log, `sys.exit` ends the process, and the platform
 (the parent) makes an error object of that (A.4).
@@ -21,6 +22,7 @@ import logging
 import os
 import resource
 import sys
+import termios
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -88,11 +90,15 @@ class Encoder(json.JSONEncoder):
 class Runtime:
     """The loop of E.1 on frames."""
 
-    def __init__(self, event_fd: int, reply_fd: int) -> None:
-        self._event_fd, self._reply_fd = _out_of_reach(event_fd), _out_of_reach(reply_fd)
-        resource.setrlimit(resource.RLIMIT_NOFILE, _limits()[1:])
+    def __init__(self, marker: bytes, event_fd: int, reply_fd: int, output_fd: int, *claim_fds: int) -> None:
+        self._marker = marker
+        self._event_fd, self._reply_fd, self._output_fd, *self._claim_fds = _out_of_reach(
+            event_fd, reply_fd, output_fd, *claim_fds
+        )
         os.register_at_fork(after_in_child=self._close)
         self._reader = frames.FrameReader()
+        self._waiting = bytearray(4)
+        self._began = time.monotonic()
         self._encoder = Encoder(os.environ.get("AWS_EXECUTION_ENV", ""))
         self.request_id = ""
 
@@ -115,9 +121,14 @@ class Runtime:
     def _answer(self, handler: Callable[[Any, LambdaContext], Any], frame: frames.Frame) -> None:
         header = frame.header
         self.request_id = header["request_id"]
+        slot = header["slot"]
+        if slot is not None and not self._claim(slot):
+            self._send({"type": "skipped", "request_id": self.request_id})
+            return
+        self._began = time.monotonic()
         os.environ["_X_AMZN_TRACE_ID"] = header["trace_id"]
         try:
-            context = _context(header)
+            context = _context(header, self._began)
             event = _unmarshal(frame.payload)
             result = handler(event, context)
             if isinstance(result, bytes):
@@ -131,6 +142,14 @@ class Runtime:
             self._send_error("error", error)
         else:
             self._send({"type": "response", "request_id": self.request_id}, reply)
+
+    def _claim(self, slot: int) -> bool:
+        """Whether the event is still ours: else it was given to another environment meanwhile."""
+        try:
+            os.eventfd_read(self._claim_fds[slot])
+        except BlockingIOError:
+            return False
+        return True
 
     def _next(self) -> frames.Frame:
         while (frame := self._reader.read(self._event_fd)) is None:
@@ -152,9 +171,13 @@ class Runtime:
             text = f"Response payload size exceeded maximum allowed payload size ({frames.MAXIMUM_PAYLOAD} bytes)."
             payload = self._encoder.dump({"errorMessage": text, "errorType": error_type})
             header = {"type": "error", "request_id": self.request_id, "error_type": error_type}
+        header["seconds"] = time.monotonic() - self._began
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):  # a handler may have closed or removed it
                 stream.flush()  # or put a buffered one in its place
+        if self._output_waits():
+            header["marked"] = True
+            os.write(self._output_fd, self._marker)
         writer = frames.FrameWriter(header, payload)
         try:
             while not writer.write(self._reply_fd):
@@ -163,16 +186,21 @@ class Runtime:
             # The parent is gone, the handler closed the descriptor, or this is a fork that came back from the handler.
             os._exit(1)
 
+    def _output_waits(self) -> bool:
+        """Whether output of this event is still unread, so that the next event's must be told from it."""
+        fcntl.ioctl(self._output_fd, termios.FIONREAD, self._waiting)
+        return any(self._waiting)
+
     def _close(self) -> None:
         """In a fork: only the handler's own process may speak the protocol, or keep it open."""
-        for fd in (self._event_fd, self._reply_fd):
+        for fd in (self._event_fd, self._reply_fd, self._output_fd, *self._claim_fds):
             with suppress(OSError):
                 os.close(fd)
 
 
-def _context(header: dict[str, Any]) -> LambdaContext:
+def _context(header: dict[str, Any], began: float) -> LambdaContext:
     try:
-        return LambdaContext(header)
+        return LambdaContext(header, began)
     except Exception as error:  # noqa: BLE001
         message = f"Unable to parse Client Context JSON: {error}"
         raise Fault("Runtime.LambdaContextUnmarshalError", message) from None
@@ -251,28 +279,25 @@ def _set_up_logging(runtime: Runtime) -> None:
     logging.getLogger().addHandler(handler)
 
 
-def _limits() -> tuple[int, int, int]:
-    """Lowest number for the protocol's descriptors; soft and hard limit to leave the handler with."""
+def _out_of_reach(*fds: int) -> list[int]:
+    """Move descriptors above the limit that the handler will have, closed on exec; then set that limit."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    lowest = FILE_DESCRIPTORS if hard == resource.RLIM_INFINITY or hard >= FILE_DESCRIPTORS + 2 else hard - 2
-    return lowest, lowest, hard
-
-
-def _out_of_reach(fd: int) -> int:
-    """Move a descriptor above the limit that the handler will have, closed on exec."""
-    lowest, _, hard = _limits()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 2, hard))
-    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest)
-    os.close(fd)
+    roomy = hard == resource.RLIM_INFINITY or hard >= FILE_DESCRIPTORS + len(fds)
+    lowest = FILE_DESCRIPTORS if roomy else hard - len(fds)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + len(fds), hard))
+    moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest) for fd in fds]
+    for fd in fds:
+        os.close(fd)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
     return moved
 
 
 def main() -> NoReturn:
     """Entry point."""
-    event_fd, reply_fd = map(int, sys.argv[1:3])
+    marker, *fds = sys.argv[1:]
     sys.argv[1:] = []
     sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
-    sys.exit(Runtime(event_fd, reply_fd).run())
+    sys.exit(Runtime(b"\0%b\0" % marker.encode(), *map(int, fds)).run())
 
 
 if __name__ == "__main__":

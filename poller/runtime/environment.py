@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
 import signal
 import tempfile
 import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
-from poller.runtime.frames import Frame, FrameError, FrameWriter
+from poller.runtime.answers import compact, error_answer
+from poller.runtime.dialogue import Dialogue
+from poller.runtime.frames import Frame, FrameError
 from poller.runtime.handler_log import HandlerLog, LogSink, error_type
 from poller.runtime.interpreter import (
     Interpreter,
@@ -19,7 +24,6 @@ from poller.runtime.interpreter import (
     environment_variables,
     find_interpreter,
     log_stream_name,
-    trace_id,
 )
 from poller.runtime.process import ProcessExited, RuntimeProcess
 
@@ -35,8 +39,10 @@ _MEMORY_INTERVAL = 0.1
 class _Failed(Exception):  # noqa: N818 - an outcome of the handler, not a fault of ours
     """Init or invocation ended with an error object of A.4."""
 
-    def __init__(self, payload: bytes, failure: str, *, crash: int | None = None) -> None:
+    def __init__(self, payload: bytes, failure: str, *, crash: int | None = None, seconds: float | None = None) -> None:
         self.payload = payload
+        self.seconds = seconds
+        """As the process told them, if it lived to tell."""
         self.failure = failure
         """`timeout`, or the type of the error."""
         self.crash = crash
@@ -46,8 +52,13 @@ class _Failed(Exception):  # noqa: N818 - an outcome of the handler, not a fault
 class ExecutionEnvironment:
     """Runs one invocation at a time in a process of its own, which is started when it is needed.
 
-    Owned by one thread at a time; only `kill` may be called from others. Nothing of a handler's doing is raised:
-    errors, timeouts and crashes are results.
+    Owned by one thread at a time; only `kill`, `wake` and what `lay` gives may be called from others. Nothing of a
+    handler's doing is raised: errors, timeouts and crashes are results.
+
+    While one event is in work the next ones may be laid into the process's pipe, so that the handler need not wait for
+    its next event. They are begun one by one; each is to be invoked like any other, in the order in which they were
+    laid, and its time counts from its own beginning. One that the process did not begin, because it died or because it
+    was taken back, is as if it had never been laid.
     """
 
     def __init__(
@@ -61,20 +72,43 @@ class ExecutionEnvironment:
         self._log = HandlerLog(log, "")
         self._log_stream = log_stream_name()
         self._temporary: Path | None = None
-        self._process: RuntimeProcess | None = None
+        self._dialogue: Dialogue | None = None
         self._initialized = False
         self._memory = 0
         self._memory_due = 0.0
         self._lock = threading.Lock()
         """Between `kill` and a process that is just starting: one of both sees the other."""
         self._killed = threading.Event()
+        self._woken = self._waker = -1
+        self._feed: Callable[[], None] = _nothing
 
-    def invoke(self, invocation: Invocation) -> InvocationResult:
+    def wake(self) -> None:
+        """Have a running `invoke` ask for events to lay ahead. Any thread, does not wait."""
+        with self._lock, suppress(BlockingIOError):  # full: it is woken already
+            if self._waker >= 0:
+                os.write(self._waker, b"\0")
+
+    def has_room(self) -> bool:
+        """Whether one more event may be laid: what was sent is all in the pipe, and there are not too many."""
+        return self._dialogue is not None and self._dialogue.has_room
+
+    def lay(self, invocation: Invocation) -> Callable[[], bool]:
+        """Send an event behind the one in work; `has_room` says when. Does not block.
+
+        Returns:
+            What takes it back, for any thread: true when the event was not begun, and will not be.
+        """
+        assert self._dialogue is not None
+        return self._dialogue.lay(invocation)
+
+    def invoke(self, invocation: Invocation, feed: Callable[[], None] | None = None) -> InvocationResult:
         """Run the handler once. Blocks up to the function's timeout, and up to `init_timeout` more on a cold start.
 
+        `feed` is called when the event is with the process, and after each `wake`, to `lay` what comes next.
         The result's status is 200 whatever the handler did, 413 when the event is too large (A.2), and 500 when the
         fault is ours: no interpreter, no code folder, no processes left, killed from outside by `kill`.
         """
+        self._feed = feed or _nothing
         size = len(invocation.payload)
         if size > MAXIMUM_PAYLOAD:
             text = f"{size} byte payload is too large for the RequestResponse invocation type"
@@ -84,6 +118,7 @@ class ExecutionEnvironment:
             result = self._run(invocation)
         except OSError as error:
             self._reset()
+            self._close_waker()
             self._initialized = False
             return error_answer(invocation.request_id, 500, self._explain(error))
         if self._killed.is_set() and result.function_error:
@@ -94,9 +129,9 @@ class ExecutionEnvironment:
         """End everything at once and for good; a running invocation answers 500. Any thread, idempotent, no waiting."""
         self._killed.set()
         with self._lock:
-            process = self._process
-        if process is not None:
-            process.kill()
+            dialogue = self._dialogue
+        if dialogue is not None:
+            dialogue.process.kill()
 
     def stop(self, grace: float = STOP_GRACE) -> None:
         """End of file, `grace` seconds to leave, SIGKILL to the process group; the temporary folder goes, too.
@@ -104,6 +139,7 @@ class ExecutionEnvironment:
         Idempotent, safe before the first invocation. An invocation after it starts anew.
         """
         self._reset(grace)
+        self._close_waker()
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
             self._temporary = None
@@ -117,10 +153,9 @@ class ExecutionEnvironment:
         started = monotonic()
         function_error = failure = None
         try:
-            payload = self._exchange(invocation, started + limit)
-            duration = monotonic() - started
+            payload, duration = self._exchange(invocation, limit)
         except _Failed as failed:
-            duration = min(monotonic() - started, limit)
+            duration = min(monotonic() - started, limit) if failed.seconds is None else failed.seconds
             payload, failure = failed.payload, failed.failure
             function_error = "Unhandled"
         except TimeoutError:
@@ -129,7 +164,7 @@ class ExecutionEnvironment:
             self._reset()
             log.timed_out(limit)
             text = f"RequestId: {invocation.request_id} Error: Task timed out after {limit:.2f} seconds"
-            payload = _json(errorType="Sandbox.Timedout", errorMessage=text)
+            payload = compact(errorType="Sandbox.Timedout", errorMessage=text)
             failure, function_error = "timeout", "Unhandled"
         if started + duration >= self._memory_due:
             self._sample_memory()
@@ -144,32 +179,31 @@ class ExecutionEnvironment:
             log_tail=log.tail(),
         )
 
-    def _exchange(self, invocation: Invocation, deadline: float) -> bytes:
-        """Init if the process is gone, hand over the event, give back the handler's answer."""
-        header = {
-            "type": "invoke",
-            "request_id": invocation.request_id,
-            "deadline": deadline,
-            "invoked_function_arn": invocation.invoked_function_arn,
-            "trace_id": trace_id(),
-            "client_context": invocation.client_context,
-        }
+    def _exchange(self, invocation: Invocation, limit: float) -> tuple[bytes, float]:
+        """Init if the process is gone, hand over the event, give back the handler's answer and its seconds."""
+        started = monotonic()
         for final in (False, True):
-            if self._process is None:
-                self._init_inside_invocation(deadline)
-            assert self._process is not None
-            writer = FrameWriter(header, invocation.payload)
+            if self._dialogue is None:
+                self._init_inside_invocation(started + limit)
+            dialogue = self._dialogue
+            assert dialogue is not None
+            started = min(started, dialogue.begin(invocation))
+            self._feed()
             try:
-                frame = self._process.exchange(writer, deadline)
+                frame = dialogue.answer(invocation, started + limit, self._on_wake)
             except ProcessExited as exited:
-                self._process = None
-                if exited.undelivered and not final and not self._killed.is_set():
+                self._dialogue = None
+                if not (dialogue.was_begun(invocation, exited) or final or self._killed.is_set()):
                     continue  # it had died between two invocations: not this event's fault
                 raise self._exited(exited, invocation.request_id) from None
             except FrameError as error:
                 raise self._broken(error, invocation.request_id) from None
             break
-        return self._payload_of(frame, invocation.request_id)
+        return self._payload_of(frame, invocation.request_id), _seconds(frame)
+
+    def _on_wake(self) -> None:
+        os.read(self._woken, 4096)
+        self._feed()
 
     def _payload_of(self, frame: Frame, request_id: str) -> bytes:
         kind = frame.header.get("type")
@@ -181,7 +215,7 @@ class ExecutionEnvironment:
                 name = str(frame.header.get("error_type"))
                 if name != "Function.ResponseSizeTooLarge":
                     self._log.error(payload)
-                raise _Failed(payload, error_type(name))
+                raise _Failed(payload, error_type(name), seconds=_seconds(frame))
         raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)
 
     def _init_phase(self) -> float | None:
@@ -218,12 +252,12 @@ class ExecutionEnvironment:
         """Start the process and import the handler. Raises TimeoutError, _Failed, OSError."""
         interpreter = find_interpreter(self._configuration.runtime)
         self._log.emit(f"INIT_START Runtime Version: python:{interpreter.version}")
-        process = self._start(interpreter)
+        dialogue = self._start(interpreter)
         request_id = self._log.request_id
         try:
-            frame = process.exchange(None, deadline)
+            frame = dialogue.process.receive(deadline, _nothing)
         except ProcessExited as exited:
-            self._process = None
+            self._dialogue = None
             raise self._exited(exited, request_id) from None
         except FrameError as error:
             raise self._broken(error, request_id) from None
@@ -238,24 +272,30 @@ class ExecutionEnvironment:
         if kind != "ready":
             raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)
 
-    def _start(self, interpreter: Interpreter) -> RuntimeProcess:
+    def _start(self, interpreter: Interpreter) -> Dialogue:
         configuration = self._configuration
         if self._temporary is None:
             self._temporary = Path(tempfile.mkdtemp(prefix=f"{configuration.function_name}-"))
+        if self._woken < 0:
+            woken, waker = os.pipe()
+            for fd in (woken, waker):
+                os.set_blocking(fd, False)
+            self._woken, self._waker = woken, waker
         variables = environment_variables(configuration, log_stream=self._log_stream, temporary=self._temporary)
         process = RuntimeProcess(
-            lambda event, reply: command_line(interpreter, configuration.environment, event, reply),
+            partial(command_line, interpreter, configuration.environment),
             folder=configuration.code,
             variables=variables,
             output=self._output,
+            wake=self._woken,
         )
         self.cold_starts += 1
         self._memory = 0
         with self._lock:
-            self._process = process
+            self._dialogue = Dialogue(process, configuration)
             if self._killed.is_set():
                 process.kill()
-        return process
+        return self._dialogue
 
     def _output(self, chunk: bytes) -> None:
         self._log.output(chunk)
@@ -264,26 +304,32 @@ class ExecutionEnvironment:
         text = f"RequestId: {request_id} Error: {exited}"
         self._log.flush()
         self._log.emit(f"{text}\nRuntime.ExitError")
-        payload = _json(errorType="Runtime.ExitError", errorMessage=text)
+        payload = compact(errorType="Runtime.ExitError", errorMessage=text)
         return _Failed(payload, "Runtime.ExitError", crash=exited.returncode)
 
     def _broken(self, error: FrameError, request_id: str) -> _Failed:
         """The process speaks no protocol any more: it is ended, and that is what the caller is told."""
         self._log.flush()
         self._log.emit(f"The function's process broke the protocol and is killed: {error}")
-        assert self._process is not None
-        exited = ProcessExited(self._process.close(), undelivered=False)
-        self._process = None
+        assert self._dialogue is not None
+        exited = ProcessExited(self._dialogue.process.close(), undelivered=False)
+        self._dialogue = None
         return self._exited(exited, request_id)
 
     def _reset(self, grace: float = 0.0) -> None:
         """End the process; the next invocation starts it anew, in the same temporary folder."""
-        if self._process is not None:
-            self._process.close(grace)
-            self._process = None
+        if self._dialogue is not None:
+            self._dialogue.process.close(grace)
+            self._dialogue = None
+
+    def _close_waker(self) -> None:
+        with self._lock:
+            for fd in {self._woken, self._waker} - {-1}:
+                os.close(fd)
+            self._woken = self._waker = -1
 
     def _sample_memory(self) -> None:
-        peak = self._process.peak_memory() if self._process is not None else None
+        peak = self._dialogue.process.peak_memory() if self._dialogue is not None else None
         self._memory = max(self._memory, peak or 0)
         self._memory_due = monotonic() + _MEMORY_INTERVAL
 
@@ -294,11 +340,11 @@ class ExecutionEnvironment:
         return f"cannot start a process for function {configuration.function_name}: {error}"
 
 
-def error_answer(request_id: str, status: int, text: str) -> InvocationResult:
-    """What Invoke answers when the function was not run: A.3's body, with its key of the text for that status."""
-    origin, key = ("Service", "Message") if status >= 500 else ("User", "message")  # noqa: PLR2004
-    return InvocationResult(request_id, _json(Type=origin, **{key: text}), status=status)
+def _seconds(frame: Frame) -> float:
+    """How long the handler's process says that the event took: what comes on top is ours, not the function's."""
+    seconds = frame.header.get("seconds")
+    return seconds if isinstance(seconds, float) and seconds >= 0 else 0.0
 
 
-def _json(**members: str) -> bytes:
-    return json.dumps(members, separators=(",", ":")).encode()
+def _nothing() -> None:
+    pass

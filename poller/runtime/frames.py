@@ -79,6 +79,10 @@ class FrameReader:
         self._buffer: bytearray | None = None
         self._filled = 0
 
+    def buffered(self) -> Frame | None:
+        """The next frame, if an earlier `read` brought all of it."""
+        return self._take()
+
     def read(self, fd: int) -> Frame | None:
         """Read once; the frame when it is complete, else None: call again.
 

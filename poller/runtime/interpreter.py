@@ -10,7 +10,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import gmtime, strftime, time
 from typing import NamedTuple
@@ -56,12 +56,14 @@ def find_interpreter(runtime: str) -> Interpreter:
     return Interpreter(executable or path, version)
 
 
-def command_line(interpreter: Interpreter, environment: Mapping[str, str], event_fd: int, reply_fd: int) -> list[str]:
+def command_line(interpreter: Interpreter, environment: Mapping[str, str], arguments: Sequence[str]) -> list[str]:
     """The runtime's command line, handed to the user's wrapper when AWS_LAMBDA_EXEC_WRAPPER names one.
+
+    `arguments` are those of `bootstrap.py`.
 
     The wrapper goes through the shell as on Lambda, so that a missing one is exit status 127 (A.4).
     """
-    command = [interpreter.path, "-u", str(BOOTSTRAP), str(event_fd), str(reply_fd)]
+    command = [interpreter.path, "-u", str(BOOTSTRAP), *arguments]
     wrapper = environment.get("AWS_LAMBDA_EXEC_WRAPPER")
     return ["/bin/sh", "-c", 'exec "$@"', "sh", wrapper, *command] if wrapper else command
 

@@ -61,8 +61,8 @@ class ClientContext(_Fields):
 class LambdaContext:
     """The handler's second argument (E.4).
 
-    Made from the header of an `invoke` frame, on every invocation. Raises whatever a `client_context` that is not
-    such JSON gives rise to.
+    Made from the header of an `invoke` frame and the monotonic time at which the event was begun. Raises whatever a
+    `client_context` that is not such JSON gives rise to.
     """
 
     function_name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
@@ -72,12 +72,12 @@ class LambdaContext:
     log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
     tenant_id = None
 
-    def __init__(self, header: dict[str, Any]) -> None:
+    def __init__(self, header: dict[str, Any], began: float) -> None:
         self.aws_request_id: str = header["request_id"]
         self.invoked_function_arn: str = header["invoked_function_arn"]
         self.identity = CognitoIdentity({})
         self.client_context: ClientContext | None = None
-        self._deadline: float = header["deadline"]
+        self._deadline: float = began + header["limit"]
         client_context = header.get("client_context")
         if client_context:
             self.client_context = _client_context(client_context)

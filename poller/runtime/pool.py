@@ -3,6 +3,10 @@
 One thread per environment, `invoke-<function>-<n>`: it writes the event, reads the answer, calls back, and takes the
 next waiting invocation, so nothing changes threads in between. `invoke-<function>-0` is started when there is
 something to answer without an environment: throttles, and what is left when the pool stops.
+
+What waits because all environments are taken is laid ahead into their pipes, so that no handler waits for its next
+event. An environment that becomes free takes back what another has not begun: nothing waits behind a slow event while
+somebody has time for it.
 """
 
 from __future__ import annotations
@@ -17,7 +21,8 @@ from time import monotonic
 from typing import NamedTuple
 
 from poller.model import FunctionConfiguration, Invocation, InvocationResult
-from poller.runtime.environment import INIT_TIMEOUT, ExecutionEnvironment, error_answer
+from poller.runtime.answers import error_answer
+from poller.runtime.environment import INIT_TIMEOUT, ExecutionEnvironment
 from poller.runtime.handler_log import LogSink
 
 OnResult = Callable[[InvocationResult], None]
@@ -50,6 +55,15 @@ class PoolStats:
     """Answered with status 500: our own fault, or the pool was stopped."""
 
 
+@dataclass(slots=True, eq=False)
+class _Ahead:
+    """An invocation in the pipe of an environment that has not begun it, as far as is known."""
+
+    job: _Job
+    take_back: Callable[[], bool] | None = None
+    """None until it is in the pipe."""
+
+
 class _Worker(threading.Thread):
     """One environment and the thread that owns it."""
 
@@ -58,6 +72,12 @@ class _Worker(threading.Thread):
         self.pool = pool
         self.number = number
         self.environment = environment
+        self.ahead: deque[_Ahead] = deque()
+        """With the pool's lock."""
+        self.laid_in = 0
+        """The number of the process with them."""
+        self.hungry = False
+        """Has room for more, and found nothing. With the pool's lock."""
         self.inbox: SimpleQueue[_Job | None] = SimpleQueue()
         self.ended = threading.Event()
 
@@ -79,12 +99,25 @@ class _Worker(threading.Thread):
 
     def _invoke(self, invocation: Invocation) -> InvocationResult:
         try:
-            return self.environment.invoke(invocation)
+            return self.environment.invoke(invocation, self._feed)
         except Exception as error:  # noqa: BLE001 - logged, and answered
             _log.exception("Invocation %s of %s", invocation.request_id, self.pool.configuration.function_name)
             # Nothing is known of the process any more.
             self.environment.stop(grace=0)
             return error_answer(invocation.request_id, 500, f"{type(error).__name__}: {error}")
+
+    def _feed(self) -> None:
+        """Lay ahead what waits, as far as there is room."""
+        if self.laid_in != self.environment.cold_starts:
+            # What lies in the pipe of a process that is gone comes first.
+            self.laid_in = self.environment.cold_starts
+            self.pool._put_back(self)  # noqa: SLF001
+        while self.environment.has_room():
+            ahead = self.pool._ahead(self)  # noqa: SLF001
+            if ahead is None:
+                return
+            take_back = self.environment.lay(ahead.job.invocation)
+            self.pool._laid(ahead, take_back)  # noqa: SLF001
 
 
 class FunctionPool:
@@ -126,6 +159,9 @@ class FunctionPool:
         self._leaving: set[_Worker] = set()
         self._idle: list[_Worker] = []
         self._waiting: deque[_Job] = deque()
+        self._hungry: deque[_Worker] = deque()
+        self._lying = 0
+        """Invocations that lie ahead, of all workers."""
         self._unanswered: deque[tuple[OnResult, InvocationResult]] = deque()
         self._answering = False
         self._invocations = self._errors = self._throttles = self._faults = self._past_cold_starts = 0
@@ -157,6 +193,9 @@ class FunctionPool:
                 answer = None
             elif wait and self._limit:
                 self._waiting.append(job)
+                hungry = self._next_hungry()
+                if hungry is not None:
+                    hungry.environment.wake()
                 return
             else:
                 self._throttles += 1
@@ -172,7 +211,7 @@ class FunctionPool:
             return PoolStats(
                 environments=len(self._workers),
                 busy=len(self._workers) - len(self._idle),
-                waiting=len(self._waiting),
+                waiting=len(self._waiting) + self._lying,
                 cold_starts=self._past_cold_starts + sum(w.environment.cold_starts for w in self._workers.values()),
                 invocations=self._invocations,
                 errors=self._errors,
@@ -187,7 +226,8 @@ class FunctionPool:
         """
         with self._lock:
             self._running, self._stopped = False, True
-            left = list(self._waiting)
+            left = [job for worker in self._workers.values() for job in self._take_back(worker, all_of_them=True)]
+            left += self._waiting
             self._waiting.clear()
             self._faults += len(left)
             busy = [worker for worker in self._workers.values() if worker not in self._idle]
@@ -246,13 +286,63 @@ class FunctionPool:
             else:
                 self._invocations += 1
                 self._errors += result.function_error is not None
+            worker.hungry = False
+            if worker.ahead:
+                self._lying -= 1
+                return worker.ahead.popleft().job
             if self._waiting:
                 return self._waiting.popleft()
+            for other in self._workers.values() if self._lying else ():
+                if other.ahead and (jobs := self._take_back(other)):
+                    return jobs[0]
             if self._running:
                 self._idle.append(worker)
             else:
                 worker.inbox.put(None)
         return None
+
+    def _ahead(self, worker: _Worker) -> _Ahead | None:
+        """What waits, for a worker to lay ahead; it will be woken when there is nothing now."""
+        with self._lock:
+            if self._waiting and self._running:
+                self._lying += 1
+                worker.ahead.append(_Ahead(self._waiting.popleft()))
+                return worker.ahead[-1]
+            if not worker.hungry:
+                worker.hungry = True
+                self._hungry.append(worker)
+        return None
+
+    def _laid(self, ahead: _Ahead, take_back: Callable[[], bool]) -> None:
+        with self._lock:
+            ahead.take_back = take_back
+
+    def _put_back(self, worker: _Worker) -> None:
+        with self._lock:
+            self._lying -= len(worker.ahead)
+            self._waiting.extendleft(ahead.job for ahead in reversed(worker.ahead))
+            worker.ahead.clear()
+
+    def _next_hungry(self) -> _Worker | None:
+        """With the lock held."""
+        while self._hungry:
+            worker = self._hungry.popleft()
+            if worker.hungry:
+                worker.hungry = False
+                return worker
+        return None
+
+    def _take_back(self, worker: _Worker, *, all_of_them: bool = False) -> list[_Job]:
+        """With the lock held: the first invocation, or all, that lie ahead there and that its process has not begun."""
+        taken: list[_Job] = []
+        for ahead in list(worker.ahead):
+            if ahead.take_back is not None and ahead.take_back():
+                worker.ahead.remove(ahead)
+                self._lying -= 1
+                taken.append(ahead.job)
+                if not all_of_them:
+                    break
+        return taken
 
     def _leave(self, worker: _Worker) -> None:
         """With the lock held. Idempotent."""

@@ -1,4 +1,4 @@
-"""One process group that runs a handler: its pipes, one exchange of frames under a deadline, its end.
+"""One process group that runs a handler: its pipes, frames out and in under a deadline, its end.
 
 The handler's process is not trusted to read, to answer, to close its output or to die when asked: no call here waits
 longer than its deadline, whatever the other side does.
@@ -12,19 +12,19 @@ import os
 import select
 import signal
 import subprocess
-import sys
-import termios
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
+from poller.runtime.claims import Claims
 from poller.runtime.frames import Frame, FrameError, FrameReader, FrameWriter
+from poller.runtime.output import Output
 
 _PIPE_SIZE = 1024 * 1024
 """A large event goes over in a few system calls instead of a hundred."""
-_CHUNK = 64 * 1024
 _LOOK = 0.1
 """Seconds between looks whether the process lives: only for the case that something else holds its pipes open."""
 _LAST_BREATH = 1.0
@@ -56,99 +56,126 @@ class RuntimeProcess:
 
     def __init__(
         self,
-        command: Callable[[int, int], Sequence[str]],
+        command: Callable[[Sequence[str]], Sequence[str]],
         *,
         folder: Path,
         variables: Mapping[str, str],
         output: Callable[[bytes], None],
+        wake: int,
     ) -> None:
         """Start it; blocks for the start of a program, some milliseconds.
 
         Args:
-            command: gives the command line for the descriptors of events and replies.
+            command: gives the command line, from the arguments that the bootstrap wants.
             folder: working folder.
             variables: its whole environment.
             output: takes what it writes to stdout and stderr, in chunks.
+            wake: a descriptor that ends a waiting `receive` when it becomes readable.
 
         Raises:
             OSError: no such program or folder, no processes or descriptors left.
         """
         pipes: list[int] = []
+        claims: Claims | None = None
         try:
             for _ in range(4):
                 pipes += os.pipe()
-            event, self._event, self._reply, reply, self._output, output_end, leash, self._leash = pipes
+            event, self._event, self._reply, reply, output_fd, output_end, leash, self._leash = pipes
+            claims = Claims()
+            self._output = Output(output_fd, output)
             for fd in (self._event, self._reply):
                 _enlarge(fd)
+            descriptors = (event, reply, output_end, *claims.fds)
             self._process = subprocess.Popen(  # noqa: S603 - running the person's code is what this program is for
-                command(event, reply),
+                command([self._output.marker.strip(b"\0").decode(), *map(str, descriptors)]),
                 cwd=folder,
                 env=dict(variables),
                 stdin=subprocess.DEVNULL,
                 stdout=output_end,
                 stderr=output_end,
-                pass_fds=(event, reply, leash),
+                pass_fds=(leash, *descriptors),
                 start_new_session=True,
             )
         except BaseException:
             for fd in pipes:
                 os.close(fd)
+            if claims is not None:
+                claims.close()
             raise
         _hold(leash, self._process.pid)
         for fd in (event, reply, output_end, leash):
             os.close(fd)
-        for fd in (self._event, self._reply, self._output):
+        for fd in (self._event, self._reply, output_fd):
             os.set_blocking(fd, False)
         self.pid = self._process.pid
-        self._emit = output
+        self.claims = claims
         self._reader = FrameReader()
         self._lock = threading.Lock()
         """Guards reaping against `kill`: the number of a reaped process may already be somebody else's."""
+        self._wake = wake
         self._poll = select.poll()
         self._poll.register(self._reply, select.POLLIN)
-        self._poll.register(self._output, select.POLLIN)
-        self._output_open = True
-        self._writer: FrameWriter | None = None
-        self._waiting_for_room = False
-        self._pending = bytearray(4)
+        self._poll.register(wake, select.POLLIN)
+        self._output_watched = False
+        self._writers: deque[FrameWriter] = deque()
+        self._waiting_for_room = self._deaf = False
+        self._unanswered = 1
+        """Frames that the process owes: one that it is ready, and then one for each that went out whole."""
 
-    def exchange(self, writer: FrameWriter | None, deadline: float) -> Frame:
-        """Send a frame, if there is one, and wait for the next one from the process.
+    def send(self, writer: FrameWriter) -> None:
+        """Write a frame, behind what still waits for room in the pipe. Does not block.
+
+        That the process is gone shows in `receive`.
+        """
+        self._writers.append(writer)
+        if len(self._writers) == 1:
+            self._write()
+
+    @property
+    def written(self) -> bool:
+        """Whether all frames are out: what is sent now goes into the pipe, not into our memory."""
+        return not self._writers
+
+    def receive(self, deadline: float, on_wake: Callable[[], None]) -> Frame:
+        """Wait for the next frame from the process, and hand out its output meanwhile.
+
+        Args:
+            deadline: monotonic seconds. An answer that has arrived by then counts, however late we look.
+            on_wake: called when the descriptor `wake` became readable; it may send.
 
         Raises:
-            TimeoutError: the deadline (monotonic seconds) has passed. The process still runs: `close` it.
+            TimeoutError: the deadline has passed. The process still runs: `close` it.
             ProcessExited: it ended, or closed its end of the protocol and was killed for that.
             FrameError: it sent something else than a frame: `close` it.
         """
-        self._writer = writer
-        if writer is not None:
-            self._write(writer)
-        while (wait := deadline - monotonic()) > 0:
-            ready = self._poll.poll(math.ceil(min(wait, _LOOK) * 1000))
-            for fd, _ in ready:
-                if (frame := self._serve(fd)) is not None:
-                    self.drain()
-                    return frame
+        self._output.begin_event()
+        self._watch_output()
+        if (frame := self._reader.buffered()) is not None:
+            return self._answer(frame)
+        while True:
+            wait = max(0.0, deadline - monotonic())
+            ready = [fd for fd, _ in self._poll.poll(math.ceil(min(wait, _LOOK) * 1000))]
+            # Its answer first: output that comes with it may be the next event's already.
+            if self._reply in ready and (frame := self._read_reply()) is not None:
+                return self._answer(frame)
+            for fd in ready:
+                self._serve(fd, on_wake)
+            if self._deaf and not self._unanswered:
+                raise self._end()
             if not ready and self._exited():
                 # Its pipe is still open, in a process that the handler left behind. An answer may be in it.
                 if (frame := self._read_reply()) is None:
                     raise self._end()
-                self.drain()
-                return frame
-        raise TimeoutError
+                return self._answer(frame)
+            if wait <= 0:
+                raise TimeoutError
 
-    def drain(self) -> None:
-        """Hand out the output that is in the pipe now: all that was written before the frame that was just read.
-
-        Not to the end of the pipe, since a process left behind may hold it open, or write for ever.
-        """
-        fcntl.ioctl(self._output, termios.FIONREAD, self._pending)
-        left = int.from_bytes(self._pending, sys.byteorder)
-        while left > 0:
-            count = self._read_output(min(left, _CHUNK))
-            if not count:
-                return
-            left -= count
+    def _answer(self, frame: Frame) -> Frame:
+        if not self._unanswered:
+            raise FrameError("an answer came before the event was read")
+        self._unanswered -= 1
+        self._output.end_event(marked=bool(frame.header.get("marked")))
+        return frame
 
     def close(self, grace: float = 0.0) -> int:
         """End the process group: end of file, `grace` seconds to leave, then SIGKILL. Returns the exit status.
@@ -162,11 +189,12 @@ class RuntimeProcess:
                 self._wait_for_exit(monotonic() + grace)
             self._kill_and_reap()
             try:
-                self.drain()
+                self._output.drain()
             finally:
                 os.close(self._reply)
-                os.close(self._output)
+                self._output.close()
                 os.close(self._leash)
+                self.claims.close()
         return self._process.returncode
 
     def kill(self) -> None:
@@ -183,32 +211,39 @@ class RuntimeProcess:
         _, found, rest = status.partition(b"VmHWM:")
         return int(rest.split(maxsplit=1)[0]) * 1024 if found else None
 
-    def _serve(self, fd: int) -> Frame | None:
-        """Do what a ready descriptor is ready for; the answer, if it is complete with that."""
-        if fd == self._output:
-            self._read_output(_CHUNK)
-        elif fd == self._reply:
-            frame = self._read_reply()
-            if frame is not None and self._writer is not None:
-                raise FrameError("an answer came before the event was read")
-            return frame
-        elif self._writer is not None:
-            self._write(self._writer)
-        return None
+    def _serve(self, fd: int, on_wake: Callable[[], None]) -> None:
+        """Do what a ready descriptor is ready for, the answers apart."""
+        if fd == self._output.fd:
+            self._output.read()
+            self._watch_output()
+        elif fd == self._wake:
+            on_wake()
+        elif fd != self._reply:
+            self._write()
 
-    def _write(self, writer: FrameWriter) -> None:
+    def _watch_output(self) -> None:
+        if self._output.wanted != self._output_watched:
+            self._output_watched = not self._output_watched
+            if self._output_watched:
+                self._poll.register(self._output.fd, select.POLLIN)
+            else:
+                self._poll.unregister(self._output.fd)
+
+    def _write(self) -> None:
         """Write what goes out at once; for the rest, ask to be told when there is room."""
         try:
-            while not writer.write(self._event):
-                pass
+            while self._writers:
+                while not self._writers[0].write(self._event):
+                    pass
+                self._writers.popleft()
+                self._unanswered += 1
         except BlockingIOError:
             if not self._waiting_for_room:
                 self._waiting_for_room = True
                 self._poll.register(self._event, select.POLLOUT)
             return
         except OSError:
-            raise self._end() from None
-        self._writer = None
+            self._deaf = True  # it will get nothing any more, but may still answer what it has got
         if self._waiting_for_room:
             self._waiting_for_room = False
             self._poll.unregister(self._event)
@@ -221,23 +256,11 @@ class RuntimeProcess:
         except EOFError:
             raise self._end() from None
 
-    def _read_output(self, size: int) -> int:
-        try:
-            chunk = os.read(self._output, size)
-        except BlockingIOError:
-            return 0
-        if chunk:
-            self._emit(chunk)
-        elif self._output_open:
-            self._output_open = False
-            self._poll.unregister(self._output)  # closed by the handler: else the poll would spin on it
-        return len(chunk)
-
     def _end(self) -> ProcessExited:
         """The protocol is over: what became of the process."""
         if not self._exited():
             self._wait_for_exit(monotonic() + _LAST_BREATH)
-        return ProcessExited(self.close(), undelivered=self._writer is not None)
+        return ProcessExited(self.close(), undelivered=not self._unanswered)
 
     def _exited(self) -> bool:
         """Whether the process has ended, without reaping it: its number must stay taken until the group is killed."""
@@ -245,13 +268,16 @@ class RuntimeProcess:
 
     def _wait_for_exit(self, deadline: float) -> None:
         """Wait for the end, taking its output meanwhile: its exit may block on that."""
+        self._output.drain()
         watched = select.poll()
-        if self._output_open:
-            watched.register(self._output, select.POLLIN)
+        if self._output.wanted:
+            watched.register(self._output.fd, select.POLLIN)
         while not self._exited() and (wait := deadline - monotonic()) > 0:
             # Two milliseconds: an idle handler leaves in about ten.
-            if watched.poll(math.ceil(min(wait, 0.002) * 1000)) and not self._read_output(_CHUNK):
-                watched.unregister(self._output)
+            if watched.poll(math.ceil(min(wait, 0.002) * 1000)):
+                self._output.drain()
+                if not self._output.wanted:
+                    watched.unregister(self._output.fd)
 
     def _kill(self) -> None:
         if self._process.returncode is None:

@@ -40,27 +40,29 @@ class Handler:
     def __init__(self, name: str) -> None:
         event, self._event = os.pipe()
         self._reply, reply = os.pipe()
+        output = os.dup(sys.stdout.fileno())
         for fd in (self._event, self._reply):
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
         variables = {"_HANDLER": f"handler.{name}", "LAMBDA_TASK_ROOT": str(FUNCTIONS), "TZ": ":UTC"}
         self.process = subprocess.Popen(
-            [sys.executable, "-u", str(BOOTSTRAP), str(event), str(reply)],
+            [sys.executable, "-u", str(BOOTSTRAP), "marker", str(event), str(reply), str(output)],
             cwd=FUNCTIONS,
             env={**os.environ, **variables, "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13"},
-            pass_fds=(event, reply),
+            pass_fds=(event, reply, output),
         )
-        os.close(event)
-        os.close(reply)
+        for fd in (event, reply, output):
+            os.close(fd)
         self._reader = FrameReader()
         ready = self._receive()
-        assert ready.header == {"type": "ready"}, ready
+        assert ready.header["type"] == "ready", ready
 
     def __call__(self, event: bytes) -> bytes | memoryview:
         """One invocation: the answer."""
         header = {
             "type": "invoke",
             "request_id": str(uuid.uuid4()),
-            "deadline": time.monotonic() + 30,
+            "limit": 30,
+            "slot": None,
             "invoked_function_arn": "arn:aws:lambda:us-east-1:123456789012:function:Bench",
             "trace_id": "Root=1-00000000-000000000000000000000000;Parent=0000000000000000;Sampled=0",
             "client_context": None,

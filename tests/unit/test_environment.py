@@ -100,7 +100,7 @@ def test_an_init_over_its_limit_runs_again_inside_the_invocation(function, tmp_p
         "def handler(event, context):\n"
         "    return 'second init'\n"
     )
-    fn = function("app.handler", code=tmp_path, init_timeout=0.3, timeout=30)
+    fn = function("app.handler", code=tmp_path, init_timeout=2.0, timeout=30)
     result = fn.invoke()
     assert (result.payload, result.init_duration) == (b'"second init"', None)
     assert fn.environment.cold_starts == 2

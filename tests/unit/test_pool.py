@@ -188,7 +188,7 @@ def test_function_errors_are_counted_and_the_environment_goes_on(pool):
 
 
 def test_our_own_faults_are_answers_with_status_500(pool, monkeypatch):
-    def fail(self, invocation):
+    def fail(self, invocation, feed):
         raise RuntimeError("out of luck")
 
     one, answers = pool(), Answers()

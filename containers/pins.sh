@@ -16,6 +16,6 @@ compile() {
     mv "$work/$file" "$file"
 }
 
-compile requirements.txt "running poller" pyproject.toml
-compile requirements-dev.txt "developing and testing, and running too" pyproject.toml requirements-functions.in --group dev -c requirements.txt
+compile requirements.txt "running poller, with its extra" pyproject.toml --extra fast
+compile requirements-dev.txt "developing and testing, and running too" pyproject.toml --extra fast requirements-functions.in --group dev -c requirements.txt
 compile requirements-functions.txt "the sample functions" requirements-functions.in -c requirements-dev.txt

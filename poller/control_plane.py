@@ -26,6 +26,7 @@ from poller.policy.lanes import Lanes
 from poller.policy.retrying import RETRIES_BEFORE_ON_FAILURE, WITHOUT_END, BackOff, RetryPolicy
 from poller.resources import EventSourceMapping
 from poller.runtime.pool import FunctionPool
+from poller.settings import KafkaClientName, kafka_client
 from poller.sources import Source
 from poller.template import Template
 
@@ -163,7 +164,7 @@ class ControlPlane:
         self, mapping: EventSourceMapping, number: int, letters: DestinationWorker | None, metrics: MappingMetrics
     ) -> EventPoller:
         settings = self._settings
-        source = source_of(mapping, number)
+        source = source_of(mapping, number, settings.KafkaClient)
         retry = retry_policy(mapping, settings.TimeScale)
         configuration = self._configurations[mapping.FunctionName]
         filters = compile_filters(mapping.filter_patterns, "data" if mapping.kind == "MQ" else "value")
@@ -225,7 +226,7 @@ def retry_policy(mapping: EventSourceMapping, time_scale: float) -> RetryPolicy:
     )
 
 
-def source_of(mapping: EventSourceMapping, number: int) -> Source:
+def source_of(mapping: EventSourceMapping, number: int, kafka: KafkaClientName = "auto") -> Source:
     """The consumer of a mapping. Its client library is imported only when a mapping wants it."""
     client_id = f"poller-{mapping.name}-{number}"
     if mapping.kind == "MQ":
@@ -242,21 +243,28 @@ def source_of(mapping: EventSourceMapping, number: int) -> Source:
                 event_source_arn=mapping.EventSourceArn or "",
             )
         )
-    from poller.sources.kafka import KafkaSource  # noqa: PLC0415
     from poller.sources.kafka_event import KafkaSettings  # noqa: PLC0415
 
-    return KafkaSource(
-        KafkaSettings(
-            bootstrap_servers=mapping.bootstrap_servers,
-            topic=mapping.Topics[0],
-            group_id=mapping.consumer_group_id,
-            starting_position=mapping.StartingPosition,
-            client_id=client_id,
-            event_source="aws:kafka" if mapping.kind == "MSK" else "SelfManagedKafka",
-            event_source_arn=mapping.EventSourceArn,
-            max_poll_records=max(500, mapping.BatchSize),
-        )
+    settings = KafkaSettings(
+        bootstrap_servers=mapping.bootstrap_servers,
+        topic=mapping.Topics[0],
+        group_id=mapping.consumer_group_id,
+        starting_position=mapping.StartingPosition,
+        client_id=client_id,
+        event_source="aws:kafka" if mapping.kind == "MSK" else "SelfManagedKafka",
+        event_source_arn=mapping.EventSourceArn,
+        max_poll_records=max(500, mapping.BatchSize),
     )
+    client = kafka_client(kafka)
+    if number == 0:
+        _log.info("reads topic %s with %s", settings.topic, client, extra={"mapping": mapping.name})
+    if client == "confluent-kafka":
+        from poller.sources.kafka_librdkafka import LibrdkafkaSource  # noqa: PLC0415
+
+        return LibrdkafkaSource(settings)
+    from poller.sources.kafka import KafkaSource  # noqa: PLC0415
+
+    return KafkaSource(settings)
 
 
 def _worker(target: Target, name: str, metrics: MappingMetrics, clock: Clock) -> DestinationWorker:

@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from poller.sources.kafka_event import CREATE_TIME, KafkaSettings, build_event, event_head, record_head, to_records
+
 TIMESTAMP = 1_764_064_800_000
 """Milliseconds since the epoch of the first sample record: fixed, so that the same command gives the same event."""
 
@@ -61,10 +63,6 @@ def kafka_event(
         bootstrap_servers: comma-joined `host:port`.
         stream_arn: makes it an MSK event.
     """
-    from kafka.consumer.fetcher import ConsumerRecord  # noqa: PLC0415 - costs a third of a second
-
-    from poller.sources.kafka_event import KafkaSettings, build_event, event_head, record_head, to_record  # noqa: PLC0415
-
     settings = KafkaSettings(
         bootstrap_servers=bootstrap_servers.split(","),
         topic=topic,
@@ -76,23 +74,16 @@ def kafka_event(
     records = []
     for number, reading in enumerate(readings):
         record_key = (key or reading.key) if key or not values else None
-        record = ConsumerRecord(
-            topic=topic,
-            partition=reading.partition,
-            leader_epoch=0,
-            offset=reading.offset,
-            timestamp=TIMESTAMP + number,
-            timestamp_type=0,
-            key=None if record_key is None else record_key.encode(),
-            value=reading.value.encode(),
-            headers=[] if values else [("trace", f"t-{number + 1:04}".encode())],
-            checksum=None,
-            serialized_key_size=0,
-            serialized_value_size=0,
-            serialized_header_size=0,
-        )
         shard = f"{topic}-{reading.partition}"
-        records.append(to_record(record, shard, record_head(topic, reading.partition)))
+        records += to_records(
+            shard,
+            record_head(topic, reading.partition),
+            offsets=[reading.offset],
+            timestamps=[(CREATE_TIME, TIMESTAMP + number)],
+            keys=[None if record_key is None else record_key.encode()],
+            values=[reading.value.encode()],
+            headers=[[] if values else [("trace", f"t-{number + 1:04}".encode())]],
+        )
     return build_event(event_head(settings), records)
 
 

@@ -124,7 +124,7 @@ def configure(log_format: LogFormat = "auto", level: str = "INFO") -> None:
     root.setLevel(level)
     # What matters of the client libraries' troubles is told once, by the connectors. They themselves log every step of
     # a reconnect, and failures they get over as errors with tracebacks: only somebody who debugs wants to see that.
-    for noisy in ("kafka", "pika"):
+    for noisy in ("kafka", "confluent_kafka", "pika"):
         logging.getLogger(noisy).setLevel(logging.ERROR if level == "DEBUG" else logging.CRITICAL)
     logging.getLogger("uvicorn").setLevel(max(logging.ERROR, logging.getLevelName(level)))
 

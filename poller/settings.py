@@ -5,6 +5,7 @@ A later one of these wins. Of `Endpoints`, `Secrets` and `EventSources` single e
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ MAPS = ("Endpoints", "Secrets", "EventSources")
 """Settings that are mappings: not for the environment or options, and merged by entry."""
 
 
+KafkaClientName = Literal["auto", "kafka-python", "confluent-kafka"]
+
+
 def _seconds(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError(f"{describe(value)} is not a number")  # noqa: TRY004 - pydantic wants a ValueError
@@ -44,6 +48,23 @@ def _region(value: str) -> str:
     if re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", value):
         return value
     raise ValueError(f"{describe(value)} is not a region, such as us-east-1")
+
+
+def kafka_client(wanted: KafkaClientName) -> Literal["kafka-python", "confluent-kafka"]:
+    """The library that `KafkaClient` means on this machine."""
+    if wanted == "auto":
+        return "confluent-kafka" if _is_importable() else "kafka-python"
+    return wanted
+
+
+def _is_importable() -> bool:
+    return importlib.util.find_spec("confluent_kafka") is not None
+
+
+def _installed(value: KafkaClientName) -> KafkaClientName:
+    if value == "confluent-kafka" and not _is_importable():
+        raise ValueError("confluent-kafka is not installed (pip install 'poller[fast]')")
+    return value
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
@@ -71,6 +92,9 @@ class Settings(Model):
     """`auto` is text on a terminal and JSON lines elsewhere."""
     LogLevel: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least important level that is logged."""
+    KafkaClient: Annotated[KafkaClientName, AfterValidator(_installed)] = "auto"
+    """Library that reads Kafka topics: `confluent-kafka` (librdkafka, several times as fast) comes with the extra
+    `fast`, `kafka-python` is always there. `auto` is confluent-kafka where it is installed."""
     Endpoints: dict[str, SecretStr] = Field(default_factory=dict)
     """Address behind an ARN, as a URL."""
     Secrets: dict[str, dict[str, SecretStr]] = Field(default_factory=dict)

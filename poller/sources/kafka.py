@@ -25,7 +25,8 @@ from kafka.net.compat import KafkaNetClient
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.model import Progress, Record, Shard
 from poller.sources import Features, Listener
-from poller.sources.kafka_event import KafkaSettings, build_event, event_head, json_text, record_head, to_record
+from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead, record_head, to_records
+from poller.sources.kafka_security import kafka_python_options
 
 _log = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class KafkaSource:
             "bootstrap_timeout_ms": int(settings.connect_timeout * 1000),
             "metrics_enabled": False,
             "kafka_client": self._make_client,
-            **settings.security,
+            **kafka_python_options(settings.security),
         }
 
     def _make_client(self, **options: Any) -> KafkaNetClient:
@@ -174,7 +175,7 @@ class KafkaSource:
             if some[0].offset < self._next.get(partition, 0):
                 self._start_over(partition, shard)
             self._next[partition] = some[-1].offset + 1
-            records += [to_record(one, shard, head) for one in some]
+            records += from_consumer_records(some, shard, head)
         if self._unpinned:
             self._pin(consumer, polled)
         if self._uncommitted and time.monotonic() >= self._commit_after:
@@ -269,8 +270,7 @@ class KafkaSource:
 
     def overhead(self, shards: int) -> int:
         """Bytes around the records of that many shards when each record counts one comma; partitions of ten digits."""
-        shard = len(b'"-2147483647":[],') + len(json_text(self._settings.topic)) - len(b'""')
-        return len(self._event_head) + shards * shard + len(b"}}")
+        return event_overhead(self._settings, shards)
 
     def lag(self) -> dict[Shard, int]:
         """Offsets from the next record to the high watermark of the last fetch, per owned shard."""
@@ -411,6 +411,12 @@ def _keep_finished_joins(coordinator: Any) -> None:
         return await join(timeout_ms)
 
     coordinator.join_group_async = join_group_async
+
+
+def from_consumer_records(some: Sequence[ConsumerRecord], shard: Shard, head: bytes) -> list[Record]:
+    """The client's records as ours. Pure."""
+    _topics, _partitions, _epochs, offsets, times, kinds, keys, values, headers, *_ = zip(*some, strict=True)
+    return to_records(shard, head, offsets, zip(kinds, times, strict=True), keys, values, headers)
 
 
 def _offsets(positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, OffsetAndMetadata]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from base64 import b64decode
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,8 +15,16 @@ from poller.errors import SourceUnavailable
 from poller.model import Progress, Record, Shard
 from poller.sources import Features, Listener, Source
 from poller.sources.kafka import KafkaSource
+from poller.sources.kafka_event import KafkaSettings
+from poller.sources.kafka_librdkafka import LibrdkafkaSource
 from poller.sources.memory import MemoryQueue, MemoryQueueSource, MemoryTopic, MemoryTopicSource
 from poller.sources.rabbitmq import RabbitMQSource
+
+KAFKA_CLIENTS: Mapping[str, Callable[[KafkaSettings], KafkaSource | LibrdkafkaSource]] = {
+    "kafka-python": KafkaSource,
+    "confluent-kafka": LibrdkafkaSource,
+}
+"""The sources of Kafka by their clients, as the setting `KafkaClient` names them."""
 
 
 @dataclass
@@ -107,14 +115,15 @@ class KafkaHarness:
     wakes = False
     quiet = 0.5
 
-    def __init__(self, broker: KafkaBroker) -> None:
+    def __init__(self, broker: KafkaBroker, client: str) -> None:
         self._broker = broker
+        self._make = KAFKA_CLIENTS[client]
         self._topic = broker.create_topic(partitions=2)
         self._settings = broker.settings(self._topic, group_id=unique("group"))
         self.restart = broker.restart if broker.container else None
 
     def source(self) -> Source:
-        return KafkaSource(self._settings)
+        return self._make(self._settings)
 
     def produce(self, values: Sequence[bytes], *, shard: int = 0) -> None:
         headers = [("trace", b"\xff1")]

@@ -34,7 +34,8 @@ BROKER = pytest.mark.broker
     params=[
         "memory topic",
         "memory queue",
-        pytest.param("kafka", marks=BROKER),
+        pytest.param("kafka-python", marks=BROKER),
+        pytest.param("confluent-kafka", marks=BROKER),
         pytest.param("rabbitmq quorum queue", marks=BROKER),
         pytest.param("rabbitmq classic queue", marks=BROKER),
     ]
@@ -45,8 +46,8 @@ def harness(request: pytest.FixtureRequest) -> SourceHarness:
             return MemoryTopicHarness()
         case "memory queue":
             return MemoryQueueHarness()
-        case "kafka":
-            return KafkaHarness(request.getfixturevalue("kafka"))
+        case "kafka-python" | "confluent-kafka":
+            return KafkaHarness(request.getfixturevalue("kafka"), request.param)
         case "rabbitmq quorum queue":
             return RabbitMQHarness(request.getfixturevalue("rabbitmq"), "quorum")
         case _:

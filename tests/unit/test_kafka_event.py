@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from kafka.consumer.fetcher import ConsumerRecord
 
 from poller.model import Record
-from poller.sources.kafka import KafkaSource
-from poller.sources.kafka_event import KafkaSettings, build_event, event_head, record_head, to_record
+from poller.sources.kafka import KafkaSource, from_consumer_records
+from poller.sources.kafka_event import KafkaSettings, build_event, event_head, record_head
+from poller.sources.kafka_security import KafkaSecurity
 
 SELF_MANAGED = KafkaSettings(["b1.example:9092", "b2.example:9092"], topic="orders", group_id="group")
 MSK_ARN = "arn:aws:kafka:eu-west-1:123456789012:cluster/orders/0c4e-1"
@@ -40,7 +41,9 @@ def consumed(
 
 
 def translated(record: ConsumerRecord) -> Record:
-    return to_record(record, f"{record.topic}-{record.partition}", record_head(record.topic, record.partition))
+    shard, head = f"{record.topic}-{record.partition}", record_head(record.topic, record.partition)
+    (found,) = from_consumer_records([record], shard, head)
+    return found
 
 
 def encoded(record: ConsumerRecord) -> dict[str, object]:
@@ -216,7 +219,7 @@ def test_powertools_models_parse_the_event() -> None:
 
 
 def test_settings_do_not_show_their_secrets() -> None:
-    settings = KafkaSettings(["b:9092"], "t", "g", security={"sasl_plain_password": "hush"})
+    settings = KafkaSettings(["b:9092"], "t", "g", security=KafkaSecurity("SASL_SSL", password="hush"))
     assert "hush" not in repr(settings)
 
 

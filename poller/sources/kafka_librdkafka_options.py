@@ -1,0 +1,80 @@
+"""librdkafka's properties for a source, and what its errors mean. Pure."""
+
+# ruff: noqa: SLF001 - the client's own error codes begin with an underscore, as against the broker's
+
+from __future__ import annotations
+
+from typing import Any
+
+from confluent_kafka import KafkaError
+
+from poller.sources.kafka_event import KafkaSettings
+from poller.sources.kafka_security import librdkafka_options
+
+REFUSALS: dict[int, str] = {
+    KafkaError._AUTHENTICATION: "EVENT_SOURCE_AUTHN_ERROR",
+    KafkaError.SASL_AUTHENTICATION_FAILED: "EVENT_SOURCE_AUTHN_ERROR",
+    KafkaError.UNSUPPORTED_SASL_MECHANISM: "EVENT_SOURCE_AUTHN_ERROR",
+    KafkaError.ILLEGAL_SASL_STATE: "EVENT_SOURCE_AUTHN_ERROR",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "EVENT_SOURCE_AUTHZ_ERROR",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "EVENT_SOURCE_AUTHZ_ERROR",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "EVENT_SOURCE_AUTHZ_ERROR",
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL: "ESM_CONFIG_NOT_VALID",  # other members use another assignor
+    KafkaError.INVALID_GROUP_ID: "ESM_CONFIG_NOT_VALID",
+    KafkaError.INVALID_SESSION_TIMEOUT: "ESM_CONFIG_NOT_VALID",
+    KafkaError._INVALID_ARG: "ESM_CONFIG_NOT_VALID",
+    KafkaError._NOT_IMPLEMENTED: "ESM_CONFIG_NOT_VALID",  # records compressed with a codec that is not built in
+}
+"""StateTransitionReason of C.2 by error code: what does not get better by itself."""
+
+END_OF_PARTITION: int = KafkaError._PARTITION_EOF
+
+MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+"""The broker does not know the topic."""
+
+PASSING = {
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._RESOLVE,
+    KafkaError._TIMED_OUT,
+    KafkaError._TIMED_OUT_QUEUE,
+}
+"""No broker answers, for now."""
+
+_REQUEST_TIMEOUT = 10.0
+"""Seconds: how long a hung broker goes unnoticed. The client's 60 s outlast every session."""
+
+
+def consumer_options(settings: KafkaSettings) -> dict[str, Any]:
+    """The properties of a consumer."""
+    session = int(settings.session_timeout * 1000)
+    return {
+        "bootstrap.servers": settings.addresses,
+        "group.id": settings.group_id,
+        "client.id": settings.client_id,
+        "partition.assignment.strategy": "cooperative-sticky",  # only partitions that move pay
+        "allow.auto.create.topics": False,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "latest" if settings.starting_position == "LATEST" else "earliest",
+        # AWS does not say which. A handler should not act on records whose transaction was taken back.
+        "isolation.level": "read_committed",
+        # Where reading begins and ends is told by nothing else: positions count what was given out only.
+        "enable.partition.eof": True,
+        # The owner polls once a second whatever handlers do, so a minute without a poll is a hung program.
+        "max.poll.interval.ms": 60_000,
+        "session.timeout.ms": session,
+        "heartbeat.interval.ms": session // 10,  # members learn of a rebalance by heartbeat
+        "socket.timeout.ms": max(session, int(_REQUEST_TIMEOUT * 1000)),
+        "socket.connection.setup.timeout.ms": max(1000, int(settings.connect_timeout * 1000)),
+        "reconnect.backoff.max.ms": 1000,  # the default of 10 s outlasts the restart of a broker
+        "fetch.wait.max.ms": int(settings.fetch_max_wait * 1000),
+        # How long a partition with enough in the queue is left alone. The default of 1 s costs three quarters of the
+        # throughput.
+        "fetch.queue.backoff.ms": 10,
+        "queued.max.messages.kbytes": max(1, settings.prefetch_bytes >> 10),
+        "check.crcs": True,
+        "statistics.interval.ms": 0,
+        "enable.metrics.push": False,
+        **librdkafka_options(settings.security),
+    }

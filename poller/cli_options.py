@@ -37,6 +37,7 @@ SETTINGS = {
     "ShutdownGrace": "seconds that handlers in flight get at the end (30)",
     "RevocationGrace": "seconds that batches in flight get when a Kafka partition is taken away (1)",
     "TimeScale": "60 makes a minute a second, for pauses between retries and for ages of records (1)",
+    "KafkaClient": "auto, kafka-python or confluent-kafka; auto is confluent-kafka where it is installed (auto)",
     "AccountId": "account in ARNs (123456789012)",
     "Region": "region in ARNs and for handlers (AWS_REGION, else us-east-1)",
 }

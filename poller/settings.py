@@ -5,10 +5,10 @@ A later one of these wins. Of `Endpoints`, `Secrets` and `EventSources` single e
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -58,7 +58,7 @@ def kafka_client(wanted: KafkaClientName) -> Literal["kafka-python", "confluent-
 
 
 def _is_importable() -> bool:
-    return importlib.util.find_spec("confluent_kafka") is not None
+    return find_spec("confluent_kafka") is not None
 
 
 def _installed(value: KafkaClientName) -> KafkaClientName:

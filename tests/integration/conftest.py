@@ -6,8 +6,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from contract.source_harnesses import KAFKA_CLIENTS
 from integration.harness.ledger import Ledger
 from integration.harness.runs import wait_until_gone
+
+
+@pytest.fixture(params=list(KAFKA_CLIENTS))
+def kafka_client(request: pytest.FixtureRequest) -> str:
+    """Each of the clients that the setting `KafkaClient` names, for tests of what may depend on it."""
+    client: str = request.param
+    return client
 
 
 @pytest.fixture

@@ -11,26 +11,34 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.data_classes import KafkaEvent
 from brokers import KafkaBroker, Produce, eventually, free_port, unique
-from contract.source_harnesses import Calls, settle, take
+from contract.source_harnesses import KAFKA_CLIENTS, Calls, settle, take
 from kafka import KafkaProducer, TopicPartition
 
 from poller.errors import SourceRejected, SourceUnavailable
 from poller.model import Progress
+from poller.sources import Source
 from poller.sources.kafka import KafkaSource
 from poller.sources.kafka_event import KafkaSettings
 
 pytestmark = pytest.mark.broker
 
-Opener = Callable[..., KafkaSource]
+Maker = Callable[[KafkaSettings], Source]
+Opener = Callable[..., Source]
 
 
 @pytest.fixture
-def opened(kafka: KafkaBroker) -> Iterator[Opener]:
+def make(kafka_client: str) -> Maker:
+    """Makes a source that reads with the client."""
+    return KAFKA_CLIENTS[kafka_client]
+
+
+@pytest.fixture
+def opened(kafka: KafkaBroker, make: Maker) -> Iterator[Opener]:
     """Opens sources that are closed when the test is over."""
     sources = []
 
-    def open_one(topic: str, calls: Calls | None = None, **settings: Any) -> KafkaSource:
-        source = KafkaSource(kafka.settings(topic, **settings))
+    def open_one(topic: str, calls: Calls | None = None, **settings: Any) -> Source:
+        source = make(kafka.settings(topic, **settings))
         sources.append(source)
         source.open((calls or Calls()).listener())
         return source
@@ -40,33 +48,33 @@ def opened(kafka: KafkaBroker) -> Iterator[Opener]:
         source.close()
 
 
-def join(source: KafkaSource, calls: Calls, shards: int) -> None:
+def join(source: Source, calls: Calls, shards: int) -> None:
     eventually(lambda: source.poll(0.1) or len(calls.owned) == shards, what=f"{shards} shards")
 
 
 # --- opening -------------------------------------------------------------------------------------------------------
 
 
-def test_a_missing_topic_is_told_and_not_created(kafka: KafkaBroker) -> None:
+def test_a_missing_topic_is_told_and_not_created(kafka: KafkaBroker, make: Maker) -> None:
     # C.2: ESM_CONFIG_NOT_VALID
     topic = unique("missing")
-    source = KafkaSource(kafka.settings(topic))
+    source = make(kafka.settings(topic))
     with pytest.raises(SourceRejected, match=f"topic {topic} does not exist on {kafka.address}") as refusal:
         source.open(Calls().listener())
     assert refusal.value.code == "ESM_CONFIG_NOT_VALID"
     assert not kafka.has_topic(topic)
 
 
-def test_an_impossible_name_of_a_topic_is_refused(kafka: KafkaBroker) -> None:
+def test_an_impossible_name_of_a_topic_is_refused(kafka: KafkaBroker, make: Maker) -> None:
     with pytest.raises(SourceRejected, match="'no topic' cannot be the name of a topic"):
-        KafkaSource(kafka.settings("no topic")).open(Calls().listener())
+        make(kafka.settings("no topic")).open(Calls().listener())
 
 
 @pytest.mark.usefixtures("refused_connections")
-def test_unreachable_brokers_are_named_within_seconds_and_leave_no_thread() -> None:
+def test_unreachable_brokers_are_named_within_seconds_and_leave_no_thread(make: Maker) -> None:
     addresses = [f"127.0.0.1:{free_port()}", "no-such-host.invalid:9092"]
     before = set(threading.enumerate())
-    source = KafkaSource(KafkaSettings(addresses, "orders", "group", connect_timeout=1.0))
+    source = make(KafkaSettings(addresses, "orders", "group", connect_timeout=1.0))
     started = time.monotonic()
     with pytest.raises(SourceUnavailable, match=f"no Kafka broker answers at {','.join(addresses)}"):
         source.open(Calls().listener())
@@ -280,7 +288,7 @@ def test_progress_of_a_shard_that_is_not_owned_is_passed_over(kafka: KafkaBroker
     assert kafka.committed(topic, group) == {}
 
 
-def test_what_the_listener_raises_is_not_taken_for_an_error_of_the_broker(kafka: KafkaBroker, opened: Opener) -> None:
+def test_what_the_listener_raises_is_not_taken_for_an_error_of_the_broker(kafka: KafkaBroker, make: Maker) -> None:
     class Mistake(Exception):  # noqa: N818
         pass
 
@@ -288,7 +296,7 @@ def test_what_the_listener_raises_is_not_taken_for_an_error_of_the_broker(kafka:
         raise Mistake
 
     topic, calls = kafka.create_topic(), Calls()
-    source = KafkaSource(kafka.settings(topic))
+    source = make(kafka.settings(topic))
     listener = calls.listener()
     source.open(type(listener)(assigned=fail, revoked=listener.revoked, lost=listener.lost))
     with pytest.raises(Mistake):

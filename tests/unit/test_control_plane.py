@@ -17,6 +17,7 @@ from poller.metrics import Metrics
 from poller.policy.batching import WindowStart
 from poller.resources import EventSourceMapping
 from poller.sources.kafka import KafkaSource
+from poller.sources.kafka_librdkafka import LibrdkafkaSource
 from poller.sources.rabbitmq import RabbitMQSource
 from poller.template import Template, load
 
@@ -108,10 +109,22 @@ def test_retries_are_without_end_but_10_when_a_provisioned_mapping_has_an_on_fai
 
 
 def test_each_kind_of_mapping_gets_its_source(tmp_path: Path) -> None:
-    kafka = source_of(mapping(tmp_path, KAFKA), 0)
-    assert isinstance(kafka, KafkaSource)
+    assert isinstance(source_of(mapping(tmp_path, KAFKA), 0, "kafka-python"), KafkaSource)
+    kafka = source_of(mapping(tmp_path, KAFKA), 0, "confluent-kafka")
+    assert isinstance(kafka, LibrdkafkaSource)
     assert kafka.overhead(1) > 100
     assert isinstance(source_of(mapping(tmp_path, MQ), 0), RabbitMQSource)
+
+
+def test_the_faster_client_of_kafka_is_taken_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    assert isinstance(source_of(mapping(tmp_path, KAFKA), 0), LibrdkafkaSource)
+    monkeypatch.setattr("poller.settings.find_spec", lambda _: None)
+    assert isinstance(source_of(mapping(tmp_path, KAFKA), 0), KafkaSource)
+    source_of(mapping(tmp_path, KAFKA), 1)
+    assert [line.partition(" with ")[2] for line in caplog.messages] == ["confluent-kafka", "kafka-python"]
 
 
 @pytest.mark.parametrize(

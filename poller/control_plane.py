@@ -30,6 +30,10 @@ from poller.settings import KafkaClientName, kafka_client
 from poller.sources import Source
 from poller.template import Template
 
+READ_AHEAD = 256 * 1024
+"""Encoded bytes that wait per shard at least before its source is paused. After a pause a source takes milliseconds to
+go on, and a batch of a hundred small records is worked off in less."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -203,6 +207,7 @@ def batching_limits(mapping: EventSourceMapping, overhead: int) -> BatchingLimit
         window=DEFAULT_WINDOW if seconds is None else float(seconds),
         window_start=window_start,
         overhead=overhead,
+        read_ahead=READ_AHEAD,
     )
 
 

@@ -13,6 +13,7 @@ import random
 import threading
 import uuid
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from poller.clock import Clock
@@ -230,12 +231,12 @@ class EventPoller:
     def _wait_completed(self, timeout: float) -> list[_Answered | _Delivered]:
         """Everything that was reported; waits for the first report at most `timeout` seconds."""
         completed: list[_Answered | _Delivered] = []
-        try:
-            completed.append(self._completed.get(timeout=timeout) if timeout else self._completed.get_nowait())
-            while True:
-                completed.append(self._completed.get_nowait())
-        except queue.Empty:
-            return completed
+        if timeout and self._completed.empty():
+            with suppress(queue.Empty):
+                completed.append(self._completed.get(timeout=timeout))
+        while not self._completed.empty():  # nobody else takes from it
+            completed.append(self._completed.get_nowait())
+        return completed
 
     def _apply(self, completed: Sequence[_Answered | _Delivered], now: float) -> None:
         """Carry out what answers and deliveries mean. Also runs inside `_on_revoked`, so it calls no client."""
@@ -288,13 +289,14 @@ class EventPoller:
             _log.warning("%s, rejected, for the queue's dead-letter exchange", discard_text(discard), extra=self._extra)
         else:
             self._lanes.settle(lane, discard.records)
+            self._commit_owed = True  # it may never have been invoked, so that no answer says so
             plan.metrics.count("dropped_event_count", len(discard.records))
             _log.warning(
                 "%s, dropped: the mapping has no OnFailure destination", discard_text(discard), extra=self._extra
             )
 
     def _hold_back(self) -> None:
-        """Pause shards with a whole batch waiting, so memory is bounded by lanes and batches."""
+        """Pause shards with enough waiting, so memory is bounded by lanes, batches and the read-ahead."""
         full = self._lanes.full_shards()
         if full != self._paused:
             if paused := full - self._paused:

@@ -36,6 +36,9 @@ class BatchingLimits:
     """Bytes of the event around its records, as the source tells."""
     maximum_bytes: int = MAXIMUM_PAYLOAD
 
+    read_ahead: int = 0
+    """Encoded bytes that may wait in a lane though they are more than one batch."""
+
     @property
     def room(self) -> int:
         """Bytes that the records of one event may take, with a comma each."""

@@ -231,8 +231,12 @@ class Lanes:
         return min(times, default=None)
 
     def full_shards(self) -> set[Shard]:
-        """Shards that should give no more for now: a whole batch waits behind the one in work, or behind a retry."""
-        return {lane.shard for lane in self._lanes.values() if lane.buffer.is_full(self.limits)}
+        """Shards that should give no more for now: a whole batch waits, and enough that its source can be slow."""
+        return {
+            lane.shard
+            for lane in self._lanes.values()
+            if lane.buffer.size >= self.limits.read_ahead and lane.buffer.is_full(self.limits)
+        }
 
     def shards(self) -> set[Shard]:
         """Shards that have a lane."""

@@ -96,28 +96,45 @@ def to_records(  # noqa: PLR0917 - columns, in the order of the event
     """
     records: list[Record] = []
     append = records.append
+    usual = (
+        b'%b,"offset":%%d,"timestamp":%%d,"timestampType":"%%b","key":"%%b","value":"%%b","headers":[]}'
+        % head.replace(b"%", b"%%")
+    )
     for offset, (kind, milliseconds), key, value, given in zip(offsets, timestamps, keys, values, headers, strict=True):
-        contents: Sequence[tuple[str, bytes]] = [(name, content or b"") for name, content in given] if given else ()
         time = b"LOG_APPEND_TIME" if kind == log_append_time else b"CREATE_TIME"
-        if key is None:
-            front = b'%b,"offset":%d,"timestamp":%d,"timestampType":"%b","value":' % (head, offset, milliseconds, time)
+        contents: Sequence[tuple[str, bytes]] = ()
+        if given or key is None or value is None:
+            contents = [(name, content or b"") for name, content in given or ()]
+            encoded = _unusual(head, offset, milliseconds, time, key, value, contents)
         else:
-            front = b'%b,"offset":%d,"timestamp":%d,"timestampType":"%b","key":"%b","value":' % (
-                head,
+            encoded = usual % (
                 offset,
                 milliseconds,
                 time,
                 b2a_base64(key, newline=False),
+                b2a_base64(value, newline=False),
             )
-        back = b',"headers":[%b]}' % encode_headers(contents) if contents else b',"headers":[]}'
-        # A join knows its size before; one % for all would grow its buffer over the value.
-        encoded = b"".join(
-            (front, b"null", back) if value is None else (front, b'"', b2a_base64(value, newline=False), b'"', back)
-        )
         # A broker may give -1 for a time that it does not know.
         fields = (shard, offset, max(0, milliseconds), key, value, contents, encoded, 0, None, None)
         append(_new_tuple(Record, fields))
     return records
+
+
+def _unusual(  # noqa: PLR0917 - the record's members, in the order of the event
+    head: bytes,
+    offset: int,
+    milliseconds: int,
+    time: bytes,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Sequence[tuple[str, bytes]],
+) -> bytes:
+    parts = [b'%b,"offset":%d,"timestamp":%d,"timestampType":"%b"' % (head, offset, milliseconds, time)]
+    if key is not None:
+        parts.append(b',"key":"%b"' % b2a_base64(key, newline=False))
+    parts += (b',"value":null',) if value is None else (b',"value":"', b2a_base64(value, newline=False), b'"')
+    parts.append(b',"headers":[%b]}' % encode_headers(headers))
+    return b"".join(parts)
 
 
 def event_head(settings: KafkaSettings) -> bytes:

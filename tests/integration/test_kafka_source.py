@@ -17,7 +17,6 @@ from kafka import KafkaProducer, TopicPartition
 from poller.errors import SourceRejected, SourceUnavailable
 from poller.model import Progress
 from poller.sources import Source
-from poller.sources.kafka import KafkaSource
 from poller.sources.kafka_event import KafkaSettings
 
 pytestmark = pytest.mark.broker

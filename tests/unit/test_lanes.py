@@ -222,6 +222,15 @@ def test_a_shard_is_full_when_a_whole_batch_waits_behind_the_one_in_work() -> No
     assert lanes.full_shards() == {"t-0"}
 
 
+def test_a_shard_reads_ahead_of_a_whole_batch_up_to_the_bytes_that_are_allowed() -> None:
+    limits = BatchingLimits(batch_size=2, window=0, read_ahead=4 * (len(records(0)[0].encoded) + 1))
+    lanes = Lanes(limits, ordered=True)
+    lanes.extend(records(0, 1, 2), now=0)
+    assert lanes.full_shards() == set()
+    lanes.extend(records(3), now=0)
+    assert lanes.full_shards() == {"t-0"}
+
+
 def window(start_of: WindowStart) -> Lanes:
     return Lanes(BatchingLimits(batch_size=2, window=10, window_start=start_of), ordered=True)
 

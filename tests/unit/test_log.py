@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -133,3 +134,25 @@ def test_a_functions_lines_carry_its_name_and_request(caplog: pytest.LogCaptureF
     [record] = caplog.records
     assert record.getMessage() == "START RequestId: r Version: $LATEST"
     assert (record.function, record.request_id) == ("F", "r")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("line", ["START", 'a "quoted"\ttab and \\', "größer ✓ \u2028\0", "two\nlines\n", ""])
+@pytest.mark.parametrize("request_id", ["r-1", ""])
+def test_a_functions_line_is_the_same_json_however_it_gets_there(
+    line: str, request_id: str, restored_root: None
+) -> None:
+    written = []
+    for handlers in (1, 2):  # with another handler beside it, it goes through `logging`
+        stream = Stream()
+        handler = RunningHandler(stream)
+        handler.setFormatter(JsonFormatter())
+        root = logging.getLogger()
+        root.setLevel(logging.INFO)
+        root.handlers[:] = [handler, logging.NullHandler()][:handlers]
+        FunctionLog("F")(line, request_id)
+        handler.flush()
+        time, comma, rest = "".join(stream.writes).partition(",")
+        assert re.fullmatch(r'{"time": "\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"', time)
+        written.append(rest)
+    assert written[0] == written[1]
+    assert json.loads("{" + written[0])["message"] == line.rstrip("\n")

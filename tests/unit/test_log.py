@@ -151,7 +151,7 @@ def test_a_functions_line_is_the_same_json_however_it_gets_there(
         root.handlers[:] = [handler, logging.NullHandler()][:handlers]
         FunctionLog("F")(line, request_id)
         handler.flush()
-        time, comma, rest = "".join(stream.writes).partition(",")
+        time, _, rest = "".join(stream.writes).partition(",")
         assert re.fullmatch(r'{"time": "\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"', time)
         written.append(rest)
     assert written[0] == written[1]

@@ -74,6 +74,8 @@ class EventPoller:
         self._paused: set[Shard] = set()
         self._slice = SHORTEST_SLICE
         self._commit_owed = self._commit_held_up = False
+        self._waiting = False
+        """In a poll that a report should end."""
         self._last_poll = self._last_commit = self._last_look = float("-inf")
         self._reopening = BackOff(first=0.5, cap=30.0)
         self._extra = {"mapping": plan.name}
@@ -154,7 +156,11 @@ class EventPoller:
         """One turn: take up records, hand over what is due, carry out what was answered, acknowledge."""
         now = self._clock.monotonic()
         if self._may_poll(now):
-            self._take_up(self._source.poll(self._poll_wait(now)))
+            self._waiting = True  # before looking what was reported: a report that comes later wakes the poll
+            wait = self._poll_wait(now)
+            self._waiting = wait > 0
+            self._take_up(self._source.poll(wait))
+            self._waiting = False
             completed = self._wait_completed(0)
         else:
             completed = self._wait_completed(self._longest_wait(now))
@@ -222,11 +228,16 @@ class EventPoller:
                 metrics.observe("iterator_age_seconds", wall - newest / 1000)
 
         def on_result(result: InvocationResult) -> None:
-            self._completed.put(_Answered(lane, batch, result))
-            self._source.wake()
+            self._report(_Answered(lane, batch, result))
 
         invocation = Invocation(batch.request_id, batch.event, self._plan.function_arn, SOURCE_TIMEOUT_CAP)
         self._plan.pool.submit(invocation, on_result, wait=True)
+
+    def _report(self, item: _Answered | _Delivered) -> None:
+        """Called on the threads of pools and destinations; the loop goes on with it."""
+        self._completed.put(item)
+        if self._waiting:
+            self._source.wake()
 
     def _wait_completed(self, timeout: float) -> list[_Answered | _Delivered]:
         """Everything that was reported; waits for the first report at most `timeout` seconds."""
@@ -277,8 +288,7 @@ class EventPoller:
         if plan.dead_letters is not None and plan.build_letters is not None:
 
             def on_done() -> None:
-                self._completed.put(_Delivered(lane, discard))
-                self._source.wake()
+                self._report(_Delivered(lane, discard))
 
             plan.dead_letters.submit(plan.build_letters(discard), on_done)
             return

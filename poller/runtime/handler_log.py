@@ -102,7 +102,7 @@ class HandlerLog:
         try:
             described = json.loads(payload)
             text = self._described(described)
-        except (ValueError, LookupError, TypeError, AttributeError):  # made by the handler itself, past the runtime
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # made by the handler itself
             text = payload.decode(errors="replace")
         self.emit(text[:MAXIMUM_EVENT])
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from base64 import b64encode
-from collections.abc import Sequence
+from binascii import b2a_base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -72,6 +72,7 @@ class RabbitMQSettings:
 
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+_quote = json.encoder.encode_basestring_ascii
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -121,7 +122,7 @@ def encode_header(value: Any) -> Any:
         case datetime():
             encoded = java_date(value.astimezone(UTC) if value.tzinfo else value)
         case dict():
-            encoded = {_text(name): encode_header(member) for name, member in value.items()}
+            encoded = {_decoded(name): encode_header(member) for name, member in value.items()}
         case _:
             encoded = [encode_header(member) for member in value]
     return encoded
@@ -132,29 +133,48 @@ def signed_bytes(content: bytes) -> list[int]:
     return memoryview(content).cast("b").tolist()
 
 
-def encode_properties(properties: BasicProperties, body_size: int) -> dict[str, Any]:
-    """All properties of AMQP's basic class, unset ones null, and the size of the body (D.2)."""
+def encode_properties(properties: BasicProperties, body_size: int) -> str:
+    """All properties of AMQP's basic class, unset ones null, and the size of the body (D.2), as JSON.
+
+    Written out by hand: on the hot path it takes a third of the time that a dict for the JSON encoder takes.
+    """
     headers = properties.headers
-    return {
-        "contentType": _text(properties.content_type),
-        "contentEncoding": _text(properties.content_encoding),
-        "headers": None if headers is None else {_text(name): encode_header(value) for name, value in headers.items()},
-        "deliveryMode": properties.delivery_mode,
-        "priority": properties.priority,
-        "correlationId": _text(properties.correlation_id),
-        "replyTo": _text(properties.reply_to),
-        "expiration": _text(properties.expiration),
-        "messageId": _text(properties.message_id),
-        "timestamp": encode_timestamp(properties.timestamp),
-        "type": _text(properties.type),
-        "userId": _text(properties.user_id),
-        "appId": _text(properties.app_id),
-        "clusterId": _text(properties.cluster_id),
-        "bodySize": body_size,
-    }
+    return (
+        f'{{"contentType":{_common_text(properties.content_type)},'
+        f'"contentEncoding":{_common_text(properties.content_encoding)},'
+        f'"headers":{"null" if headers is None else _headers(headers)},'
+        f'"deliveryMode":{_number(properties.delivery_mode)},'
+        f'"priority":{_number(properties.priority)},'
+        f'"correlationId":{_text(properties.correlation_id)},'
+        f'"replyTo":{_text(properties.reply_to)},'
+        f'"expiration":{_text(properties.expiration)},'
+        f'"messageId":{_text(properties.message_id)},'
+        f'"timestamp":{_common_text(encode_timestamp(properties.timestamp))},'
+        f'"type":{_text(properties.type)},'
+        f'"userId":{_text(properties.user_id)},'
+        f'"appId":{_text(properties.app_id)},'
+        f'"clusterId":{_text(properties.cluster_id)},'
+        f'"bodySize":{body_size}}}'
+    )
 
 
-def _text(value: str | bytes | None) -> str | None:
+def _headers(headers: Mapping[str | bytes, Any]) -> str:
+    return _encode({_decoded(name): encode_header(value) for name, value in headers.items()})
+
+
+def _text(value: str | bytes | None) -> str:
+    return "null" if value is None else _quote(_decoded(value))
+
+
+_common_text = lru_cache(maxsize=256)(_text)
+"""For what most messages have in common."""
+
+
+def _number(value: int | None) -> int | str:
+    return "null" if value is None else value
+
+
+def _decoded(value: str | bytes) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else value  # pika gives bytes when not UTF-8
 
 
@@ -162,22 +182,24 @@ def to_record(
     method: Basic.Deliver, properties: BasicProperties, body: bytes, *, shard: Shard, position: int, generation: int
 ) -> Record:
     """One delivery as a record. `deliveries` is the quorum queue's own count; 0 where the queue does not count."""
+    redelivered: bool = method.redelivered
     encoded = b'{"basicProperties":%b,"redelivered":%b,"data":"%b"}' % (
-        _encode(encode_properties(properties, len(body))).encode(),
-        b"true" if method.redelivered else b"false",
-        b64encode(body),
+        encode_properties(properties, len(body)).encode(),
+        b"true" if redelivered else b"false",
+        b2a_base64(body, newline=False),
     )
+    identifier: str | bytes | None = properties.message_id
     return Record(
-        shard=shard,
-        position=position,
-        timestamp=(properties.timestamp or 0) * 1000,
-        key=None,
-        value=body,
-        headers=(),
-        encoded=encoded,
-        deliveries=_delivery_count(properties) if method.redelivered else 0,
-        message_id=_text(properties.message_id),
-        raw=(generation, method.delivery_tag),
+        shard,
+        position,
+        (properties.timestamp or 0) * 1000,
+        None,
+        body,
+        (),
+        encoded,
+        _delivery_count(properties) if redelivered else 0,
+        None if identifier is None else _decoded(identifier),
+        (generation, method.delivery_tag),
     )
 
 

@@ -193,6 +193,15 @@ def test_with_all_shards_held_back_the_loop_waits_for_answers_but_keeps_its_memb
     assert len(rig.source.waits) == polls + 1, "membership wants a poll once a second"
 
 
+def test_a_record_that_is_dropped_without_an_attempt_is_committed_though_nothing_else_comes() -> None:  # C.4
+    rig = opened(Rig(limits=BatchingLimits(batch_size=2, window=0, maximum_bytes=100)))
+    rig.arrive(0, size=200)
+    rig.step()
+    rig.step(1)
+    assert rig.counted("dropped_event_count") == 1
+    assert rig.source.committed() == {"t-0": 1}
+
+
 def test_a_commit_is_made_at_most_every_tenth_of_a_second() -> None:
     rig = opened(Rig(limits=BatchingLimits(batch_size=1, window=0)))
     rig.arrive(0, 1)

@@ -27,3 +27,10 @@ def test_lines_are_found_under_any_chunking():
             log.output(text[start : start + size])
         log.flush()
         assert lines == ["ä", "", "long line"] * 3 + ["rest"]
+
+
+def test_an_error_object_nested_too_deep_to_be_read_is_logged_as_it_is() -> None:  # A.4
+    lines: list[str] = []
+    log = HandlerLog(lambda line, _: lines.append(line), "id")
+    log.error(b"[" * 100_000)
+    assert lines[0].startswith("[[[[")

@@ -21,6 +21,7 @@ from time import monotonic
 
 from poller.runtime.claims import Claims
 from poller.runtime.frames import Frame, FrameError, FrameReader, FrameWriter
+from poller.runtime.leftovers import kill_leftovers
 from poller.runtime.output import Output
 
 _PIPE_SIZE = 1024 * 1024
@@ -68,7 +69,7 @@ class RuntimeProcess:
         Args:
             command: gives the command line, from the arguments that the bootstrap wants.
             folder: working folder.
-            variables: its whole environment.
+            variables: its whole environment. The name of the log stream is the environment's own.
             output: takes what it writes to stdout and stderr, in chunks.
             wake: a descriptor that ends a waiting `receive` when it becomes readable.
 
@@ -108,6 +109,7 @@ class RuntimeProcess:
         for fd in (self._event, self._reply, output_fd):
             os.set_blocking(fd, False)
         self.pid = self._process.pid
+        self._mark = f"AWS_LAMBDA_LOG_STREAM_NAME={variables['AWS_LAMBDA_LOG_STREAM_NAME']}".encode()
         self.claims = claims
         self._reader = FrameReader()
         self._lock = threading.Lock()
@@ -180,7 +182,7 @@ class RuntimeProcess:
     def close(self, grace: float = 0.0) -> int:
         """End the process group: end of file, `grace` seconds to leave, then SIGKILL. Returns the exit status.
 
-        Idempotent. Nothing of the group is left after it, and no descriptor.
+        Idempotent. Nothing of the group is left after it, nor of what left the group, and no descriptor.
         """
         if self._event >= 0:
             os.close(self._event)
@@ -188,6 +190,7 @@ class RuntimeProcess:
             if grace > 0 and not self._exited():
                 self._wait_for_exit(monotonic() + grace)
             self._kill_and_reap()
+            kill_leftovers(self._mark)
             try:
                 self._output.drain()
             finally:

@@ -67,6 +67,19 @@ def fork_that_stays(event, context):
     return pid
 
 
+def daemon_that_stays(event, context):
+    """Out of the process group, as daemons do it; its number goes through a pipe."""
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.write(writing, str(os.getpid()).encode())
+            time.sleep(60)
+        os._exit(0)
+    os.wait()
+    return int(os.read(reading, 20))
+
+
 def subprocess_that_stays(event, context):
     return subprocess.Popen(["sleep", "60"]).pid
 

@@ -208,6 +208,15 @@ def test_a_daemon_that_keeps_the_output_open_holds_nobody_up_and_goes_at_the_sto
         wait_until_gone(pid)
 
 
+def test_a_daemon_that_left_the_process_group_ends_with_the_environment(function):  # E.3
+    fn, other = function("rude.daemon_that_stays", timeout=30), function("rude.daemon_that_stays", timeout=30)
+    daemon, others = (json.loads(one.invoke().payload) for one in (fn, other))
+    assert is_running(daemon)
+    fn.environment.stop()
+    wait_until_gone(daemon)
+    assert is_running(others)
+
+
 def test_a_signal_has_lambdas_name():  # A.4
     assert exit_reason(-signal.SIGABRT) == "Runtime exited with error: signal: aborted"
     assert exit_reason(-signal.SIGTERM) == "Runtime exited with error: signal: terminated"

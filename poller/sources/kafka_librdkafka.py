@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 
@@ -27,7 +27,7 @@ _client_log = logging.getLogger("confluent_kafka")
 _COMMIT_TIMEOUT = 1.0
 _COMMIT_PAUSE = 0.1
 _PROBE_TIMEOUT = 0.5
-_PROBE_PAUSE = 1.0
+_PROBE_PAUSE, _IDLE_PROBE_PAUSE = 1.0, 5.0
 _TOPIC_MISSING = 5.0
 """Seconds a topic may be absent from the metadata while it is read: a broker that starts knows none at first."""
 _FETCH_BYTES = 1 << 20
@@ -63,7 +63,7 @@ class LibrdkafkaSource:
         self._gone: set[int] = set()
         """Partitions that went away in the client call under way: what that call gives of them is void."""
         self._refusal: KafkaError | None = None
-        self._suspect = False
+        self._subscribed = self._suspect = False
         self._trouble_since: float | None = None
         self._probe_after = 0.0
 
@@ -83,12 +83,16 @@ class LibrdkafkaSource:
                 )
                 self._consumer = consumer
                 self._find_topic(consumer)
-                consumer.subscribe(
-                    [self._settings.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-                )
+                self._subscribe(consumer)
         except SourceError:
             self.close()
             raise
+
+    def _subscribe(self, consumer: Consumer) -> None:
+        consumer.subscribe(
+            [self._settings.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+        self._subscribed = True
 
     def _find_topic(self, consumer: Consumer) -> None:
         topic, addresses = self._settings.topic, self._settings.addresses
@@ -142,7 +146,7 @@ class LibrdkafkaSource:
                 self._commit(consumer)
             if self._refusal is not None:
                 self._raise_refusal()
-            if not records and self._suspect:
+            if not records and time.monotonic() >= self._probe_after:
                 self._look_for_trouble(consumer)
         return records
 
@@ -165,30 +169,36 @@ class LibrdkafkaSource:
         """What was held back and may be given now, then what came."""
         records: list[Record] = []
         if self._held:
-            for number, some in self._held.take(self._settings.max_poll_records, self._paused):
-                records += from_messages(some, *self._heads[number])
+            for number, kept in self._held.take(self._settings.max_poll_records, self._paused):
+                records += from_messages(kept, *self._heads[number])
                 if number in self._stopped and number not in self._held:
                     self._resume_client(consumer, number)
-        news: list[Message] = []
         if any(map(Message.error, messages)):
-            news = [one for one in messages if one.error() is not None]
-            messages = [one for one in messages if one.error() is None]
+            for is_news, some in groupby(messages, _is_news):
+                if is_news:
+                    for one in some:
+                        self._take_news(consumer, one, records)
+                else:
+                    self._sort(consumer, some, records)
+        else:
+            self._sort(consumer, messages, records)
+        return records
+
+    def _sort(self, consumer: Consumer, messages: Iterable[Message], records: list[Record]) -> None:
+        """By partition: what may be given joins `records`, the rest is held back."""
         for partition, group in groupby(messages, Message.partition):
             number, run = partition or 0, list(group)
             if number not in self._heads:
                 continue
             first, last = run[0].offset() or 0, run[-1].offset() or 0
             if first < self._next.get(number, 0):
-                self._start_over(consumer, number)
+                self._start_over(consumer, number, records)
             self._next[number] = last + 1
             self._pin(number, first)
             if number in self._paused or number in self._held:
                 self._hold(consumer, number, run)
             else:
                 records += from_messages(run, *self._heads[number])
-        for one in news:
-            self._take_news(one)
-        return records
 
     def _pin(self, number: int, start: int) -> None:
         # LATEST: whoever takes a partition over before its first commit would begin at an end that has moved on, and
@@ -197,13 +207,14 @@ class LibrdkafkaSource:
             self._unpinned.discard(number)
             self._uncommitted.setdefault(number, start)
 
-    def _start_over(self, consumer: Consumer, number: int) -> None:
+    def _start_over(self, consumer: Consumer, number: int, records: list[Record]) -> None:
         # The topic was made anew or its log was cut: the offsets in flight name other records now.
         shard, _ = self._heads[number]
         _log.warning("offsets of %s went back: the topic was made anew or its log was truncated", shard)
         assert self._listener is not None
         self._uncommitted.pop(number, None)
         self._held.drop(number)
+        records[:] = [record for record in records if record.shard != shard]
         self._resume(consumer, number)  # for the loop, a shard that it got anew is not paused
         self._listener.lost([shard])
         self._listener.assigned([shard])
@@ -328,7 +339,7 @@ class LibrdkafkaSource:
             _log.warning("group %s was not left properly: %s", self._settings.group_id, error)
         finally:
             self._consumer = self._refusal = self._trouble_since = None
-            self._suspect = False
+            self._subscribed = self._suspect = False
             self._forget(list(self._heads))
 
     def _opened(self) -> Consumer:
@@ -343,15 +354,16 @@ class LibrdkafkaSource:
 
     # --- trouble ------------------------------------------------------------------------------------------------------
 
-    def _take_news(self, message: Message) -> None:
+    def _take_news(self, consumer: Consumer, message: Message, records: list[Record]) -> None:
         """What is no record: the end of a partition was reached, or something is the matter."""
         error = message.error()
         assert error is not None
         if error.code() == END_OF_PARTITION:
             number, offset = message.partition(), message.offset()
             if number in self._heads and offset is not None:
-                # Not always where the last record ended: markers of transactions take offsets, too.
-                self._next[number] = max(offset, self._next.get(number, 0))
+                if offset < self._next.get(number, 0):
+                    self._start_over(consumer, number, records)
+                self._next[number] = offset  # markers of transactions take offsets, too
                 self._pin(number, offset)
         elif error.code() in REFUSALS or error.fatal():
             raise KafkaException(error)
@@ -364,7 +376,11 @@ class LibrdkafkaSource:
             self._refusal = error
         elif error.code() not in PASSING:
             _client_log.debug("%s", error)
-        self._suspect = True
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        if not self._suspect:
+            self._suspect, self._probe_after = True, 0.0
 
     def _on_commit(self, error: KafkaError | None, _: Sequence[TopicPartition]) -> None:
         if error is not None and error.code() in REFUSALS:
@@ -375,12 +391,10 @@ class LibrdkafkaSource:
             raise KafkaException(self._refusal)
 
     def _look_for_trouble(self, consumer: Consumer) -> None:
-        # The client tells when brokers go away or a topic is deleted, but not when they are back: so ask, in trouble
-        # only, as each question waits for its answer.
+        # The client tells when brokers go away, but not when they are back, and nothing of a topic that was deleted.
+        # So ask: now and then while nothing comes, and often in trouble, as the answer is waited for.
         now = time.monotonic()
-        if now < self._probe_after:
-            return
-        self._probe_after = now + _PROBE_PAUSE
+        self._probe_after = now + (_PROBE_PAUSE if self._suspect else _IDLE_PROBE_PAUSE)
         topic, addresses = self._settings.topic, self._settings.addresses
         trouble: SourceError
         try:
@@ -391,12 +405,20 @@ class LibrdkafkaSource:
         else:
             if error is None:
                 self._suspect, self._trouble_since = False, None
+                if not self._subscribed:
+                    self._subscribe(consumer)
                 return
             if error.code() in REFUSALS:
                 raise KafkaException(error)
             patience = _TOPIC_MISSING
             trouble = SourceRejected(f"topic {topic} does not exist any more on {addresses}")
+            if self._subscribed and self._trouble_since is not None:
+                # By itself the client would read a topic that is made anew from the offset where it was in the old.
+                self._subscribed = False
+                consumer.unsubscribe()
+        self._suspect = True
         self._trouble_since = self._trouble_since or now
+        self._probe_after = time.monotonic() + _PROBE_PAUSE
         if now - self._trouble_since > patience:
             raise trouble
 
@@ -442,12 +464,11 @@ class LibrdkafkaSource:
         assert self._listener is not None
         self._listener.lost([self._heads[one.partition][0] for one in partitions])
         self._give_up(consumer, partitions)
+        self._look_soon()  # the session may have ended because no broker answers
 
     def _give_up(self, consumer: Consumer, partitions: Collection[TopicPartition]) -> None:
         consumer.incremental_unassign(list(partitions))
         self._forget([one.partition for one in partitions])
-        # Nothing is left: another member has it, or the topic is gone.
-        self._suspect = self._suspect or not self._heads
 
     def _forget(self, numbers: Collection[int]) -> None:
         for number in numbers:
@@ -459,6 +480,10 @@ class LibrdkafkaSource:
             for some in (self._unpinned, self._paused, self._stopped):
                 some.discard(number)
             self._gone.add(number)
+
+
+def _is_news(message: Message) -> bool:
+    return message.error() is not None
 
 
 def from_messages(some: Sequence[Message], shard: Shard, head: bytes) -> list[Record]:

@@ -7,10 +7,10 @@ import time
 
 import pytest
 from brokers import KafkaBroker, Produce
+from contract.source_harnesses import KAFKA_CLIENTS
 
 from poller.model import Progress
 from poller.sources import Listener
-from poller.sources.kafka import KafkaSource
 
 pytestmark = [
     pytest.mark.broker,
@@ -24,14 +24,14 @@ PARTITIONS, RECORDS = 4, 600
 
 @pytest.mark.parametrize("max_poll_records", [50, 500])
 def test_every_record_arrives_when_partitions_are_paused_and_resumed_over_the_end(
-    kafka: KafkaBroker, max_poll_records: int
+    kafka: KafkaBroker, kafka_client: str, max_poll_records: int
 ) -> None:
     # kafka-python 3.0.12 parks what it has fetched of a paused partition, and by itself gives it back only once others
     # get more: with nothing more to come, the end of a topic would wait for ever.
     topic = kafka.create_topic(PARTITIONS)
     values = [b"%05d" % number for number in range(PARTITIONS * RECORDS)]
     kafka.produce(topic, [Produce(value, partition=number % PARTITIONS) for number, value in enumerate(values)])
-    source = KafkaSource(kafka.settings(topic, max_poll_records=max_poll_records))
+    source = KAFKA_CLIENTS[kafka_client](kafka.settings(topic, max_poll_records=max_poll_records))
     shards = [f"{topic}-{number}" for number in range(PARTITIONS)]
     chance = random.Random(5)
     arrived: list[bytes | None] = []

@@ -7,6 +7,7 @@ what its errors mean, in kafka_librdkafka_options.py.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ _client_log = logging.getLogger("confluent_kafka")
 
 _COMMIT_TIMEOUT = 1.0
 _COMMIT_PAUSE = 0.1
+_CLOSE_TIMEOUT = 2.0
 _PROBE_TIMEOUT = 0.5
 _PROBE_PAUSE, _IDLE_PROBE_PAUSE = 1.0, 5.0
 _TOPIC_MISSING = 5.0
@@ -331,14 +333,19 @@ class LibrdkafkaSource:
 
     def close(self) -> None:
         """Revoke all shards, commit what that makes final, and leave the group. Blocks a few seconds at most."""
-        consumer = self._consumer
+        consumer, self._consumer = self._consumer, None
         try:
             if consumer is not None:
-                consumer.close()
+                self._revoke(consumer, list(self._heads))
         except Exception as error:  # noqa: BLE001 - whatever is broken there, this consumer is given up
             _log.warning("group %s was not left properly: %s", self._settings.group_id, error)
         finally:
-            self._consumer = self._refusal = self._trouble_since = None
+            if consumer is not None:
+                # Without limit, too: where a broker hangs it waits for a farewell that nobody takes.
+                closing = threading.Thread(target=consumer.close, name=f"close-{self._settings.client_id}", daemon=True)
+                closing.start()
+                closing.join(_CLOSE_TIMEOUT)
+            self._refusal = self._trouble_since = None
             self._subscribed = self._suspect = False
             self._forget(list(self._heads))
 
@@ -450,25 +457,29 @@ class LibrdkafkaSource:
         self._listener.assigned([self._heads[one.partition][0] for one in partitions])
 
     def _on_revoke(self, consumer: Consumer, partitions: Collection[TopicPartition]) -> None:
-        numbers = [one.partition for one in partitions]
+        if consumer is self._consumer:  # else it is being closed, and they are given up already
+            self._revoke(consumer, [one.partition for one in partitions])
+        consumer.incremental_unassign(list(partitions))
+
+    def _revoke(self, consumer: Consumer, numbers: Sequence[int]) -> None:
         assert self._listener is not None
-        self._note(self._listener.revoked([self._heads[number][0] for number in numbers]))
+        if numbers:
+            self._note(self._listener.revoked([self._heads[number][0] for number in numbers]))
         if self._uncommitted:
             self._commit(consumer)
         for number in numbers:
             if number in self._uncommitted:
                 _log.warning("the offset of %s was not committed, its records come again", self._heads[number][0])
-        self._give_up(consumer, partitions)
+        self._forget(numbers)
 
     def _on_lost(self, consumer: Consumer, partitions: Collection[TopicPartition]) -> None:
-        assert self._listener is not None
-        self._listener.lost([self._heads[one.partition][0] for one in partitions])
-        self._give_up(consumer, partitions)
-        self._look_soon()  # the session may have ended because no broker answers
-
-    def _give_up(self, consumer: Consumer, partitions: Collection[TopicPartition]) -> None:
+        if consumer is self._consumer:
+            numbers = [one.partition for one in partitions]
+            assert self._listener is not None
+            self._listener.lost([self._heads[number][0] for number in numbers])
+            self._forget(numbers)
+            self._look_soon()  # the session may have ended because no broker answers
         consumer.incremental_unassign(list(partitions))
-        self._forget([one.partition for one in partitions])
 
     def _forget(self, numbers: Collection[int]) -> None:
         for number in numbers:

@@ -9,12 +9,14 @@ import pytest
 from contract.source_harnesses import KAFKA_CLIENTS
 from integration.harness.ledger import Ledger
 from integration.harness.runs import wait_until_gone
+from integration.harness.service import KAFKA_CLIENT
 
 
 @pytest.fixture(params=list(KAFKA_CLIENTS))
-def kafka_client(request: pytest.FixtureRequest) -> str:
+def kafka_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each of the clients that the setting `KafkaClient` names, for tests of what may depend on it."""
     client: str = request.param
+    monkeypatch.setenv(KAFKA_CLIENT, client)
     return client
 
 

@@ -45,6 +45,7 @@ pytestmark = [
 # --- kill -9 of the poller -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("kafka_client")
 def test_kill_9_at_random_moments_loses_nothing_of_a_topic(
     kafka: KafkaBroker, ledger: Ledger, tell: Callable[..., None]
 ) -> None:
@@ -152,6 +153,7 @@ def test_kill_9_between_a_dead_letter_and_its_commit_repeats_the_letter(
 # --- brokers that go away ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("kafka_client")
 def test_kafka_dies_and_comes_back(kafka: KafkaBroker, ledger: Ledger, tell: Callable[..., None]) -> None:
     container = container_of(kafka)
     topic, dead = kafka.create_topic(PARTITIONS), kafka.create_topic()
@@ -200,6 +202,7 @@ def test_rabbitmq_dies_and_comes_back(rabbitmq: RabbitMQBroker, ledger: Ledger, 
     tell(produced=1000, lost=0, duplicates=ledger.duplicates())
 
 
+@pytest.mark.usefixtures("kafka_client")
 def test_kafka_hangs_for_three_seconds(kafka: KafkaBroker, ledger: Ledger, tell: Callable[..., None]) -> None:
     container = container_of(kafka)
     topic, dead = kafka.create_topic(PARTITIONS), kafka.create_topic()

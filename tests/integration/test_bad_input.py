@@ -32,6 +32,7 @@ REPORT = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
 
 
 @pytest.mark.broker
+@pytest.mark.usefixtures("kafka_client")
 def test_brokers_that_nobody_can_reach_are_told_tried_again_and_found_when_they_appear(
     kafka: KafkaBroker, rabbitmq: RabbitMQBroker, ledger: Ledger
 ) -> None:
@@ -63,6 +64,7 @@ def test_brokers_that_nobody_can_reach_are_told_tried_again_and_found_when_they_
 
 
 @pytest.mark.broker
+@pytest.mark.usefixtures("kafka_client")
 def test_a_missing_topic_is_told_and_read_once_it_is_created(kafka: KafkaBroker, ledger: Ledger) -> None:
     topic = unique("missing")
     template = stack.template({"Orders": stack.function(ledger, stack.kafka_event(kafka, topic))})

@@ -30,15 +30,25 @@ pytestmark = [
 # --- two pollers ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "clients",
+    [
+        ("kafka-python", "kafka-python"),
+        ("confluent-kafka", "confluent-kafka"),
+        ("kafka-python", "confluent-kafka"),  # as while an installation is changed over, copy by copy
+        ("confluent-kafka", "kafka-python"),
+    ],
+    ids=" then ".join,
+)
 def test_a_second_poller_joins_and_the_first_one_leaves(
-    kafka: KafkaBroker, ledger: Ledger, tell: Callable[..., None]
+    kafka: KafkaBroker, ledger: Ledger, clients: tuple[str, str], tell: Callable[..., None]
 ) -> None:
     topic = kafka.create_topic(PARTITIONS)
     run = reading_topic(ledger, kafka, topic)
     ledger.produce(kafka, topic, 4000, work=0.008)
-    with run.service() as first:
+    with run.service(POLLER_KAFKA_CLIENT=clients[0]) as first:
         ledger.wait_for(200)
-        with run.service() as second:
+        with run.service(POLLER_KAFKA_CLIENT=clients[1]) as second:
             group.wait_for_members(kafka, topic, 2)
             both = len(ledger.handlings())
             eventually(lambda: handled_by(second, ledger) >= 100, what="work of the second poller")
@@ -56,6 +66,7 @@ def test_a_second_poller_joins_and_the_first_one_leaves(
     tell(produced=4000, lost=0, duplicates=0, by_first=handled_by(first, ledger), by_second=handled_by(second, ledger))
 
 
+@pytest.mark.usefixtures("kafka_client")
 def test_a_batch_that_outlives_the_revocation_grace_is_handled_again_by_the_new_owner(
     kafka: KafkaBroker, ledger: Ledger
 ) -> None:
@@ -83,6 +94,7 @@ def test_a_batch_that_outlives_the_revocation_grace_is_handled_again_by_the_new_
 # --- graceful stop -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("kafka_client")
 def test_sigterm_finishes_and_commits_what_is_in_flight_and_leaves_the_rest(
     kafka: KafkaBroker, rabbitmq: RabbitMQBroker, ledger: Ledger
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from brokers import KafkaBroker, Produce, RabbitMQBroker, eventually, unique
+from contract.source_harnesses import KAFKA_CLIENTS
 from integration.harness import stack
 from integration.harness.ledger import (
     Ledger,
@@ -135,11 +136,11 @@ class Pipeline:
         letters.publish(rabbitmq, self.queues["Letters"], 100, poison=0.05)
         rabbitmq.publish(self.queues["Letters"], [b""], message_id="empty")
 
-    def work_off(self) -> None:
+    def work_off(self, kafka_client: str) -> None:
         template = stack.template(
             self.functions, extensions=self.extensions, endpoints={stack.RABBITMQ_ARN: self.rabbitmq.url}, TimeScale=10
         )
-        with Service(self.folder, template) as service:
+        with Service(self.folder, template, POLLER_KAFKA_CLIENT=kafka_client) as service:
             for topic in self.topics.values():
                 wait_until_committed(self.kafka, topic, topic)
             for name, queue in self.queues.items():
@@ -173,10 +174,15 @@ class Pipeline:
         )
 
 
-@pytest.fixture(scope="module")
-def pipeline(kafka: KafkaBroker, rabbitmq: RabbitMQBroker, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+@pytest.fixture(scope="module", params=list(KAFKA_CLIENTS))
+def pipeline(
+    request: pytest.FixtureRequest,
+    kafka: KafkaBroker,
+    rabbitmq: RabbitMQBroker,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Pipeline:
     made = Pipeline(kafka, rabbitmq, tmp_path_factory.mktemp("pipeline"))
-    made.work_off()
+    made.work_off(request.param)
     return made
 
 

@@ -23,6 +23,9 @@ POLLER = Path(sys.executable).with_name("poller")
 MARK = "POLLER_TEST_SERVICE"
 """Variable of every handler's process, so that those of one service can be found when their parent is gone."""
 
+KAFKA_CLIENT = "POLLER_TEST_KAFKA_CLIENT"
+"""Variable of the tests' process that says with which client services read Kafka; the fixture `kafka_client` sets it."""
+
 LogLine = Mapping[str, Any]
 
 
@@ -43,7 +46,7 @@ class Service:
         path.write_text(yaml.safe_dump(dict(template), sort_keys=False))
         self._process = subprocess.Popen(
             [POLLER, "run", path, "--port", "0"],
-            env={**environment(), **settings},
+            env={**environment(), "POLLER_KAFKA_CLIENT": os.environ.get(KAFKA_CLIENT, "auto"), **settings},
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

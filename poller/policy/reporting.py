@@ -10,6 +10,9 @@ from poller.model import InvocationResult, Record
 
 REPORT_BATCH_ITEM_FAILURES = "ReportBatchItemFailures"
 
+LONGEST_SHOWN = 200
+"""Characters of a wrong itemIdentifier that the log repeats; it may be as long as a reply."""
+
 _OK = 200
 
 
@@ -61,6 +64,8 @@ def _named(payload: bytes) -> list[object]:
         reply = json.loads(payload) if payload else None
     except ValueError:
         raise _BadReport("the reply is not JSON") from None
+    except RecursionError:
+        raise _BadReport("the reply is nested too deep to be read") from None
     if reply is None or reply == "":
         return []
     if not isinstance(reply, dict):
@@ -86,9 +91,17 @@ def _find(records: Sequence[Record], named: list[object], *, ordered: bool) -> S
     for identifier in named:
         key = _stream_key(identifier) if ordered else identifier
         if not isinstance(key, Hashable) or key not in known:
-            raise _BadReport(f"itemIdentifier {json.dumps(identifier)} is not in the batch")
+            raise _BadReport(f"itemIdentifier {_shown(identifier)} is not in the batch")
         keys.add(key)
     return [record for record in records if ((record.shard, record.position) if ordered else record.message_id) in keys]
+
+
+def _shown(identifier: object) -> str:
+    try:
+        text = json.dumps(identifier)
+    except RecursionError:
+        return "(nested deep)"
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
 
 
 def _stream_key(identifier: object) -> tuple[object, object] | None:

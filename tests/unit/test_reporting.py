@@ -60,6 +60,21 @@ def test_replies_that_mean_the_whole_batch_failed(payload: bytes, text: str) -> 
     assert not outcome.thrown
 
 
+@pytest.mark.parametrize("depth", [990, 100_000])
+@pytest.mark.parametrize("reply", ["%s", '{"batchItemFailures":[{"itemIdentifier":%s}]}'])
+def test_a_reply_nested_deeper_than_can_be_read_fails_the_batch_and_not_the_loop(reply: str, depth: int) -> None:  # C.6
+    payload = reply % ("[" * depth + "]" * depth)
+    outcome = judge(payload.encode())
+    assert positions(outcome.failed) == [5, 6, 7]
+    assert outcome.problem
+
+
+def test_a_wrong_identifier_of_any_length_makes_a_short_problem() -> None:  # C.6
+    outcome = judge(failures("x" * 100_000))
+    assert "xxx… is not in the batch" in outcome.problem
+    assert len(outcome.problem) < 300
+
+
 def test_the_named_kafka_records_failed_and_no_others() -> None:  # C.6
     outcome = judge(failures(kafka(7), kafka(5), kafka(5)))
     assert positions(outcome.failed) == [5, 7]

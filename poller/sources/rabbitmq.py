@@ -24,7 +24,7 @@ from pika.spec import Basic, BasicProperties
 
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.model import Progress, Record, Shard
-from poller.sources import Features, Listener
+from poller.sources import Features, Listener, amqp_table
 from poller.sources.rabbitmq_event import RabbitMQSettings, build_event, event_head, to_record
 
 _log = logging.getLogger(__name__)
@@ -126,6 +126,7 @@ class RabbitMQSource:
         self._cancelled = False
         try:
             with self._translated():
+                amqp_table.install()
                 self._connection = pika.BlockingConnection(self._parameters())
                 self._channel = channel = self._connection.channel()
                 self._look_at_queue(channel)

@@ -117,6 +117,8 @@ def encode_header(value: Any) -> Any:
             encoded = int(value)
         case float():
             encoded = value if math.isfinite(value) else None
+        case Decimal() if not value.is_finite():
+            encoded = None
         case Decimal():
             encoded = int(value) if value == value.to_integral_value() else float(value)
         case datetime():
@@ -205,7 +207,7 @@ def to_record(
 
 def _delivery_count(properties: BasicProperties) -> int:
     count = (properties.headers or {}).get("x-delivery-count", 0)
-    return count if isinstance(count, int) else 0  # a publisher may have set anything, and the broker passes it on
+    return max(0, count) if isinstance(count, int) else 0  # a publisher may have set anything; the broker passes it on
 
 
 def event_head(settings: RabbitMQSettings) -> bytes:

@@ -324,3 +324,33 @@ def test_the_connection_shows_its_purpose(rabbitmq: RabbitMQBroker, opened: Open
     if rabbitmq.container is not None:
         listed = rabbitmq.container.run("rabbitmqctl", "list_connections", "client_properties")
         assert f"poller: {queue}" in listed
+
+
+def test_headers_that_the_client_cannot_read_do_not_end_the_connection(
+    rabbitmq: RabbitMQBroker, opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # D.2: the message would come again after each reconnect, and the queue would be stuck
+    encode = pika.data.encode_value
+
+    def encode_raw(pieces: list[bytes], value: Any) -> int:
+        if isinstance(value, bytes):
+            pieces.append(value)
+            return len(value)
+        return encode(pieces, value)
+
+    monkeypatch.setattr(pika.data, "encode_value", encode_raw)
+    nested = b"V"
+    for _ in range(2000):
+        nested = b"F" + (len(nested) + 2).to_bytes(4, "big") + b"\x01a" + nested
+    milliseconds = b"T" + (1_764_064_800_000).to_bytes(8, "big")
+    queue = rabbitmq.declare_queue()
+    with rabbitmq.channel() as channel:
+        properties = pika.BasicProperties(headers={"when": milliseconds, "deep": nested})
+        channel.basic_publish("", queue, b"odd", properties)
+        channel.basic_publish("", queue, b"plain")
+    source = opened(queue)
+    odd, plain = take(source, 2)
+    assert (odd.value, plain.value) == (b"odd", b"plain")
+    headers = json.loads(odd.encoded)["basicProperties"]["headers"]
+    assert headers["when"] is None
+    assert headers["deep"]

@@ -24,7 +24,7 @@ from kafka.net.compat import KafkaNetClient
 
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.model import Progress, Record, Shard
-from poller.sources import Features, Listener
+from poller.sources import Features, Listener, kafka_header_names
 from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead, record_head, to_records
 from poller.sources.kafka_security import kafka_python_options
 
@@ -92,6 +92,7 @@ class KafkaSource:
         self._listener = listener
         try:
             with self._translated():
+                kafka_header_names.install()
                 consumer = KafkaConsumer(**self._options())
                 self._consumer = consumer
                 _keep_finished_joins(consumer._coordinator)  # noqa: SLF001 - a defect can only be mended inside

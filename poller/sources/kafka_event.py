@@ -51,6 +51,8 @@ CREATE_TIME, LOG_APPEND_TIME = 0, 1
 """Kinds of timestamps, by Kafka's own numbers."""
 Headers = Sequence[tuple[str, bytes | None]]
 json_text = lru_cache(maxsize=1024)(lambda text: json.dumps(text).encode())
+LONGEST_KEPT = 256
+"""Characters of a header's name whose JSON is kept for the next record: with 1,024 names that bounds the memory."""
 _SHARD, _ENCODED = attrgetter("shard"), attrgetter("encoded")
 _new_tuple = tuple.__new__  # a Record without its keyword arguments: half the time
 
@@ -63,7 +65,14 @@ def record_head(topic: str, partition: int) -> bytes:
 def encode_headers(headers: Iterable[tuple[str, bytes]]) -> bytes:
     """Headers in order, repeats kept, each byte signed (D.1.1)."""
     return b",".join(
-        [b"{%b:[%b]}" % (json_text(name), b",".join(map(_SIGNED_BYTE.__getitem__, value))) for name, value in headers]
+        [
+            b"{%b:[%b]}"
+            % (
+                json_text(name) if len(name) <= LONGEST_KEPT else json.dumps(name).encode(),
+                b",".join(map(_SIGNED_BYTE.__getitem__, value)),
+            )
+            for name, value in headers
+        ]
     )
 
 

@@ -1,0 +1,1 @@
+"""Inputs that nobody sends on purpose: whatever they are, there is a clear answer, no traceback, no hang."""

@@ -169,7 +169,11 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
 def _load(given: argparse.Namespace) -> Template:
     from poller.template import load  # noqa: PLC0415
 
-    if not given.template.exists():
+    try:
+        missing = not given.template.exists()
+    except OSError:  # longer than a path can be, or in a folder that nobody may look into: reading it tells which
+        missing = False
+    if missing:
         hint = _MISSING_TEMPLATE.format(command=given.command) if given.command != "invoke" else "give --template PATH"
         raise ConfigError([Problem(str(given.template), "no such file", hint)])
     options = {name: value for name in SETTINGS if (value := getattr(given, name, None)) is not None}
@@ -208,7 +212,9 @@ def _print_problems(problems: Sequence[Problem], given: argparse.Namespace) -> N
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))  # noqa: T201
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    # A lone surrogate (a name that is not UTF-8, or an escape in the template) stays the escape that JSON has for it.
+    print(text.encode(errors="backslashreplace").decode())  # noqa: T201
 
 
 def _say(text: str) -> None:

@@ -8,9 +8,21 @@ from typing import Any
 import yaml
 
 from poller.errors import ConfigError, Problem
+from poller.validation import describe
 
 WITHOUT_PREFIX = {"Ref", "Condition"}
 """Tags whose long form has no `Fn::` before it."""
+
+MAXIMUM_DEPTH = 64
+"""Mappings and lists within one another. A template needs a dozen, and every reader of it recurses."""
+
+MAXIMUM_VALUES = 100_000
+"""Values of a document, each alias counted as what it stands for: a few lines of aliases can stand for billions."""
+
+TOO_DEEP = f"is nested deeper than {MAXIMUM_DEPTH} levels, or holds an alias of what is around it"
+
+NOT_IN_CLOUDFORMATION = {f"tag:yaml.org,2002:{tag}" for tag in ("binary", "omap", "pairs", "set", "timestamp")}
+"""Tags for values that JSON does not have."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -28,6 +40,19 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, text, key.start_mark)
             first_lines[key.value] = key.start_mark.line + 1
         return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002
+        """PyYAML lets Python's own errors through where a tag, such as `!!int x`, does not fit its value."""
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, LookupError, AttributeError):
+            text = f"{describe(node.value)} is not what it is tagged as, or longer than a number can be"
+            raise yaml.constructor.ConstructorError(None, None, text, node.start_mark) from None
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge keys; each once, or merging what was merged would double the mapping each time."""
+        super().flatten_mapping(node)
+        node.value = list({key.value: (key, value) for key, value in node.value}.values())
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
         """Keys stay text, whatever YAML would make of `on` or `1`."""
@@ -50,6 +75,9 @@ def _short_tag(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
 
 
 _Loader.add_multi_constructor("!", _short_tag)
+_Loader.yaml_constructors = {
+    tag: constructor for tag, constructor in _Loader.yaml_constructors.items() if tag not in NOT_IN_CLOUDFORMATION
+}
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -60,7 +88,8 @@ def read(path: Path) -> dict[str, Any]:
     """Read a YAML (or JSON) file that holds one mapping. Short tags such as `!Ref` come out in their long form.
 
     Raises:
-        ConfigError: no such file, not YAML (with the line), a key twice, or something other than a mapping.
+        ConfigError: no such file, not YAML (with the line), a key twice, nested too deep, too large with its aliases,
+            or something other than a mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -78,9 +107,44 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError([Problem(place, f"not valid YAML: {error.problem}")]) from None
     except yaml.YAMLError as error:
         raise ConfigError([Problem(str(path), f"not valid YAML: {' '.join(str(error).split())}")]) from None
+    except RecursionError:
+        raise ConfigError([Problem(str(path), TOO_DEEP)]) from None
     if document is None:
         raise ConfigError([Problem(str(path), "is empty")])
     if not isinstance(document, dict):
         kind = "a list" if isinstance(document, list) else "plain text"
         raise ConfigError([Problem(str(path), f"holds {kind}, not a mapping of sections")])
+    if problem := _Extent().problem(document):
+        raise ConfigError([Problem(str(path), problem)])
     return document
+
+
+class _Extent:
+    """How deep and how large a document is. Aliases are one object in many places, and are walked once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[int, int]] = {}
+
+    def problem(self, document: Any) -> str:
+        """What is wrong with it; empty when nothing is."""
+        try:
+            _, values = self._measure(document, 0)
+        except RecursionError:
+            return TOO_DEEP
+        return "" if values <= MAXIMUM_VALUES else f"holds more than {MAXIMUM_VALUES} values, aliases counted"
+
+    def _measure(self, value: Any, depth: int) -> tuple[int, int]:
+        """Levels below, and values in it. RecursionError when it is too deep, or an alias stands inside itself."""
+        if not isinstance(value, dict | list):
+            return 0, 1
+        if depth == MAXIMUM_DEPTH:
+            raise RecursionError
+        if id(value) not in self._known:
+            items = value.values() if isinstance(value, dict) else value
+            measured = [self._measure(item, depth + 1) for item in items]
+            levels = 1 + max((levels for levels, _ in measured), default=0)
+            self._known[id(value)] = levels, 1 + sum(values for _, values in measured)
+        levels, values = self._known[id(value)]
+        if depth + levels > MAXIMUM_DEPTH:
+            raise RecursionError
+        return levels, values

@@ -113,10 +113,7 @@ def target(uri: str, *, folder: Path, servers: tuple[str, ...] = (), broker_url:
         case "file":
             if parts.netloc not in {"", "localhost"} or not parts.path or parts.query or parts.fragment:
                 raise ValueError("must have the form file:path, with ? and # percent-encoded")
-            path = folder / unquote(parts.path)
-            if path.is_dir() or not path.parent.is_dir():
-                raise ValueError(f"the folder {path.parent} is missing" if not path.exists() else f"{path} is a folder")
-            return FileTarget(path)
+            return _file_target(folder / unquote(parts.path))
     raise ValueError("must begin with kafka://, amqp:// or file:")
 
 
@@ -147,6 +144,16 @@ def _kafka_target(parts: SplitResult, servers: tuple[str, ...]) -> KafkaTarget:
     if not _TOPIC.fullmatch(topic):
         raise ValueError("must end in a topic: letters, digits, . _ or -")
     return KafkaTarget(servers, topic)
+
+
+def _file_target(path: Path) -> FileTarget:
+    try:
+        is_folder, is_beside_others = path.is_dir(), path.parent.is_dir()
+    except OSError as error:
+        raise ValueError(f"is no path: {error.strerror}") from None
+    if is_folder or not is_beside_others:
+        raise ValueError(f"{path} is a folder" if is_folder else f"the folder {path.parent} is missing")
+    return FileTarget(path)
 
 
 def _rabbitmq_target(parts: SplitResult, broker_url: SecretStr | None) -> RabbitMQTarget:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -80,8 +81,8 @@ def kafka_event(
             record_head(topic, reading.partition),
             offsets=[reading.offset],
             timestamps=[(CREATE_TIME, TIMESTAMP + number)],
-            keys=[None if record_key is None else record_key.encode()],
-            values=[reading.value.encode()],
+            keys=[None if record_key is None else os.fsencode(record_key)],
+            values=[os.fsencode(reading.value)],
             headers=[[] if values else [("trace", f"t-{number + 1:04}".encode())]],
         )
     return build_event(event_head(settings), records)
@@ -113,7 +114,7 @@ def rabbitmq_event(
                 timestamp=TIMESTAMP // 1000,
                 headers={"trace": f"t-{number:04}", "attempt": 1},
             ),
-            value.encode(),
+            os.fsencode(value),  # an argument that is not UTF-8 is taken byte for byte
             shard=settings.shard,
             position=number,
             generation=0,

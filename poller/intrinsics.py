@@ -14,6 +14,9 @@ CONDITIONS = ("Fn::Equals", "Fn::And", "Fn::Or", "Fn::Not", "Condition")
 
 NO_VALUE = "AWS::NoValue"
 
+LONGEST_CHAIN = 50
+"""Conditions that depend on one another in a row. Each is some calls deep in Python's stack."""
+
 _PLACEHOLDER = re.compile(r"\$\{(!?)([^}]*)\}")
 
 
@@ -180,6 +183,8 @@ class Resolver:
             )
         if name in self._evaluating:
             raise Unresolvable(f"the condition {name} depends on itself")
+        if len(self._evaluating) == LONGEST_CHAIN:
+            raise Unresolvable(f"more than {LONGEST_CHAIN} conditions depend on one another in a row")
         self._evaluating.append(name)
         try:
             return self._evaluate(self._conditions[name], name)
@@ -230,8 +235,8 @@ def _select(arguments: Any) -> Any:
     index, parts = _arguments("Select", arguments, 2)
     if not isinstance(parts, list):
         raise Unresolvable("Select needs a list to select from")
-    if not str(index).isdigit() or int(index) >= len(parts):
-        raise Unresolvable(f"Select finds no item {index} in a list of {len(parts)}")
+    if not re.fullmatch(r"[0-9]{1,9}", str(index)) or int(index) >= len(parts):
+        raise Unresolvable(f"Select finds no item {describe(index)} in a list of {len(parts)}")
     return parts[int(index)]
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from poller.errors import ConfigError, Problem
 from poller.intrinsics import UNKNOWN
@@ -16,13 +16,21 @@ from poller.validation import Boolean, Integer, Model, Text, closest, describe, 
 TYPES = ("String", "Number", "CommaDelimitedList", "List<Number>")
 
 
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"{describe(text)} is not a regular expression: {error}") from None
+    return text
+
+
 class Parameter(Model):
     """One parameter as the template declares it."""
 
     Type: str
     Default: Text | None = None
     AllowedValues: tuple[Text, ...] | None = None
-    AllowedPattern: str | None = None
+    AllowedPattern: Annotated[str, AfterValidator(_pattern)] | None = None
     MinLength: Annotated[Integer, Field(ge=0)] | None = None
     MaxLength: Annotated[Integer, Field(ge=0)] | None = None
     MinValue: float | None = None

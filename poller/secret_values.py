@@ -32,7 +32,7 @@ class SecretReader:
         if isinstance(content, str):
             try:
                 content = json.loads(content)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):  # also for a number too long, and for what is nested too deep
                 content = None
         if not isinstance(content, dict):
             if not any(problem.path == path for problem in self.problems):
@@ -63,6 +63,8 @@ class SecretReader:
                     reason = error.strerror
                 except UnicodeDecodeError:
                     reason = "it is not UTF-8 text"
+                except ValueError:
+                    reason = "that is no path"
                 self.problems.append(Problem(path, f"the file {self._folder / name} cannot be read: {reason}"))
                 return None
         return value

@@ -176,10 +176,15 @@ class ResourceReader:
         elif not isinstance(value, str) or "://" in value:
             self._problem(path, "is not a local folder", "name the folder with the function's code")
         else:
-            code = (self._folder / value).resolve()
-            if code.is_dir():
+            try:
+                code = (self._folder / value).resolve()
+                is_folder, exists = code.is_dir(), code.exists()
+            except (OSError, ValueError):  # too long, or with characters that no path has
+                self._problem(path, f"{describe(value)} is no path", "name the folder with the function's code")
+                return
+            if is_folder:
                 self._code[name] = code
-            elif code.exists():
+            elif exists:
                 self._problem(path, f"{value} is a file, not a folder", "unpack it, and name the folder")
             else:
                 self._problem(path, f"there is no folder {value}", f"looked for {code}")
@@ -228,7 +233,12 @@ class ResourceReader:
             self._problem(path, f"{describe(handler)} has no function", "write module.function, such as app.handler")
             return
         file = module.replace(".", "/")
-        if not (code / f"{file}.py").is_file() and not (code / file / "__init__.py").is_file():
+        try:
+            found = (code / f"{file}.py").is_file() or (code / file / "__init__.py").is_file()
+        except OSError:  # longer than a path can be
+            self._problem(path, f"{describe(handler)} names no module", "write module.function, such as app.handler")
+            return
+        if not found:
             self._problem(path, f"there is no {file}.py in {code}", "the part before the last dot is the module")
 
     def _plain_mapping(self, name: str, properties: Mapping[str, Any], path: str) -> None:

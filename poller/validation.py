@@ -99,6 +99,7 @@ def describe(value: Any) -> str:
         return "a list"
     else:
         text = str(value)
+    text = text.encode(errors="backslashreplace").decode()  # a lone surrogate, which pydantic's errors cannot hold
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
 
 

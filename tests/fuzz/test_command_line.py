@@ -1,0 +1,153 @@
+"""The command line: whatever is typed ends with an exit code of its own and, at worst, a sentence on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+from base64 import b64decode
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import answer
+from hypothesis import example, given
+from hypothesis import strategies as st
+from templates import (
+    _transform_in_process,  # noqa: F401 - a fixture
+    document,
+    write,
+)
+
+from fuzz.odd import any_json, any_text, depths, nested, no_hang
+from fuzz.tally import tried
+from poller import cli
+from poller.cli_options import ExitCode
+from poller.errors import PollerError
+from poller.invoker import invoke
+from poller.model import FunctionConfiguration
+
+# What a shell can hand over: no NUL, and what is not UTF-8 as lone surrogates.
+arguments = (
+    st.binary(max_size=8).filter(lambda raw: b"\0" not in raw).map(lambda raw: raw.decode(errors="surrogateescape"))
+)
+words = (
+    st.sampled_from(
+        [
+            *(
+                "validate",
+                "run",
+                "invoke",
+                "generate-event",
+                "kafka",
+                "rabbitmq",
+                "--help",
+                "--json",
+                "--topic",
+                "--queue",
+            ),
+            *(
+                "--value",
+                "--key",
+                "--event",
+                "-",
+                "--parameter",
+                "a=b",
+                "=",
+                "--port",
+                "--settings",
+                "--",
+                "-1",
+                "9" * 50,
+            ),
+            *("--log-level", "--time-scale", "nan", "--template", "Telemetry", "--virtual-host", "/", "--stream-arn"),
+        ]
+    )
+    | arguments
+)
+
+
+def run(given_arguments: list[str]) -> tuple[int, bytes, str]:
+    """Exit code, stdout and stderr, with the encodings they have in a terminal."""
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="backslashreplace")
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), no_hang():
+        try:
+            code = cli.main(given_arguments)
+        except SystemExit as end:  # argparse, on wrong usage
+            code = int(end.code or 0)
+    out.flush()
+    err.flush()
+    return code, out.buffer.getvalue(), err.buffer.getvalue().decode()  # type: ignore[attr-defined]
+
+
+@given(typed=st.lists(words, max_size=6))
+@example(["validate", "--json", "\udcff"])
+@example(["validate", "x" * 5000])
+@example(["invoke", "F", "--event", "x" * 5000])
+@example(["generate-event", "kafka", "--topic", "\udcff", "--value", "\udcff", "--key", "\udcff"])
+def test_any_arguments_end_with_an_exit_code_and_a_sentence(tmp_path: Path, typed: list[str]) -> None:
+    tried("command lines")
+    if {"run", "-"} & set(typed):  # a service without end, or reading of the test's own stdin
+        typed = ["--help", *typed]
+    with contextlib.chdir(tmp_path):
+        code, out, err = run(typed)
+    assert code in list(ExitCode)
+    assert "Traceback" not in err
+    assert code == 0 or err or json.loads(out)["problems"]
+
+
+@given(value=st.binary(max_size=20).filter(lambda raw: b"\0" not in raw), queue=arguments)
+def test_a_sample_event_holds_the_bytes_that_were_typed(value: bytes, queue: str) -> None:
+    tried("sample events")
+    text = value.decode(errors="surrogateescape")
+    for source in (["kafka", f"--topic={queue}"], ["rabbitmq", f"--queue={queue}"]):
+        code, out, err = run(["generate-event", *source, f"--value={text}"])
+        assert (code, err) == (0, "")
+        [[record]] = [
+            items for key in ("records", "rmqMessagesByQueue") for items in json.loads(out).get(key, {}).values()
+        ]
+        assert b64decode(record.get("value", record.get("data"))) == value
+
+
+class OnePool:
+    """Answers every invocation at once, and keeps what came."""
+
+    configuration = FunctionConfiguration("f", Path(), "a.b")
+
+    def __init__(self) -> None:
+        self.payloads: list[bytes] = []
+
+    def submit(self, invocation: Any, on_result: Any, *, wait: bool) -> None:
+        assert not wait
+        self.payloads.append(invocation.payload)
+        on_result(answer(None))
+
+
+@given(
+    event=st.binary(max_size=60)
+    | any_json.map(lambda value: json.dumps(value).encode())
+    | depths.map(nested)
+    | st.just(b"9" * 5000)
+    | any_text.map(lambda text: text.encode(errors="surrogatepass"))
+)
+def test_any_event_is_handed_over_or_refused_as_no_json(event: bytes) -> None:  # A.1, A.3
+    tried("events")
+    pool = OnePool()
+    result = invoke(pool, event)  # type: ignore[arg-type]
+    assert result.status in (200, 400)
+    assert pool.payloads == ([event] if result.status == 200 else [])
+    if result.status == 400:
+        tried("events: refused")
+        assert "Could not parse request body into json" in json.loads(result.payload)["message"]
+
+
+@pytest.mark.parametrize("missing", ["nowhere.json", "x" * 5000])
+def test_an_event_that_cannot_be_read_is_told(tmp_path: Path, missing: str) -> None:
+    template = write(tmp_path, document())
+    code, _, err = run(["invoke", "Telemetry", "--template", str(template), "--event", missing])
+    assert code == ExitCode.BAD_CONFIGURATION
+    assert "cannot be read" in err
+    assert PollerError.__name__ not in err
+    assert sys.stdout is not None

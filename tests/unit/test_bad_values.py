@@ -98,9 +98,9 @@ def test_a_code_folder_that_is_no_path_is_told(tmp_path: Path, value: str) -> No
 def test_a_handler_or_a_dead_letter_file_longer_than_a_path_is_told(tmp_path: Path) -> None:
     handler = document(function={"Handler": f"{TOO_LONG}.handler"})
     assert any("names no module" in told for told in problems(tmp_path, handler))
-    target = {"DestinationConfig": {"OnFailure": {"Type": "Kafka", "Destination": f"file:{TOO_LONG}"}}}
-    provisioned = {"ProvisionedPollerConfig": {"MinimumPollers": 1, "MaximumPollers": 1}}
-    assert any("is no path" in told for told in problems(tmp_path, document(readings={**target, **provisioned})))
+    extensions = {"Tasks.Queue": {"OnFailure": f"file:{TOO_LONG}", "MaximumRetryAttempts": 1}}
+    [told] = problems(tmp_path, document(settings={"EventSources": extensions}))
+    assert told == "Metadata.Poller.EventSources.Tasks.Queue.OnFailure: is no path: File name too long"
 
 
 @pytest.mark.parametrize(("pattern", "why"), [("(", "missing ), unterminated subpattern"), ("a{99999999999}", "large")])

@@ -2,7 +2,7 @@
 # The work is in containers/*.sh, each idempotent; targets only say what stands on what.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: docs help up down clean test lint unit covered contract integration e2e bench images engine compose venv format pins brokers coverage
+.PHONY: docs help up down clean test lint checked audit unit covered fuzz contract integration e2e bench images engine compose venv format pins brokers coverage
 
 python := .venv/bin/python
 pytest := $(python) -m pytest
@@ -23,20 +23,30 @@ clean: ## stop everything, remove the brokers' data and what was built (not .ven
 	@docker image rm poller >/dev/null 2>&1 || true
 	@rm -rf build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-test: lint covered brokers e2e coverage ## everything: lint, types, unit, contract, integration, end-to-end, coverage
+test: checked covered brokers e2e coverage ## everything: lint, types, unit, contract, integration, end-to-end, coverage
 
-lint: venv ## ruff (rules and format) and mypy --strict
+lint: checked audit ## ruff (rules and format), mypy --strict, bandit, pip-audit
+
+# What needs no network, and so says the same tomorrow.
+checked: venv
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy --strict poller/
+	@$(python) -m bandit --quiet --configfile pyproject.toml --recursive poller producers containers
+
+audit: venv
+	@$(python) containers/audit.py
 
 unit: venv ## tests that need no broker
-	@$(pytest) tests/unit -n 2
+	@$(pytest) tests/unit tests/fuzz -n 2
+
+fuzz: venv ## the fuzz tests with FUZZ_EXAMPLES inputs each (5,000)
+	@$(pytest) tests/fuzz -n 2 --hypothesis-profile=long
 
 # The same with coverage, which takes half as long again.
 covered: venv
 	@mkdir -p $(measured)
-	@COVERAGE_FILE=$(measured)/unit $(pytest) tests/unit -n 2 --cov=poller --cov-branch --cov-report=
+	@COVERAGE_FILE=$(measured)/unit $(pytest) tests/unit tests/fuzz -n 2 --cov=poller --cov-branch --cov-report=
 
 contract: venv engine images ## one suite for every source, one for every destination, on real brokers too
 	@$(with_brokers) $(pytest) tests/contract

@@ -57,7 +57,8 @@ async def serve(host: str, port: int, reader: asyncio.StreamReader, writer: asyn
 async def main(target: str) -> None:
     """Listens until the container is stopped."""
     host, _, port = target.rpartition(":")
-    server = await asyncio.start_server(partial(serve, host, int(port)), "0.0.0.0", PORT)
+    # Every address is the container's own; its port is published on 127.0.0.1 only.
+    server = await asyncio.start_server(partial(serve, host, int(port)), "0.0.0.0", PORT)  # nosec B104
     await server.serve_forever()
 
 

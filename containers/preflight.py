@@ -20,7 +20,8 @@ VARIABLES = {
 
 def docker(*arguments: str) -> str:
     """Gives what `docker …` prints; its complaints go to the terminal and end this program."""
-    done = subprocess.run(["docker", *arguments], stdout=subprocess.PIPE, text=True, check=False)
+    command = ["docker", *arguments]  # whichever the person has on the PATH
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         sys.exit(done.returncode)
     return done.stdout

@@ -100,7 +100,7 @@ def read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError([Problem(str(path), f"cannot be read: {error.strerror}")]) from None
     try:
-        document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+        document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader # nosec B506
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)

@@ -91,7 +91,7 @@ def unsettled(url: str, management: str, queue: str) -> int | None:
         words = f"{login.credentials.username}:{login.credentials.password}"
         request.add_header("Authorization", f"Basic {base64.b64encode(words.encode()).decode()}")
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310  # nosec B310
             return int(json.load(answer).get("messages", 0))
     except (OSError, ValueError):
         return None

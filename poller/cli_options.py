@@ -32,6 +32,7 @@ exit codes:
 SETTINGS = {
     "Port": "of /metrics, /healthz and /readyz; 0 takes a free one (9001)",
     "Bind": "address on which the port is opened (127.0.0.1)",
+    "Workers": "processes that share the work, 1 to 64, or auto: one for each processor core (1)",
     "LogFormat": "auto, text or json; auto is text on a terminal and JSON lines elsewhere (auto)",
     "LogLevel": "DEBUG, INFO, WARNING or ERROR (INFO)",
     "ShutdownGrace": "seconds that handlers in flight get at the end (30)",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from poller.clock import Clock
 from poller.destinations import Destination
@@ -24,9 +24,11 @@ from poller.policy.filtering import compile_filters
 from poller.policy.invocation_records import KafkaOrigin, RabbitMQOrigin, RecordContext, dead_letters
 from poller.policy.lanes import Lanes
 from poller.policy.retrying import RETRIES_BEFORE_ON_FAILURE, WITHOUT_END, BackOff, RetryPolicy
+from poller.policy.workers import Share
 from poller.resources import EventSourceMapping
 from poller.runtime.pool import FunctionPool
 from poller.settings import KafkaClientName, kafka_client
+from poller.shares import shares_of
 from poller.sources import Source
 from poller.template import Template
 
@@ -79,21 +81,21 @@ def _first(states: Sequence[PollerState], ordinary: str, of: Callable[[PollerSta
     return next((of(state) for state in states if of(state) != ordinary), ordinary)
 
 
-class ControlPlane:
-    """Functions and mappings of one account: a template's, here."""
+def labels_of(mapping: EventSourceMapping) -> MappingLabels:
+    """Who the series of a mapping belong to."""
+    return MappingLabels(mapping.name, mapping.FunctionName, (*mapping.Topics, *mapping.Queues)[0])
 
-    def __init__(self, template: Template, metrics: Metrics, clock: Clock) -> None:
+
+class ControlPlane:
+    """Functions and mappings of one account: a template's, here, or a worker's share of them."""
+
+    def __init__(self, template: Template, metrics: Metrics, clock: Clock, share: Share | None = None) -> None:
         self._settings = template.settings
+        self._share = share or shares_of(template, 1)[0]
         self._metrics = metrics
         self._clock = clock
         self._configurations = {item.FunctionName: item.configuration() for item in template.functions}
-        self._pools = {
-            name: FunctionPool(
-                configuration,
-                log=FunctionLog(name),
-            )
-            for name, configuration in self._configurations.items()
-        }
+        self._pools = {name: self._pool(configuration) for name, configuration in self._configurations.items()}
         self._running = [self._prepare(mapping) for mapping in template.mappings]
 
     def start(self) -> None:
@@ -148,16 +150,22 @@ class ControlPlane:
                 throttles=stats.throttles,
             )
 
+    def _pool(self, configuration: FunctionConfiguration) -> FunctionPool:
+        limit = self._share.concurrency[configuration.function_name]
+        if configuration.reserved_concurrent_executions is not None:
+            configuration = replace(configuration, reserved_concurrent_executions=limit)
+        return FunctionPool(configuration, log=FunctionLog(configuration.function_name), account_concurrency=limit)
+
     def _prepare(self, mapping: EventSourceMapping) -> RunningMapping:
-        labels = MappingLabels(mapping.name, mapping.FunctionName, (*mapping.Topics, *mapping.Queues)[0])
+        labels = labels_of(mapping)
         running = RunningMapping(mapping, labels)
-        if not mapping.Enabled:  # C.2: Disabled at once, and nothing is read
+        pollers = self._share.pollers[mapping.name]
+        if not pollers:
             return running
         metrics = self._metrics.of_mapping(labels)
         if mapping.on_failure is not None:
             running.dead_letters = _worker(mapping.on_failure, mapping.name, metrics, self._clock)
-        provisioned = mapping.ProvisionedPollerConfig
-        for number in range(provisioned.MinimumPollers if provisioned else 1):
+        for number in range(pollers):
             poller = self._poller(mapping, number, running.dead_letters, metrics)
             name = f"poller-{mapping.name}-{number}"
             running.pollers.append(poller)
@@ -168,7 +176,7 @@ class ControlPlane:
         self, mapping: EventSourceMapping, number: int, letters: DestinationWorker | None, metrics: MappingMetrics
     ) -> EventPoller:
         settings = self._settings
-        source = source_of(mapping, number, settings.KafkaClient)
+        source = source_of(mapping, self._share.poller_name(number), settings.KafkaClient)
         retry = retry_policy(mapping, settings.TimeScale)
         configuration = self._configurations[mapping.FunctionName]
         filters = compile_filters(mapping.filter_patterns, "data" if mapping.kind == "MQ" else "value")
@@ -231,7 +239,7 @@ def retry_policy(mapping: EventSourceMapping, time_scale: float) -> RetryPolicy:
     )
 
 
-def source_of(mapping: EventSourceMapping, number: int, kafka: KafkaClientName = "auto") -> Source:
+def source_of(mapping: EventSourceMapping, number: int | str, kafka: KafkaClientName = "auto") -> Source:
     """The consumer of a mapping. Its client library is imported only when a mapping wants it."""
     client_id = f"poller-{mapping.name}-{number}"
     if mapping.kind == "MQ":

@@ -1,7 +1,7 @@
 """Logs: readable on a terminal, one JSON object a line elsewhere. Always on stderr; stdout is for results.
 
 The schema of a JSON line: `time` (ISO 8601, UTC, milliseconds), `level`, `logger`, `message`, then whatever of
-`mapping`, `function`, `requestId` is known, and `exception` (a traceback) for faults of ours.
+`worker`, `mapping`, `function`, `requestId` is known, and `exception` (a traceback) for faults of ours.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LONGEST_RUN = 200
 
 LogFormat = Literal["auto", "text", "json"]
 
-CONTEXT = {"mapping": "mapping", "function": "function", "request_id": "requestId"}
+CONTEXT = {"worker": "worker", "mapping": "mapping", "function": "function", "request_id": "requestId"}
 """Attributes of a log record that are ours, and their names in a JSON line."""
 
 
@@ -67,9 +67,11 @@ class TextFormatter(logging.Formatter):
     """Time, level, who, what: for a person's eyes."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The mapping or function stands before the message."""
+        """The mapping or function stands before the message, and the worker before both where there are several."""
         when = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
         who = getattr(record, "mapping", None) or getattr(record, "function", None) or record.name
+        if worker := getattr(record, "worker", 0):
+            who = f"{worker} {who}"
         text = f"{when} {record.levelname:<7} {who}  {record.getMessage()}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
@@ -116,6 +118,12 @@ class RunningHandler(logging.StreamHandler[TextIO]):
             except (OSError, ValueError):
                 pass  # nobody reads any more
 
+    def relay(self, lines: str) -> None:
+        """Write whole lines of another process, as they are, after what was said here before. Any thread."""
+        with self.lock or nullcontext():
+            self._lines.append(lines)
+            self.flush()
+
     def _write_runs(self) -> None:
         while True:
             self._spoken.wait()
@@ -124,16 +132,30 @@ class RunningHandler(logging.StreamHandler[TextIO]):
             self.flush()
 
 
-def configure(log_format: LogFormat = "auto", level: str = "INFO") -> None:
+def chosen(log_format: LogFormat) -> Literal["text", "json"]:
+    """What `auto` means here: text on a terminal and JSON elsewhere."""
+    if log_format == "auto":
+        return "text" if sys.stderr.isatty() else "json"
+    return log_format
+
+
+def configure(log_format: LogFormat = "auto", level: str = "INFO", *, worker: int = 0) -> None:
     """Send all logs to stderr. Called once by the command line, on the main thread.
 
     Args:
-        log_format: `auto` is text on a terminal and JSON elsewhere.
+        log_format: see `chosen`.
         level: a name of the standard library's, such as `INFO`.
+        worker: number of this worker, for every line; 0 when the service has none.
     """
-    as_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
     handler = RunningHandler(sys.stderr)
-    handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
+    handler.setFormatter(TextFormatter() if chosen(log_format) == "text" else JsonFormatter())
+    if worker:
+
+        def mark(record: logging.LogRecord) -> bool:
+            record.worker = worker
+            return True
+
+        handler.addFilter(mark)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -142,6 +164,13 @@ def configure(log_format: LogFormat = "auto", level: str = "INFO") -> None:
     for noisy in ("kafka", "confluent_kafka", "pika"):
         logging.getLogger(noisy).setLevel(logging.ERROR if level == "DEBUG" else logging.CRITICAL)
     logging.getLogger("uvicorn").setLevel(max(logging.ERROR, logging.getLevelName(level)))
+
+
+def relay(lines: str) -> None:
+    """Pass on log lines of another process that ends them properly; they stay whole. Any thread."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, RunningHandler):
+            handler.relay(lines)
 
 
 class FunctionLog:

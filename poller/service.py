@@ -10,6 +10,8 @@
 | `api` | HTTP connections | block |
 | `log` | nothing; writes log lines that were said together | |
 
+With more than one worker these are the threads of each worker's process, `api` apart: see `poller.workers.supervisor`.
+
 Stop: SIGTERM or SIGINT → pollers take nothing more but keep their connections alive → what is in work ends, up to
 ShutdownGrace → it is acknowledged, groups are left → dead letters and environments end → HTTP ends → exit 0. A second
 signal ends the process at once; nothing is lost by that, as what was not acknowledged comes again.
@@ -58,18 +60,18 @@ def run(template: Template) -> int:
     """
     started = time.monotonic()
     settings = template.settings
+    if settings.Workers > 1:
+        from poller.workers.supervisor import supervise  # noqa: PLC0415 - only where it is wanted
+
+        return supervise(template)
     listener = bind(settings.Bind, settings.Port)
     metrics = Metrics()
     plane = ControlPlane(template, metrics, SystemClock())
     metrics.registry.register(StateCollector(plane.mappings, plane.functions))
     server = HttpServer(application(metrics.registry, plane.mapping_states, plane.alive), listener)
     stopping = threading.Event()
-    _on_signals(stopping)
-    _allow_descriptors()
-    gc.collect()
-    gc.freeze()  # what start-up made stays, and need not be walked over again
-    gc.set_threshold(GARBAGE_THRESHOLD)
-    sys.setswitchinterval(SWITCH_INTERVAL)
+    on_signals(stopping)
+    tune()
     plane.start()
     server.start()
     _log.info(
@@ -87,6 +89,15 @@ def run(template: Template) -> int:
     return 0
 
 
+def tune() -> None:
+    """Set the process up for polling, when all is made and nothing has started."""
+    _allow_descriptors()
+    gc.collect()
+    gc.freeze()  # what start-up made stays, and need not be walked over again
+    gc.set_threshold(GARBAGE_THRESHOLD)
+    sys.setswitchinterval(SWITCH_INTERVAL)
+
+
 def _allow_descriptors() -> None:
     """Each execution environment holds ten descriptors, and systems allow 1,024 unless asked for more."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -94,7 +105,9 @@ def _allow_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _on_signals(stopping: threading.Event) -> None:
+def on_signals(stopping: threading.Event) -> None:
+    """Let SIGTERM and SIGINT set the event, and a second one end the process at once. On the main thread."""
+
     def on_signal(number: int, _: FrameType | None) -> None:
         if stopping.is_set():
             # No clean-up: that is what the second signal asks for. The process groups of handlers see their pipes end.

@@ -5,6 +5,7 @@ A later one of these wins. Of `Endpoints`, `Secrets` and `EventSources` single e
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from poller.validation import Integer, Model, closest, describe, join, parse
 SECTION = "Metadata.Poller"
 PREFIX = "POLLER_"
 PARAMETER_PREFIX = "POLLER_PARAMETER_"
+MOST_WORKERS = 64
 MAPS = ("Endpoints", "Secrets", "EventSources")
 """Settings that are mappings: not for the environment or options, and merged by entry."""
 
@@ -67,6 +69,13 @@ def _installed(value: KafkaClientName) -> KafkaClientName:
     return value
 
 
+def _workers(value: Any) -> Any:
+    if value != "auto":
+        return value
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_WORKERS)
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
 
 
@@ -77,6 +86,9 @@ class Settings(Model):
     """Of /metrics, /healthz and /readyz; 0 takes a free one."""
     Bind: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     """Address on which the port is opened."""
+    Workers: Annotated[Integer, BeforeValidator(_workers), Field(ge=1, le=MOST_WORKERS)] = 1
+    """Processes that share the work; `auto` is one for each processor core. Limits of functions and mappings hold over
+    all of them."""
     ShutdownGrace: Seconds = 30.0
     """Seconds that handlers in flight get to finish when the program is told to stop."""
     RevocationGrace: Annotated[Seconds, Field(le=3)] = 1.0

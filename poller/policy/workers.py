@@ -1,0 +1,89 @@
+"""How the workers of one service share its mappings, so that limits hold over all, and when one starts again. Pure.
+
+What AWS limits, it limits for a function or a mapping, whatever runs it (A.2, C.8). So a limit is divided, never
+multiplied: among the workers that may run a function, which are never more than its concurrency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+ACCOUNT_CONCURRENCY = 1000
+"""Environments of a function that reserves none (A.2)."""
+
+STEADY = 60.0
+"""Seconds after which a worker that ends is taken to have run well: its next start does not wait for earlier ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionLimit:
+    """What a function may have over all workers."""
+
+    name: str
+    reserved: int | None
+    """ReservedConcurrentExecutions; 0 throttles every invocation."""
+
+
+@dataclass(frozen=True, slots=True)
+class MappingDemand:
+    """What a mapping wants over all workers."""
+
+    name: str
+    function: str
+    pollers: int | None
+    """None: one on each worker that may run the function (a Kafka mapping on demand, which AWS scales by itself)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one worker runs."""
+
+    worker: int
+    """From 1."""
+    workers: int
+    pollers: Mapping[str, int]
+    """By mapping, every one of them."""
+    concurrency: Mapping[str, int]
+    """Most environments, by function, every one of them."""
+
+    def poller_name(self, number: int) -> str:
+        """Of a mapping's poller in client ids: its number, after the worker's where there are several."""
+        return str(number) if self.workers == 1 else f"{self.worker}-{number}"
+
+
+def shares(functions: Sequence[FunctionLimit], mappings: Sequence[MappingDemand], workers: int) -> list[Share]:
+    """Divide mappings and concurrency among so many workers; the first share is that of worker 1.
+
+    A function runs on no more workers than it has concurrency, and there only where pollers of it are. What does not
+    come out even goes to other workers with each function and mapping, so that the first does not get everything.
+    """
+    pollers: list[dict[str, int]] = [{} for _ in range(workers)]
+    concurrency: list[dict[str, int]] = [{} for _ in range(workers)]
+    for turn, function in enumerate(functions):
+        able = [(turn + step) % workers for step in range(min(workers, function.reserved or workers))]
+        users: dict[int, None] = {}
+        own = [mapping for mapping in mappings if mapping.function == function.name]
+        for number, mapping in enumerate(own):
+            rotated = [able[(number + step) % len(able)] for step in range(len(able))]
+            wanted = len(able) if mapping.pollers is None else mapping.pollers
+            given = dict(zip(rotated, divided(wanted, len(able)), strict=True))
+            for worker in range(workers):
+                pollers[worker][mapping.name] = given.get(worker, 0)
+            users |= {worker: None for worker, count in given.items() if count}
+        limit = ACCOUNT_CONCURRENCY if function.reserved is None else function.reserved
+        parts = dict(zip(users or able[:1], divided(limit, len(users) or 1), strict=True))
+        for worker in range(workers):
+            concurrency[worker][function.name] = parts.get(worker, 0)
+    return [Share(number + 1, workers, pollers[number], concurrency[number]) for number in range(workers)]
+
+
+def divided(total: int, parts: int) -> list[int]:
+    """A number in whole parts that differ by at most one, the larger ones first."""
+    each, left = divmod(total, parts)
+    return [each + (number < left) for number in range(parts)]
+
+
+def failures_after(failures: int, ran: float) -> int:
+    """How often in a row a worker ended, now that it did again after so many seconds."""
+    return 1 if ran >= STEADY else failures + 1

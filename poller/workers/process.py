@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import TYPE_CHECKING
@@ -26,8 +27,11 @@ _LAST_BREATH = 5.0
 class WorkerProcess:
     """A started process. One thread listens to it and closes it; `ask`, `terminate` and `kill` are for any."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: Sequence[str] = ("-m", "poller.workers.child")) -> None:
         """Start it; blocks for the start of a program.
+
+        Args:
+            program: arguments of Python; the descriptors of connection and leash follow.
 
         Raises:
             OSError: no processes or descriptors left.
@@ -38,7 +42,7 @@ class WorkerProcess:
             # -P: a file in the working folder must not pass for a module. A session of its own: Ctrl-C is the
             # supervisor's to hear, which then tells its workers.
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-P", "-m", "poller.workers.child", str(theirs.fileno()), str(leash)],
+                [sys.executable, "-P", *program, str(theirs.fileno()), str(leash)],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

@@ -173,7 +173,7 @@ def test_provisioned_pollers_and_reserved_concurrency_hold_over_all_workers(
 def test_a_queue_is_worked_off_by_one_worker_one_batch_at_a_time(
     rabbitmq: RabbitMQBroker, ledger: Ledger
 ) -> None:  # C.8
-    queue = rabbitmq.declare_queue()
+    queue = rabbitmq.declare_queue(dead_letters=True)
     run = reading_queue(ledger, rabbitmq, queue)
     ledger.publish(rabbitmq, queue, 200)
     with run.service(POLLER_WORKERS="2") as service:

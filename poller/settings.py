@@ -71,6 +71,8 @@ def _installed(value: KafkaClientName) -> KafkaClientName:
 
 def _workers(value: Any) -> Any:
     if value != "auto":
+        if isinstance(value, str) and not re.fullmatch(r"\s*[+-]?[0-9]+\s*", value):
+            raise ValueError(f"{describe(value)} is neither a whole number nor auto")
         return value
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MOST_WORKERS)

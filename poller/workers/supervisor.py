@@ -95,8 +95,8 @@ class Workers:
         self.keepers = [Keeper(Orders(template, share, log_format), self.reports, BACK_OFF) for share in needed]
         if len(needed) < len(shares):
             _log.warning(
-                "only %d of %d workers are started: the other ones would have no poller, since one works off a queue, "
-                "a provisioned mapping has the pollers it names, and a function no more than its concurrency",
+                "only %d of %d workers are started: there is no poller for the others (a queue has one, a provisioned "
+                "mapping as many as it names, and a function runs on no more workers than it has concurrency)",
                 len(needed),
                 len(shares),
             )

@@ -37,6 +37,19 @@ def test_health_is_whether_every_poller_lives() -> None:
     assert Client(alive=False).get("/healthz").status_code == 500
 
 
+def test_before_an_answer_workers_are_asked_and_health_tells_how_each_is() -> None:
+    asked: list[str] = []
+    app = application(
+        CollectorRegistry(), list, lambda: True, refresh=lambda: asked.append("all"), workers=lambda: [{"worker": 1}]
+    )
+    client = Client()
+    client._app = app
+    assert client.get("/healthz").json() == {"status": "ok", "workers": [{"worker": 1}]}
+    client.get("/readyz")
+    client.get("/metrics")
+    assert asked == ["all"] * 3
+
+
 @pytest.mark.parametrize(
     ("state", "status"),
     [

@@ -142,6 +142,22 @@ def test_run_ends_with_a_named_code(
     assert run(["run", str(template)], capsys) == expected
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("0", '--workers: "0" is below 1'),
+        ("65", '--workers: "65" is above 64'),
+        ("abc", '--workers: "abc" is neither a whole number nor auto'),
+        ("1.5", '--workers: "1.5" is neither a whole number nor auto'),
+    ],
+)
+def test_a_number_of_workers_that_cannot_be_is_told(
+    template: Path, capsys: pytest.CaptureFixture[str], given: str, expected: str
+) -> None:
+    code, out, err = run(["run", str(template), "--workers", given], capsys)
+    assert (code, out, err) == (ExitCode.BAD_CONFIGURATION, "", f"poller: {expected}\n")
+
+
 # --- invoke --------------------------------------------------------------------------------------------------------
 
 

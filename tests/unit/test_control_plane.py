@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from textwrap import indent
 
@@ -16,6 +17,7 @@ from poller.destinations.rabbitmq import RabbitMQDestination
 from poller.metrics import Metrics
 from poller.policy.batching import WindowStart
 from poller.resources import EventSourceMapping
+from poller.shares import shares_of
 from poller.sources.kafka import KafkaSource
 from poller.sources.kafka_librdkafka import LibrdkafkaSource
 from poller.sources.rabbitmq import RabbitMQSource
@@ -176,6 +178,49 @@ def test_provisioned_pollers_are_that_many_members_of_the_group(tmp_path: Path) 
     made = plane(tmp_path, KAFKA + "ProvisionedPollerConfig: {MinimumPollers: 3, MaximumPollers: 3}\n")
     [snapshot] = made.mappings()
     assert snapshot.pollers == 3
+
+
+def plane_of(worker: int, tmp_path: Path, properties: str, function: str = "") -> ControlPlane:
+    """The control plane of one of two workers."""
+    made = template(tmp_path, properties)
+    if function:
+        [only] = made.functions
+        made = replace(made, functions=(only.model_copy(update={"ReservedConcurrentExecutions": int(function)}),))
+    return ControlPlane(made, Metrics(), FakeClock(), shares_of(made, 2)[worker - 1])
+
+
+def pollers_of(*planes: ControlPlane) -> list[int]:
+    return [snapshot.pollers for made in planes for snapshot in made.mappings()]
+
+
+@pytest.mark.parametrize(
+    ("properties", "function", "pollers"),
+    [
+        (KAFKA, "", [1, 1]),
+        (KAFKA + "ProvisionedPollerConfig: {MinimumPollers: 3, MaximumPollers: 3}\n", "", [2, 1]),
+        (KAFKA, "1", [1, 0]),
+        (KAFKA, "0", [1, 1]),
+        (MQ, "", [1, 0]),
+        (KAFKA + "Enabled: false\n", "", [0, 0]),
+    ],
+)
+def test_two_workers_have_together_the_pollers_of_one_service(
+    tmp_path: Path, properties: str, function: str, pollers: list[int]
+) -> None:  # A.2, C.8
+    assert pollers_of(*(plane_of(worker, tmp_path, properties, function) for worker in (1, 2))) == pollers
+
+
+def test_a_worker_without_pollers_of_a_mapping_starts_nothing_for_it_and_sends_no_dead_letters(tmp_path: Path) -> None:
+    second = plane_of(2, tmp_path, MQ)
+    [running] = second._running
+    assert (running.pollers, running.threads, running.dead_letters) == ([], [], None)
+    assert second.alive()
+
+
+def test_two_workers_have_together_the_concurrency_of_one_service(tmp_path: Path) -> None:  # A.2
+    limits = [plane_of(worker, tmp_path, KAFKA, "5")._pools["f"]._limit for worker in (1, 2)]
+    assert limits == [3, 2]
+    assert [plane_of(worker, tmp_path, KAFKA)._pools["f"]._limit for worker in (1, 2)] == [500, 500]
 
 
 def test_the_functions_pool_shows_in_the_metrics(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from poller.log import FunctionLog, JsonFormatter, RunningHandler, TextFormatter, configure
+from poller.log import FunctionLog, JsonFormatter, RunningHandler, TextFormatter, configure, relay
 
 
 @pytest.fixture
@@ -52,6 +52,32 @@ def test_a_fault_of_ours_comes_with_its_traceback() -> None:
     record.exc_info = (ZeroDivisionError, ZeroDivisionError("why"), None)
     assert "ZeroDivisionError: why" in json.loads(JsonFormatter().format(record))["exception"]
     assert "ZeroDivisionError: why" in TextFormatter().format(record)
+
+
+def test_where_there_are_several_workers_every_line_says_which_one(
+    restored_root: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    configure("json", worker=3)
+    logging.getLogger("poller.x").warning("said")
+    FunctionLog("F")("printed", "r")
+    logging.getLogger().handlers[0].flush()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line["message"], line["worker"]) for line in lines] == [("said", 3), ("printed", 3)]
+    assert list(lines[1])[4:] == ["worker", "function", "requestId"]
+    assert TextFormatter().format(made(worker=3, mapping="F.E")).endswith("WARNING 3 F.E  said")
+
+
+def test_lines_of_another_process_come_after_what_was_said_before_them(
+    restored_root: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    configure("text")
+    logging.getLogger("poller.x").info("ours")
+    relay("theirs\n")
+    assert [line.rpartition("  ")[2] for line in stream.getvalue().splitlines()] == ["ours", "theirs"]
 
 
 @pytest.mark.parametrize(("context", "who"), [({"mapping": "F.E"}, "F.E"), ({"function": "F"}, "F"), ({}, "poller.x")])

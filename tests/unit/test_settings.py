@@ -132,6 +132,9 @@ def test_what_is_wrong_is_told_with_the_place_where_it_stands(tmp_path: Path) ->
         ({"TimeScale": True}, "Metadata.Poller.TimeScale: true is not a number"),
         ({"TimeScale": float("inf")}, "Metadata.Poller.TimeScale: Infinity is not a number"),
         ({"ShutdownGrace": "soon"}, 'Metadata.Poller.ShutdownGrace: "soon" is not a number'),
+        ({"Workers": 0}, "Metadata.Poller.Workers: 0 is below 1"),
+        ({"Workers": "65"}, 'Metadata.Poller.Workers: "65" is above 64'),
+        ({"Workers": "many"}, 'Metadata.Poller.Workers: "many" is neither a whole number nor auto'),
         ({"AccountId": 42}, 'Metadata.Poller.AccountId: "42" is not 12 digits in quotes, such as "123456789012"'),
         ({"EventSources": {"A.B": 5}}, "Metadata.Poller.EventSources.A.B: 5 is not a mapping"),
         (
@@ -176,6 +179,15 @@ def test_variables_of_others_with_our_prefix_are_let_alone() -> None:
 
 def test_an_unquoted_account_is_taken_when_no_zero_was_lost() -> None:
     assert settings({"AccountId": 111122223333}).AccountId == "111122223333"
+
+
+def test_workers_are_one_or_so_many_or_one_for_each_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings().Workers == 1
+    assert settings(environment={"POLLER_WORKERS": "3"}).Workers == 3
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(6))
+    assert settings(options={"Workers": "auto"}).Workers == 6
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(100))
+    assert settings(options={"Workers": "auto"}).Workers == 64
 
 
 def test_names_of_variables_and_options() -> None:

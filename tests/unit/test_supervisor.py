@@ -1,0 +1,165 @@
+"""Several workers answer as one service. Real processes, on a broker that is not there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from handlers.rig import is_running, wait_until_gone
+from templates import PROVISIONED, _transform_in_process, document, load, write  # noqa: F401 - a fixture
+
+from poller.shares import shares_of
+from poller.template import Template
+from poller.workers.supervisor import Workers
+
+NOWHERE = {"KafkaBootstrapServers": ["127.0.0.1:1"]}
+NO_QUEUE = {"Endpoints": {"arn:aws:mq:us-east-1:000000000000:broker:tasks:b-1": "amqp://127.0.0.1:1"}}
+
+
+def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Template:
+    return load(tmp_path, document(readings=NOWHERE, settings=NO_QUEUE))
+
+
+@pytest.fixture
+def workers(template: Template) -> Iterator[Workers]:
+    made = Workers(template, shares_of(template, 2))
+    yield made
+    for keeper in made.keepers:
+        if keeper.is_alive():
+            keeper.stop()
+            keeper.kill()
+            keeper.join(10)
+
+
+def states(workers: Workers) -> dict[str, Any]:
+    workers.refresh()
+    return {str(state["Mapping"]): state for state in workers.mapping_states()}
+
+
+def test_before_they_have_reported_every_mapping_is_creating(workers: Workers) -> None:  # C.2
+    assert {name: state["State"] for name, state in states(workers).items()} == {
+        "Telemetry.Readings": "Creating",
+        "Tasks.Queue": "Creating",
+    }
+    assert not workers.alive()
+    assert [one["pid"] for one in workers.worker_states()] == [None, None]
+
+
+def test_they_answer_as_one_and_end_together(workers: Workers) -> None:
+    workers.start()
+    until(lambda: all(state["State"] == "Enabled" for state in states(workers).values()))
+    assert workers.alive()
+    told = states(workers)
+    assert told["Telemetry.Readings"]["Problem"].count("127.0.0.1:1") == 1, "both say the same"
+    pollers = {mapping.labels.mapping: mapping.pollers for mapping in workers.reports.mappings()}
+    assert pollers == {"Telemetry.Readings": 2, "Tasks.Queue": 1}  # C.8
+    pids = [one["pid"] for one in workers.worker_states()]
+    assert all(isinstance(pid, int) and is_running(pid) for pid in pids)
+    assert workers.stop(grace=20)
+    assert not any(isinstance(pid, int) and is_running(pid) for pid in pids)
+    totals = workers.reports.totals()["poller_polling_error_count"]
+    assert sum(totals.values()) >= 3, "what they had counted is still known"
+
+
+def test_one_that_dies_is_told_by_its_mappings_and_the_rest_goes_on(workers: Workers) -> None:
+    workers.start()
+    until(lambda: len(workers.reports.last()) == 2 or workers.refresh())
+    second = workers.worker_states()[1]["pid"]
+    assert isinstance(second, int)
+    os.kill(second, signal.SIGKILL)
+    until(lambda: "worker 2 has ended (signal SIGKILL)" in str(states(workers)["Telemetry.Readings"]["Problem"]))
+    assert workers.alive()
+    until(lambda: workers.worker_states()[1]["starts"] == 2)
+    until(lambda: "worker 2" not in str(states(workers)["Telemetry.Readings"]["Problem"]))
+    assert workers.stop(grace=20)
+
+
+def test_one_that_does_not_end_is_killed_and_that_is_no_good_end(workers: Workers) -> None:
+    workers.start()
+    until(lambda: len(workers.reports.last()) == 2 or workers.refresh())
+    stuck = workers.worker_states()[0]["pid"]
+    assert isinstance(stuck, int)
+    os.kill(stuck, signal.SIGSTOP)
+    assert not workers.stop(grace=0.5)
+    assert not is_running(stuck)
+
+
+def test_workers_without_a_poller_are_not_started(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    template = load(tmp_path, document(readings={"ProvisionedPollerConfig": PROVISIONED}))
+    made = Workers(template, shares_of(template, 4))
+    assert [keeper.share.worker for keeper in made.keepers] == [1, 2]
+    assert caplog.messages[-1].startswith("only 2 of 4 workers are started: ")
+
+
+def test_where_everything_is_disabled_one_worker_waits(tmp_path: Path) -> None:  # C.2
+    template = load(tmp_path, document(readings={"Enabled": False}, queue={"Enabled": False}))
+    made = Workers(template, shares_of(template, 2))
+    assert len(made.keepers) == 1
+    assert {state["State"] for state in made.mapping_states()} == {"Disabled"}
+
+
+# --- the command ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """`poller run --workers 2` on a broker that is not there."""
+    path = write(tmp_path, document(readings=NOWHERE, settings=NO_QUEUE))
+    with subprocess.Popen(
+        [sys.executable, "-m", "poller.cli", "run", str(path), "--port", "0", "--workers", "2"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        process.kill()
+
+
+def read_until(process: subprocess.Popen[str], *wanted: str) -> str:
+    """Its log, to the line that completes what is wanted."""
+    assert process.stderr is not None
+    read = ""
+    while not all(text in read for text in wanted):
+        line = process.stderr.readline()
+        assert line, read
+        read += line
+    return read
+
+
+def all_children(pid: int) -> list[int]:
+    """Of every thread, as a child belongs to the one that started it."""
+    files = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for file in files for child in file.read_text().split()]
+
+
+def test_sigterm_ends_all_with_status_0(service: subprocess.Popen[str]) -> None:
+    log = read_until(service, "serving ", '"worker": 1', '"worker": 2')
+    assert "with 2 workers; http://127.0.0.1:" in log
+    workers = all_children(service.pid)
+    assert len(workers) == 2
+    service.send_signal(signal.SIGTERM)
+    assert service.wait(30) == 0
+    assert not any(map(is_running, workers))
+
+
+def test_kill_9_leaves_no_worker(service: subprocess.Popen[str]) -> None:
+    read_until(service, '"worker": 1', '"worker": 2')
+    workers = all_children(service.pid)
+    service.kill()
+    for worker in workers:
+        wait_until_gone(worker)

@@ -45,14 +45,15 @@ NOTES = {
     "an address in `Metadata.Poller.Endpoints`.",
     "Function.Handler": "Its file has to be in the code folder.",
     "Function.MemorySize": "MB. The handler is told; nothing enforces it.",
-    "Function.ReservedConcurrentExecutions": "Environments of this function at most; 0 throttles every invocation.",
+    "Function.ReservedConcurrentExecutions": "Environments of this function at most, over all workers "
+    "of the service; 0 throttles every invocation.",
     "Function.Runtime": "Which Python runs the handler: the poller's own if it is of that version, else "
     "the one on PATH, and the poller's own where PATH has none.",
     "Function.Timeout": "Seconds; at most 840 for the events of a mapping.",
     "FunctionEnvironment.Variables": "At most 4 KB as JSON. Names that belong to the platform are refused.",
     "KafkaEndpoints.KAFKA_BOOTSTRAP_SERVERS": "CloudFormation and SAM say `KafkaBootstrapServers`.",
     "KafkaEventSourceConfig.ConsumerGroupId": "Also `ConsumerGroupId` of a SAM event.",
-    "ProvisionedPollers.MinimumPollers": "Members of the consumer group in this process.",
+    "ProvisionedPollers.MinimumPollers": "Members of the consumer group in this service, over all its workers.",
     "ProvisionedPollers.MaximumPollers": "Has to be the same number.",
     "SourceAccessConfiguration.Type": "MQ: `BASIC_AUTH`, `VIRTUAL_HOST`. Kafka: `VPC_SUBNET` and `VPC_SECURITY_GROUP`, "
     "that is, no login.",

@@ -153,9 +153,9 @@ class StateCollector(Collector):
             for name, text in {
                 "mapping_enabled": "1 while the mapping reads its source.",
                 "max_offset_lag": "Largest lag of a shard in records.",
-                "sum_offset_lag": "Lag of all shards of this poller in records.",
+                "sum_offset_lag": "Lag of all shards that this service reads, in records.",
                 "held_event_count": "Records taken up and not finished.",
-                "provisioned_pollers": "Pollers of the mapping in this process.",
+                "provisioned_pollers": "Pollers of the mapping in this service.",
             }.items()
         }
         by_shard = GaugeMetricFamily("poller_offset_lag", "Records behind, per shard.", labels=(*_LABELS, "shard"))

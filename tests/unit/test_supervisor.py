@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 from handlers.rig import is_running, wait_until_gone
 from templates import PROVISIONED, _transform_in_process, document, load, write  # noqa: F401 - a fixture
 
+from poller.cli_options import ExitCode
 from poller.shares import shares_of
 from poller.template import Template
 from poller.workers.supervisor import Workers
@@ -130,36 +132,44 @@ def service(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def read_until(process: subprocess.Popen[str], *wanted: str) -> str:
-    """Its log, to the line that completes what is wanted."""
+def started(process: subprocess.Popen[str]) -> tuple[str, list[int]]:
+    """The line that says it serves, and its workers, which may still be starting."""
     assert process.stderr is not None
-    read = ""
-    while not all(text in read for text in wanted):
-        line = process.stderr.readline()
-        assert line, read
-        read += line
-    return read
+    line = process.stderr.readline()
+    # A child belongs to the thread that started it.
+    threads = Path(f"/proc/{process.pid}/task")
+    until(lambda: sum(len(file.read_text().split()) for file in threads.glob("*/children")) == 2)
+    return line, [int(pid) for file in threads.glob("*/children") for pid in file.read_text().split()]
 
 
-def all_children(pid: int) -> list[int]:
-    """Of every thread, as a child belongs to the one that started it."""
-    files = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for file in files for child in file.read_text().split()]
-
-
-def test_sigterm_ends_all_with_status_0(service: subprocess.Popen[str]) -> None:
-    log = read_until(service, "serving ", '"worker": 1', '"worker": 2')
-    assert "with 2 workers; http://127.0.0.1:" in log
-    workers = all_children(service.pid)
-    assert len(workers) == 2
+def test_sigterm_ends_all_with_status_0_also_while_they_start(service: subprocess.Popen[str]) -> None:
+    line, workers = started(service)
+    assert "with 2 workers; http://127.0.0.1:" in line
     service.send_signal(signal.SIGTERM)
     assert service.wait(30) == 0
     assert not any(map(is_running, workers))
 
 
-def test_kill_9_leaves_no_worker(service: subprocess.Popen[str]) -> None:
-    read_until(service, '"worker": 1', '"worker": 2')
-    workers = all_children(service.pid)
+def test_kill_9_leaves_no_worker_also_while_they_start(service: subprocess.Popen[str]) -> None:
+    _, workers = started(service)
     service.kill()
     for worker in workers:
         wait_until_gone(worker)
+
+
+def test_a_taken_port_ends_it_before_a_worker_starts(tmp_path: Path) -> None:
+    path = write(tmp_path, document(readings=NOWHERE, settings=NO_QUEUE))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "-m", "poller.cli", "run", str(path), "--port", port, "--workers", "2"],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == ExitCode.PORT_IN_USE
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"poller: port {port} on 127.0.0.1 is in use by another program: ")

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 LOOK = 5.0
 """Seconds after which a report is asked for though nobody scrapes: that much of its counts is lost with a worker."""
 
+LOOK_SHARE = 50
+"""Looks are that many times further apart than an answer takes, so that 500 mappings do not make it a burden: their
+report costs 0.2 s of processor time."""
+
 SILENCE = 10.0
 """Seconds without an answer that are told: a process that is stopped, or has no processor."""
 
@@ -40,6 +44,7 @@ class Keeper(threading.Thread):
         """Guards all that follows."""
         self._process: WorkerProcess | None = None
         self._asked: float | None = None
+        self._took = 0.0
         self._trouble = ""
         self._starts = 0
         self.ended_well = True
@@ -96,6 +101,9 @@ class Keeper(threading.Thread):
                 ended = exit_text(self._run_once())
             except OSError as error:
                 ended = f"it cannot be started: {error}"
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not leave a worker alone for good
+                _log.exception("a fault in keeping it", extra={"worker": self.share.worker})
+                ended = f"{type(error).__name__}: {error}"
             if self._stopping.is_set():
                 return
             failures = failures_after(failures, monotonic() - started)
@@ -129,17 +137,18 @@ class Keeper(threading.Thread):
 
     def _listen(self, process: WorkerProcess) -> None:
         goes_on = True
-        looked = monotonic()
+        looked, pause = monotonic(), LOOK
         while goes_on:
-            lines, reports, goes_on = process.listen(max(0.0, looked + LOOK - monotonic()))
+            lines, reports, goes_on = process.listen(max(0.0, looked + pause - monotonic()))
             if lines:
                 log.relay(lines)
             for report in reports:
                 self._reports.take(self.share.worker, report)
             if reports:
                 with self._changed:
+                    self._took = monotonic() - self._asked if self._asked else self._took
                     self._asked, self._trouble = None, ""
                     self._changed.notify_all()
-            if monotonic() - looked >= LOOK:
-                looked = monotonic()
+            if monotonic() - looked >= pause:
+                looked, pause = monotonic(), max(LOOK, LOOK_SHARE * self._took)
                 self.ask()

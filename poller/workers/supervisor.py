@@ -36,7 +36,7 @@ from poller.workers.report import Reports, State, TotalsCollector, merged_state
 ANSWER_WITHIN = 1.0
 """Seconds that an HTTP answer waits for the workers' reports; of one that is late, the report before is shown."""
 
-STOP_MARGIN = 15.0
+STOP_MARGIN = 9.0
 """Seconds beyond ShutdownGrace that a worker may take to end: dead letters and environments end after it."""
 
 BACK_OFF = BackOff(first=0.5, cap=30.0)

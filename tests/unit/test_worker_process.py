@@ -258,6 +258,21 @@ def test_a_worker_that_cannot_be_started_is_tried_again(
     assert not other.is_alive()
 
 
+def test_a_worker_is_asked_now_and_then_though_nobody_else_does(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "LOOK", 0.01)
+    reports = Reports(Metrics())
+    keep("answer()", reports)
+    until(reports.last)
+
+
+def test_a_fault_in_keeping_a_worker_is_told_and_a_new_one_is_started(
+    keep: Keep, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = keep("connection.send_bytes(b'no report'); answer()")
+    until(lambda: made.state()["starts"] == 2)
+    assert "a fault in keeping it" in log.getvalue()
+
+
 @pytest.mark.parametrize(
     ("script", "well"), [("until_told()", True), ("signal.signal(15, lambda *_: sys.exit(5)); answer()", False)]
 )

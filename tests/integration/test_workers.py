@@ -46,6 +46,10 @@ def two_at_work(service: Service, broker: KafkaBroker, topic: str) -> dict[int, 
     return {number: one["pid"] for number, one in workers(service).items()}
 
 
+def polled(service: Service) -> float:
+    return service.metric("polled_event_count_total", MAPPING)
+
+
 def on_demand(ledger: Ledger, broker: KafkaBroker, topic: str) -> Run:
     """A mapping without ProvisionedPollerConfig: it has one poller on each worker."""
     event = stack.kafka_event(broker, topic)
@@ -73,7 +77,7 @@ def test_two_workers_share_the_partitions_and_answer_as_one(
         assert ledger.missing() == set()
         assert {one.poller for one in ledger.handlings()} == set(pids.values())
         assert set(group.members(kafka, topic).values()) == {PARTITIONS // 2}
-        assert service.metric("polled_event_count_total", MAPPING) == 2000 + ledger.duplicates()
+        assert polled(service) == 2000 + ledger.duplicates()
         assert service.metric("committed_event_count_total", MAPPING) == 2000
         assert service.metric("provisioned_pollers", MAPPING) == 2
         eventually(lambda: service.metric("held_event_count", MAPPING) == 0, what="nothing held on both")
@@ -96,21 +100,27 @@ def test_a_worker_that_is_killed_is_started_again_and_nothing_is_lost_or_counted
         service.wait_until_ready()
         pids = two_at_work(service, kafka, topic)
         ledger.wait_for(200)
-        before = service.metric("polled_event_count_total", MAPPING)
-        assert before > 0
+        seen = [polled(service)]
+        assert seen[0] > 0
         os.kill(pids[2], signal.SIGKILL)
         service.wait_for_log(r"^ended: signal SIGKILL; starting again in 0\.\d s$")
-        assert service.metric("polled_event_count_total", MAPPING) >= before
+        seen.append(polled(service))
         service.wait_for_problem(MAPPING, "^worker 2 has ended .signal SIGKILL. and is started again$")
         assert service.get("healthz")[0] == 200, "the other worker is well"
         eventually(lambda: workers(service)[2]["starts"] == 2, what="the second start of worker 2")
+        seen.append(polled(service))
         service.wait_until_ready()
+        seen.append(polled(service))
         now = workers(service)
         assert (now[1]["pid"], now[1]["starts"]) == (pids[1], 1)
         assert now[2]["pid"] not in {None, pids[2]}
         wait_until_committed(kafka, topic, topic, timeout=90)
         assert ledger.missing() == set()
-        assert 3000 >= service.metric("committed_event_count_total", MAPPING) >= 3000 - ledger.duplicates() - 200
+        seen.append(polled(service))
+        assert seen == sorted(seen)
+        # What was handled twice may have been counted twice; of the killed worker only what came after the look is not.
+        counted = service.metric("committed_event_count_total", MAPPING)
+        assert 3000 - 500 <= counted <= 3000 + ledger.duplicates()
         assert service.stop() == 0
         assert [problem for problem in service.problems() if "ended: signal SIGKILL" not in problem] == []
     tell(produced=3000, lost=0, duplicates=ledger.duplicates(), killed=1)

@@ -66,6 +66,7 @@ def test_where_there_are_several_workers_every_line_says_which_one(
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [(line["message"], line["worker"]) for line in lines] == [("said", 3), ("printed", 3)]
     assert list(lines[1])[4:] == ["worker", "function", "requestId"]
+    assert TextFormatter(3).format(made(mapping="F.E")).endswith("WARNING 3 F.E  said")
     assert TextFormatter().format(made(worker=3, mapping="F.E")).endswith("WARNING 3 F.E  said")
 
 

@@ -33,6 +33,9 @@ class Orders:
     share: Share
     log_format: log.LogFormat
     """`text` or `json`: a worker does not see where the log goes."""
+    python_path: str | None
+    """The supervisor's PYTHONPATH. The worker's own names the libraries of its interpreter, which other versions of
+    Python, those of functions' runtimes, must not find."""
 
 
 def main() -> int:
@@ -44,6 +47,7 @@ def main() -> int:
     stopping = threading.Event()
     service.on_signals(stopping)
     orders: Orders = connection.recv()
+    use_python_path(orders.python_path)
     settings = orders.template.settings
     log.configure(orders.log_format, settings.LogLevel, worker=orders.share.worker)
     metrics = Metrics()
@@ -56,6 +60,13 @@ def main() -> int:
     plane.stop()
     reporter.report()
     return 0
+
+
+def use_python_path(value: str | None) -> None:
+    """Let what this process starts have the PYTHONPATH that the person has set, or none."""
+    os.environ.pop("PYTHONPATH", None)
+    if value is not None:
+        os.environ["PYTHONPATH"] = value
 
 
 class _Reporter(threading.Thread):

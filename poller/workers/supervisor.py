@@ -14,6 +14,7 @@ whatever signal, the kernel ends the workers, and their handlers with them.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -92,7 +93,8 @@ class Workers:
         self.reports = Reports(own)
         log_format = log.chosen(template.settings.LogFormat)
         needed = [share for share in shares if any(share.pollers.values())] or shares[:1]
-        self.keepers = [Keeper(Orders(template, share, log_format), self.reports, BACK_OFF) for share in needed]
+        path = os.environ.get("PYTHONPATH")
+        self.keepers = [Keeper(Orders(template, share, log_format, path), self.reports, BACK_OFF) for share in needed]
         if len(needed) < len(shares):
             _log.warning(
                 "only %d of %d workers are started: there is no poller for the others (a queue has one, a provisioned "

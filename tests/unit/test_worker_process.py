@@ -23,6 +23,7 @@ from poller.metrics import Metrics
 from poller.policy.retrying import BackOff
 from poller.policy.workers import Share
 from poller.workers import keeper
+from poller.workers.child import use_python_path
 from poller.workers.keeper import Keeper
 from poller.workers.process import WorkerProcess, exit_text
 from poller.workers.report import Report, Reports
@@ -143,6 +144,15 @@ def test_the_real_worker_ends_with_its_supervisor_even_if_it_cannot_look() -> No
         assert is_running(pid)
         supervisor.kill()
     wait_until_gone(pid)
+
+
+@pytest.mark.parametrize("given", [None, "mine"])
+def test_functions_on_another_python_do_not_find_the_libraries_of_this_one(
+    given: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:  # E.2
+    monkeypatch.setenv("PYTHONPATH", "the worker's")
+    use_python_path(given)
+    assert os.environ.get("PYTHONPATH") == given
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
-import re
 import statistics
 import time
 from collections.abc import Iterator
@@ -24,12 +22,14 @@ LEAST = 0.3
 """Seconds that all handlers have to be at work together: a shorter time says nothing."""
 GATED = """\
 import os, sys, time
+open(os.environ["GATE"] + "." + str(os.getppid()), "w").close()
 while not os.path.exists(os.environ["GATE"]):
     time.sleep(0.005)
 sys.path.append({functions!r})
 from handler import count
 """
-"""A handler that is imported only once its gate is open: until then the workers share the partitions."""
+"""A handler that is imported only once its gate is open: until then the workers share the partitions. Its worker has
+some as soon as it waits there."""
 _numbers = itertools.count()
 
 
@@ -93,7 +93,7 @@ def _work_off(broker: KafkaBroker, topic: str, records: int, folder: Path, worke
         return sum(broker.committed(topic, group).values())
 
     with Service(content, folder) as service:
-        eventually(lambda: _with_partitions(service.log) == workers, what="partitions for every worker")
+        eventually(lambda: len(list(folder.glob("gate.*"))) == workers, what="a batch on every worker")
         before, began = _processor_seconds(service.pid), time.monotonic()
         gate.touch()
         ledger.wait_for(records, timeout=TIMEOUT, alive=service.require_alive)
@@ -108,12 +108,6 @@ def _work_off(broker: KafkaBroker, topic: str, records: int, folder: Path, worke
         handlers=handlers / records * 1e6,
         cores=(spent + handlers) / took,
     )
-
-
-def _with_partitions(log: Path) -> int:
-    """Workers that have been given some."""
-    lines = [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    return len({line.get("worker") for line in lines if re.match("assigned (?!nothing)", line["message"])})
 
 
 def _rate_together(ledger: Ledger, handlers: int) -> float:

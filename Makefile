@@ -38,7 +38,7 @@ audit: venv
 	@$(python) containers/audit.py
 
 unit: venv ## tests that need no broker
-	@$(pytest) tests/unit tests/fuzz -n 2
+	@$(pytest) tests/unit -n 2
 
 fuzz: venv ## the fuzz tests with FUZZ_EXAMPLES inputs each (5,000)
 	@$(pytest) tests/fuzz -n 2 --hypothesis-profile=long

@@ -74,6 +74,8 @@ class EventPoller:
         self._paused: set[Shard] = set()
         self._slice = SHORTEST_SLICE
         self._commit_owed = self._commit_held_up = False
+        self._uncounted = 0
+        """Positions or messages that a commit is to make durable which is held up."""
         self._waiting = False
         """In a poll that a report should end."""
         self._last_poll = self._last_commit = self._last_look = float("-inf")
@@ -129,6 +131,7 @@ class EventPoller:
     def _forget(self) -> None:
         """Everything unacknowledged comes again; late results find their lanes gone."""
         self._commit_held_up = False
+        self._uncounted = 0
         self._lanes.drop()
         self._assigned.clear()
         self._paused.clear()
@@ -325,7 +328,10 @@ class EventPoller:
         if progress or self._commit_held_up:
             # While a commit is held up nothing new is started: if this consumer is lost, little is repeated.
             self._commit_held_up = not self._source.acknowledge(progress)
-            self._plan.metrics.count("committed_event_count", progress.size)
+            self._uncounted += progress.size
+            if not self._commit_held_up:
+                self._plan.metrics.count("committed_event_count", self._uncounted)
+                self._uncounted = 0
 
     def _look(self, now: float) -> None:
         """Once a second: what others may read of this poller."""

@@ -37,7 +37,7 @@ class Translator:
 
     def __init__(self, region: str) -> None:
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "poller.sam"],
+            [sys.executable, "-P", "-m", "poller.sam"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

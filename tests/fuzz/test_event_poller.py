@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -273,7 +273,16 @@ class TheLoop(RuleBasedStateMachine):
         assert self.model.finished == expected
 
 
-logging.getLogger("poller.event_poller").setLevel(logging.CRITICAL)
+@pytest.fixture(autouse=True)
+def silence() -> Iterator[None]:
+    """Failures are the point here, and telling each of them is most of the time."""
+    logger = logging.getLogger("poller.event_poller")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    yield
+    logger.setLevel(before)
+
+
 TheLoop.TestCase.settings = settings(
     stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )

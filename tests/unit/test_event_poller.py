@@ -231,10 +231,12 @@ def test_nothing_new_is_started_while_a_commit_is_held_up() -> None:
     rig.step(0.05)
     assert rig.pool.running() == []
     assert rig.source.waits[-1] > 0, "no spinning"
+    assert rig.counted("committed_event_count") == 0
     rig.source.commits_held_up = False
     rig.step(0.1)
     rig.step()
     assert rig.pool.running() == [[4, 5]]
+    assert rig.counted("committed_event_count") == 4
 
 
 def test_a_revoked_shard_ends_its_batch_within_the_grace_and_says_what_to_commit() -> None:

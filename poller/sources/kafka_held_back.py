@@ -29,6 +29,8 @@ class HeldBack(Generic[M]):
     def __init__(self) -> None:
         self._messages: dict[int, deque[M]] = {}
         self._bytes: dict[int, int] = {}
+        self.total = 0
+        """Bytes that are kept of all partitions."""
 
     def __bool__(self) -> bool:
         return bool(self._messages)
@@ -39,7 +41,9 @@ class HeldBack(Generic[M]):
     def add(self, partition: int, messages: Sequence[M]) -> int:
         """Keep these behind those that are kept; returns the bytes that are kept of the partition now."""
         self._messages.setdefault(partition, deque()).extend(messages)
-        self._bytes[partition] = size = self._bytes.get(partition, 0) + _size(messages)
+        added = _size(messages)
+        self.total += added
+        self._bytes[partition] = size = self._bytes.get(partition, 0) + added
         return size
 
     def any_of_others(self, paused: Collection[int]) -> bool:
@@ -54,10 +58,12 @@ class HeldBack(Generic[M]):
             kept = self._messages.pop(partition)
             if len(kept) <= most:
                 taken = list(kept)
-                self._bytes.pop(partition)
+                self.total -= self._bytes.pop(partition)
             else:
                 taken = [kept.popleft() for _ in range(most)]
-                self._bytes[partition] -= _size(taken)
+                removed = _size(taken)
+                self._bytes[partition] -= removed
+                self.total -= removed
                 self._messages[partition] = kept  # at the end: the others' turn is next
             most -= len(taken)
             yield partition, taken
@@ -69,7 +75,7 @@ class HeldBack(Generic[M]):
     def drop(self, partition: int) -> None:
         """Forget a partition."""
         self._messages.pop(partition, None)
-        self._bytes.pop(partition, None)
+        self.total -= self._bytes.pop(partition, 0)
 
 
 def _size(messages: Sequence[Sized]) -> int:

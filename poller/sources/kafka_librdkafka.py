@@ -32,8 +32,9 @@ _PROBE_TIMEOUT = 0.5
 _PROBE_PAUSE, _IDLE_PROBE_PAUSE = 1.0, 5.0
 _TOPIC_MISSING = 5.0
 """Seconds a topic may be absent from the metadata while it is read: a broker that starts knows none at first."""
-_FETCH_BYTES = 1 << 20
-"""Of one partition in one fetch, the client's default. Less than that is never worth a pause."""
+_HELD_BYTES, _HELD_BYTES_EACH = 64 << 20, 4 << 20
+"""What is held back of all partitions and of each, with what messages take beside their values, before the client is
+told to pause some. It then throws away what it has of them, which is 1 MB of a fetch, four when that is compressed."""
 
 
 class LibrdkafkaSource:
@@ -142,7 +143,7 @@ class LibrdkafkaSource:
                 messages = self._receive(consumer, 0.0 if ready else deadline - time.monotonic())
                 records = self._give(consumer, messages)
                 # What comes of paused partitions stands before that of others in the client's queue: take it away.
-                if records or not messages or time.monotonic() >= deadline:
+                if records or not messages or time.monotonic() >= deadline or self._paused >= self._heads.keys():
                     break
             if self._uncommitted and time.monotonic() >= self._commit_after:
                 self._commit(consumer)
@@ -248,10 +249,7 @@ class LibrdkafkaSource:
 
     def _hold(self, consumer: Consumer, number: int, run: Sequence[Message]) -> None:
         held = self._held.add(number, run)
-        # As much as the client may fetch ahead, shared by all partitions, but a whole fetch for each: the client
-        # throws away what it has of a partition that is paused.
-        room = max(self._settings.prefetch_bytes // len(self._heads), _FETCH_BYTES)
-        if held > room and number not in self._stopped:
+        if (held > _HELD_BYTES_EACH or self._held.total > _HELD_BYTES) and number not in self._stopped:
             self._stopped.add(number)
             consumer.pause([self._partition(number)])
 

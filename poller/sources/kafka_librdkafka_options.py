@@ -44,6 +44,11 @@ PASSING = {
 _REQUEST_TIMEOUT = 10.0
 """Seconds: how long a hung broker goes unnoticed. The client's 60 s outlast every session."""
 
+_FETCH_WAIT = 100
+"""Milliseconds that a broker holds a fetch which finds nothing. It cannot be changed while the client runs. What waits
+for the fetch under way is a partition that was paused or assigned meanwhile, never a new record. Idle, 10 ms cost 0.8 %
+of a core, 100 ms 0.16 %, 500 ms 0.08 %; reading a backlog of one partition beside empty ones took the same with all."""
+
 
 def consumer_options(settings: KafkaSettings) -> dict[str, Any]:
     """The properties of a consumer."""
@@ -68,7 +73,7 @@ def consumer_options(settings: KafkaSettings) -> dict[str, Any]:
         "socket.timeout.ms": max(session, int(_REQUEST_TIMEOUT * 1000)),
         "socket.connection.setup.timeout.ms": max(1000, int(settings.connect_timeout * 1000)),
         "reconnect.backoff.max.ms": 1000,  # the default of 10 s outlasts the restart of a broker
-        "fetch.wait.max.ms": int(settings.fetch_max_wait * 1000),
+        "fetch.wait.max.ms": _FETCH_WAIT,
         # How long a partition with enough in the queue is left alone. The default of 1 s costs three quarters of the
         # throughput.
         "fetch.queue.backoff.ms": 10,

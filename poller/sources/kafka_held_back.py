@@ -1,14 +1,21 @@
-"""What a client gave of paused partitions: kept in order until they are resumed, within bounds. No I/O.
+"""What a client gave of paused partitions: kept in order until they are resumed, within bounds. No I/O of its own.
 
-librdkafka throws what it has fetched of a partition away when that is paused, and fetches it again. Partitions are
+librdkafka throws away what it has fetched of a partition when that is paused, and fetches it again. Partitions are
 paused and resumed with every batch, so the client is told only when too much is kept here.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
+
+MESSAGE = 200
+"""Bytes that a message takes beside its value, so that many small ones and tombstones are bounded, too."""
+
+ALL, EACH = 64 << 20, 4 << 20
+"""Bytes that are kept of all partitions and of each before the client is told to pause some. What it then throws away
+is at most one fetch of the partition: 1 MB, times the factor by which that is compressed."""
 
 
 class Sized(Protocol):
@@ -19,63 +26,86 @@ class Sized(Protocol):
 
 M = TypeVar("M", bound=Sized)
 
-MESSAGE = 200
-"""Bytes that a message takes beside its value, so that many small ones and tombstones are bounded, too."""
-
 
 class HeldBack(Generic[M]):
-    """Messages of partitions, by number. Owned by the source's thread."""
+    """Which partitions, by number, are paused, and what came of them. Owned by the source's thread.
 
-    def __init__(self) -> None:
-        self._messages: dict[int, deque[M]] = {}
+    Args:
+        stop: tells the client to pause a partition.
+        go_on: tells it to resume one.
+    """
+
+    def __init__(self, stop: Callable[[int], None], go_on: Callable[[int], None]) -> None:
+        self.paused: set[int] = set()
+        """To the loop. The client goes on with them as a rule."""
+        self._stop, self._go_on = stop, go_on
+        self._stopped: set[int] = set()
+        self._kept: dict[int, deque[M]] = {}
         self._bytes: dict[int, int] = {}
-        self.total = 0
-        """Bytes that are kept of all partitions."""
+        self._total = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._messages)
+    def waits(self, partition: int) -> bool:
+        """Whether what comes of a partition has to be kept: it is paused, or older messages are kept."""
+        return partition in self.paused or partition in self._kept
 
-    def __contains__(self, partition: int) -> bool:
-        return partition in self._messages
-
-    def add(self, partition: int, messages: Sequence[M]) -> int:
-        """Keep these behind those that are kept; returns the bytes that are kept of the partition now."""
-        self._messages.setdefault(partition, deque()).extend(messages)
-        added = _size(messages)
-        self.total += added
-        self._bytes[partition] = size = self._bytes.get(partition, 0) + added
-        return size
-
-    def any_of_others(self, paused: Collection[int]) -> bool:
+    def has_some(self) -> bool:
         """Whether something is kept that may be given now."""
-        return any(partition not in paused for partition in self._messages)
+        return any(partition not in self.paused for partition in self._kept)
 
-    def take(self, most: int, paused: Collection[int]) -> Iterable[tuple[int, list[M]]]:
+    def first(self, partition: int) -> M | None:
+        """The oldest message that is kept of a partition."""
+        kept = self._kept.get(partition)
+        return kept[0] if kept else None
+
+    def add(self, partition: int, messages: Sequence[M]) -> None:
+        """Keep these behind those that are kept; stops the partition when that is too much."""
+        self._kept.setdefault(partition, deque()).extend(messages)
+        self._count(partition, _size(messages))
+        if (self._bytes[partition] > EACH or self._total > ALL) and partition not in self._stopped:
+            self._stopped.add(partition)
+            self._stop(partition)
+
+    def take(self, most: int) -> Iterable[tuple[int, list[M]]]:
         """At most that many of partitions that are not paused, the one that was given longest ago first."""
-        for partition in [one for one in self._messages if one not in paused]:
+        for partition in [one for one in self._kept if one not in self.paused]:
             if most <= 0:
                 return
-            kept = self._messages.pop(partition)
-            if len(kept) <= most:
-                taken = list(kept)
-                self.total -= self._bytes.pop(partition)
+            kept = self._kept.pop(partition)
+            taken = [kept.popleft() for _ in range(min(most, len(kept)))]
+            if kept:
+                self._kept[partition] = kept  # at the end: the others' turn is next
+                self._count(partition, -_size(taken))
             else:
-                taken = [kept.popleft() for _ in range(most)]
-                removed = _size(taken)
-                self._bytes[partition] -= removed
-                self.total -= removed
-                self._messages[partition] = kept  # at the end: the others' turn is next
+                self._total -= self._bytes.pop(partition)
+                self.resume(partition)
             most -= len(taken)
             yield partition, taken
 
-    def first(self, partition: int) -> M:
-        """The oldest message that is kept of a partition, of which there is one."""
-        return self._messages[partition][0]
+    def resume(self, partition: int) -> None:
+        """Not paused any more; the client goes on with it once nothing is kept."""
+        self.paused.discard(partition)
+        if partition in self._stopped and partition not in self._kept:
+            self._stopped.discard(partition)
+            self._go_on(partition)
 
-    def drop(self, partition: int) -> None:
-        """Forget a partition."""
-        self._messages.pop(partition, None)
-        self.total -= self._bytes.pop(partition, 0)
+    def start_over(self, partition: int) -> None:
+        """Drop what is kept, and resume."""
+        self._drop(partition)
+        self.resume(partition)
+
+    def forget(self, partition: int) -> None:
+        """The partition is not ours any more."""
+        self._drop(partition)
+        self.paused.discard(partition)
+        self._stopped.discard(partition)
+
+    def _drop(self, partition: int) -> None:
+        self._kept.pop(partition, None)
+        self._total -= self._bytes.pop(partition, 0)
+
+    def _count(self, partition: int, size: int) -> None:
+        self._bytes[partition] = self._bytes.get(partition, 0) + size
+        self._total += size
 
 
 def _size(messages: Sequence[Sized]) -> int:

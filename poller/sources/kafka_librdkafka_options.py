@@ -1,14 +1,16 @@
-"""librdkafka's properties for a source, and what its errors mean. Pure."""
+"""librdkafka's properties for a source, what its errors mean, and its messages as records. Pure."""
 
 # ruff: noqa: SLF001 - the client's own error codes begin with an underscore, as against the broker's
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message
 
-from poller.sources.kafka_event import KafkaSettings
+from poller.model import Record, Shard
+from poller.sources.kafka_event import KafkaSettings, to_records
 from poller.sources.kafka_security import librdkafka_options
 
 REFUSALS: dict[int, str] = {
@@ -83,3 +85,22 @@ def consumer_options(settings: KafkaSettings) -> dict[str, Any]:
         "enable.metrics.push": False,
         **librdkafka_options(settings.security),
     }
+
+
+def is_news(message: Message) -> bool:
+    """Whether it stands in a record's place to tell something."""
+    return message.error() is not None
+
+
+def from_messages(some: Sequence[Message], shard: Shard, head: bytes) -> list[Record]:
+    """The client's messages as records. Pure; what is not read with C functions alone is in `to_records`."""
+    return to_records(
+        shard,
+        head,
+        map(Message.offset, some),  # type: ignore[arg-type]  # never None in a message that was consumed
+        map(Message.timestamp, some),
+        map(Message.key, some),
+        map(Message.value, some),
+        map(Message.headers, some),  # type: ignore[arg-type]  # a list of pairs, whatever may be produced from
+        log_append_time=TIMESTAMP_LOG_APPEND_TIME,
+    )

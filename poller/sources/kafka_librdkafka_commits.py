@@ -1,0 +1,81 @@
+"""Committing offsets with librdkafka in bounded time, and what is still to be committed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from poller.sources.kafka_event import KafkaSettings
+from poller.sources.kafka_librdkafka_options import REFUSALS
+
+_log = logging.getLogger(__name__)
+
+_TIMEOUT = 1.0
+_PAUSE = 0.1
+
+
+class OffsetCommits:
+    """Offsets of one topic that are not known to be with the broker. Owned by the source's thread."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._waiting: dict[int, int] = {}
+        self._after = 0.0
+
+    def __contains__(self, partition: int) -> bool:
+        return partition in self._waiting
+
+    def note(self, positions: Mapping[int, int]) -> None:
+        """Commit these the next time."""
+        self._waiting.update(positions)
+
+    def note_start(self, partition: int, position: int) -> None:
+        """Commit where reading begins, unless there is progress already."""
+        self._waiting.setdefault(partition, position)
+
+    def drop(self, partition: int) -> None:
+        """Forget what is not committed of a partition."""
+        self._waiting.pop(partition, None)
+
+    def are_due(self) -> bool:
+        """Whether something waits, and long enough since it was last tried."""
+        return bool(self._waiting) and time.monotonic() >= self._after
+
+    def make(self, consumer: Consumer) -> bool:
+        """Try to commit all that waits; blocks about 3 ms, 1 s when no broker answers.
+
+        Returns:
+            Whether nothing waits any more.
+
+        Raises:
+            KafkaException: the group or the topic is not allowed.
+        """
+        if not self._waiting:
+            return True
+        # The client's own blocking commit has no time limit, and outlasts a session when the broker hangs. So: commit,
+        # and ask on the same connection, where the broker answers in order, what is committed.
+        offsets = [TopicPartition(self._settings.topic, *item) for item in self._waiting.items()]
+        try:
+            consumer.commit(offsets=offsets, asynchronous=True)
+            stored = consumer.committed(offsets, timeout=_TIMEOUT)
+        except KafkaException as problem:
+            if problem.args[0].code() in REFUSALS:
+                raise
+            self._put_off(problem.args[0])
+            return False
+        for one in stored:
+            if one.error is not None and one.error.code() in REFUSALS:
+                raise KafkaException(one.error)
+            if one.error is None and one.offset == self._waiting[one.partition]:
+                del self._waiting[one.partition]
+        if self._waiting:
+            self._put_off(next((one.error for one in stored if one.error is not None), None))
+        return not self._waiting
+
+    def _put_off(self, error: KafkaError | None) -> None:
+        reason = error.str() if error else "the group rebalances"
+        _log.info("a commit of group %s has to wait: %s", self._settings.group_id, reason)
+        self._after = time.monotonic() + _PAUSE

@@ -1,0 +1,158 @@
+"""Whether a topic can be read: what librdkafka tells of its troubles, and what it has to be asked."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from poller.errors import SourceError, SourceRejected, SourceUnavailable
+from poller.sources.kafka_event import KafkaSettings
+from poller.sources.kafka_librdkafka_options import MISSING, PASSING, REFUSALS
+
+_client_log = logging.getLogger("confluent_kafka")
+
+_ANSWER_TIMEOUT = 0.5
+_TROUBLED_PAUSE, _QUIET_PAUSE = 1.0, 5.0
+_TOPIC_MISSING = 5.0
+"""Seconds a topic may be absent from the metadata while it is read: a broker that starts knows none at first."""
+
+
+class TopicWatch:
+    """The troubles of one consumer. Used on its owner's thread, and by the client from inside of the owner's calls.
+
+    The client goes on by itself whatever happens. It tells when brokers go away and refuse, but not when they are back,
+    and nothing at all of a topic that was deleted. So it is asked: now and then while nothing comes, and more often in
+    trouble, as the answer has to be waited for.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._refusal: KafkaError | None = None
+        self._suspect = False
+        self._trouble_since: float | None = None
+        self._look_after = 0.0
+
+    def on_error(self, error: KafkaError) -> None:
+        """The client's `error_cb`, and what it gives out in place of a record."""
+        if error.code() in REFUSALS or error.fatal():
+            self._refusal = error
+        elif error.code() not in PASSING:
+            _client_log.debug("%s", error)
+        self.look_soon()
+
+    def on_commit(self, error: KafkaError | None, _: Sequence[TopicPartition]) -> None:
+        """The client's `on_commit`. A commit that failed otherwise is noticed by whoever asked for it."""
+        if error is not None and error.code() in REFUSALS:
+            self._refusal = error
+
+    def look_soon(self) -> None:
+        """Something may be wrong."""
+        if not self._suspect:
+            self._suspect, self._look_after = True, 0.0
+
+    def raise_refusal(self) -> None:
+        """Raise what does not get better by itself, if the client told of such a thing.
+
+        Raises:
+            KafkaException: that.
+        """
+        if self._refusal is not None:
+            raise KafkaException(self._refusal)
+
+    def find(self, consumer: Consumer) -> None:
+        """See that the topic is there; for `open`.
+
+        Raises:
+            KafkaException: no broker answers within `connect_timeout`, or the login is refused.
+            SourceError: something is the matter with the topic.
+        """
+        topic, addresses = self._settings.topic, self._settings.addresses
+        for _ in range(3):  # a topic that was made a moment ago may miss in the first answer
+            try:
+                error = self._ask(consumer, self._settings.connect_timeout)
+            except KafkaException:
+                # A refused login is told to `on_error` only, and that from inside a poll: as nothing is subscribed yet,
+                # it gives no record.
+                consumer.poll(0)
+                self.raise_refusal()
+                raise
+            if error is None:
+                return
+            if error.code() == KafkaError.TOPIC_EXCEPTION:
+                raise SourceRejected(f"{topic!r} cannot be the name of a topic")
+            if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise SourceRejected(
+                    f"Kafka at {addresses} does not allow topic {topic}", code="EVENT_SOURCE_AUTHZ_ERROR"
+                )
+            if error.code() not in MISSING:
+                raise SourceUnavailable(f"Kafka at {addresses} does not answer about topic {topic}: {error.str()}")
+        raise SourceRejected(f"topic {topic} does not exist on {addresses}")
+
+    def is_due(self) -> bool:
+        """Whether it is time to look, if nothing comes."""
+        return time.monotonic() >= self._look_after
+
+    def look(self, consumer: Consumer) -> bool | None:
+        """Ask whether the topic is there. Waits half a second for the answer at most.
+
+        Returns:
+            True, or False when it was missing the last time, too; None when that is not known.
+
+        Raises:
+            KafkaException: the topic or the login is refused.
+            SourceUnavailable: no broker has answered for `session_timeout`.
+            SourceRejected: the topic has been missing for seconds.
+        """
+        topic, addresses = self._settings.topic, self._settings.addresses
+        missing: bool | None = None
+        trouble: SourceError
+        now = time.monotonic()
+        try:
+            error = self._ask(consumer, _ANSWER_TIMEOUT)
+        except KafkaException:
+            patience = self._settings.session_timeout
+            trouble = SourceUnavailable(f"no Kafka broker answers at {addresses} for group {self._settings.group_id}")
+        else:
+            if error is None:
+                self._suspect, self._trouble_since = False, None
+                self._look_after = time.monotonic() + _QUIET_PAUSE
+                return True
+            if error.code() in REFUSALS:
+                raise KafkaException(error)
+            missing = self._trouble_since is not None
+            patience = _TOPIC_MISSING
+            trouble = SourceRejected(f"topic {topic} does not exist any more on {addresses}")
+        self._suspect = True
+        self._look_after = time.monotonic() + _TROUBLED_PAUSE
+        self._trouble_since = self._trouble_since or now
+        if now - self._trouble_since > patience:
+            raise trouble
+        return False if missing else None
+
+    def _ask(self, consumer: Consumer, timeout: float) -> KafkaError | None:
+        """What is the matter with the topic, by the broker's own word; None when nothing is.
+
+        Raises:
+            KafkaException: no broker answered within `timeout` seconds.
+        """
+        metadata = consumer.list_topics(self._settings.topic, timeout=timeout)
+        error: KafkaError | None = metadata.topics[self._settings.topic].error
+        return error
+
+
+@contextmanager
+def translated(addresses: str) -> Iterator[None]:
+    """No error of the client leaves the source; what the loop's own listener raised inside of it does."""
+    try:
+        yield
+    except KafkaException as problem:
+        error: KafkaError = problem.args[0]
+        if (code := REFUSALS.get(error.code())) is not None:
+            raise SourceRejected(f"Kafka at {addresses} refuses: {error.str()}", code=code) from problem
+        if error.code() in PASSING:
+            raise SourceUnavailable(f"no Kafka broker answers at {addresses}") from problem
+        raise SourceUnavailable(f"Kafka at {addresses}: {error.str()}") from problem

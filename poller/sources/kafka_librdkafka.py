@@ -137,8 +137,8 @@ class LibrdkafkaSource:
         for number, kept in self._held.take(self._settings.max_poll_records):
             records += from_messages(kept, *self._heads[number])
         if any(map(Message.error, messages)):
-            for is_news, some in groupby(messages, is_news):
-                if is_news:
+            for news, some in groupby(messages, is_news):
+                if news:
                     for one in some:
                         self._take_news(one, records)
                 else:

@@ -8,6 +8,7 @@ from base64 import b64decode, b64encode
 import pytest
 from aws_lambda_powertools.utilities.data_classes import KafkaEvent
 from aws_lambda_powertools.utilities.parser.models import KafkaMskEventModel, KafkaSelfManagedEventModel
+from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Message
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka.consumer.fetcher import ConsumerRecord
@@ -165,6 +166,29 @@ consumed_records = st.builds(
     offset=st.integers(0, 2**63 - 1),
     timestamp=st.integers(-1, 2**63 - 1),
 )
+
+
+@given(consumed_records)
+def test_both_clients_records_become_the_same(record: ConsumerRecord) -> None:
+    message = Message(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        headers=list(record.headers) or None,
+        timestamp=(TIMESTAMP_CREATE_TIME, record.timestamp),
+    )
+    shard, head = f"{record.topic}-{record.partition}", record_head(record.topic, record.partition)
+    (found,) = from_messages([message], shard, head)
+    assert found == translated(record)
+
+
+def test_both_clients_number_the_kinds_of_timestamps_in_their_own_way() -> None:
+    message = Message(topic="orders", partition=0, offset=1, value=b"v", timestamp=(TIMESTAMP_LOG_APPEND_TIME, 5))
+    (found,) = from_messages([message], "orders-0", record_head("orders", 0))
+    assert json.loads(found.encoded)["timestampType"] == "LOG_APPEND_TIME"
+    assert found == translated(consumed(b"v", offset=1, timestamp=5, timestamp_type=1))
 
 
 @given(consumed_records)

@@ -9,7 +9,7 @@ import pytest
 
 from poller.cli_options import SETTINGS
 from poller.errors import ConfigError
-from poller.settings import SCALARS, Settings, Sources, load, option, variable
+from poller.settings import SCALARS, Settings, Sources, kafka_client, load, option, variable
 
 
 def settings(
@@ -196,3 +196,16 @@ def test_names_of_variables_and_options() -> None:
 
 def test_every_setting_that_is_a_single_value_has_an_option_and_its_help() -> None:
     assert set(SETTINGS) == set(SCALARS)
+
+
+def test_a_client_of_kafka_that_is_not_installed_is_refused_with_the_way_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert settings(environment={"POLLER_KAFKA_CLIENT": "confluent-kafka"}).KafkaClient == "confluent-kafka"
+    monkeypatch.setattr("poller.settings.find_spec", lambda _: None)
+    assert problems(environment={"POLLER_KAFKA_CLIENT": "confluent-kafka"}) == [
+        "POLLER_KAFKA_CLIENT: confluent-kafka is not installed (pip install 'poller[fast]')"
+    ]
+    assert kafka_client("auto") == kafka_client("kafka-python") == "kafka-python"
+    monkeypatch.undo()
+    assert kafka_client("auto") == "confluent-kafka"

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 MESSAGE = 200
 """Bytes that a message takes beside its value, so that many small ones and tombstones are bounded, too."""
 
-ALL, EACH = 64 << 20, 4 << 20
+ALL, EACH = 64 << 20, 8 << 20
 """Bytes that are kept of all partitions and of each before the client is told to pause some. What it then throws away
 is at most one fetch of the partition: 1 MB, times the factor by which that is compressed."""
 

@@ -32,7 +32,9 @@ _CLOSE_TIMEOUT = 2.0
 class LibrdkafkaSource:
     """One topic through one member of a consumer group. See `poller.sources.Source` for the contract.
 
-    The listener is called on the owner's thread, inside the client's `consume`, `poll` and `close`.
+    The listener is called on the owner's thread, inside of its `poll` and `close`. Of what kafka.py mends in its client
+    nothing is needed here: joins, and records of paused partitions, do not get lost, and no topic is made by asking for
+    it. How long a broker holds a fetch cannot be changed while the client runs.
     """
 
     # No wakes: nothing ends a waiting poll of this client but a message or a rebalance, so the loop polls in slices.
@@ -108,7 +110,7 @@ class LibrdkafkaSource:
         return records
 
     def _follow_topic(self, consumer: Consumer) -> None:
-        there = self._watch.look(consumer)
+        there = self._watch.look(consumer, subscribed=self._subscribed)
         if there is False and self._subscribed:
             # By itself the client would read a topic that is made anew from the offset where it was in the old one.
             self._subscribed = False

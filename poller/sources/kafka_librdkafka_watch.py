@@ -96,8 +96,12 @@ class TopicWatch:
         """Whether it is time to look, if nothing comes."""
         return time.monotonic() >= self._look_after
 
-    def look(self, consumer: Consumer) -> bool | None:
+    def look(self, consumer: Consumer, *, subscribed: bool) -> bool | None:
         """Ask whether the topic is there. Waits half a second for the answer at most.
+
+        Args:
+            consumer: to ask with.
+            subscribed: so it should be a member of its group; if it is none, the group has no coordinator.
 
         Returns:
             True, or False when it was missing the last time, too; None when that is not known.
@@ -109,23 +113,26 @@ class TopicWatch:
         """
         topic, addresses = self._settings.topic, self._settings.addresses
         missing: bool | None = None
-        trouble: SourceError
+        patience = self._settings.session_timeout
+        trouble: SourceError = SourceUnavailable(
+            f"no Kafka broker answers at {addresses} for group {self._settings.group_id}"
+        )
         now = time.monotonic()
         try:
             error = self._ask(consumer, _ANSWER_TIMEOUT)
-        except KafkaException:
-            patience = self._settings.session_timeout
-            trouble = SourceUnavailable(f"no Kafka broker answers at {addresses} for group {self._settings.group_id}")
+        except KafkaException as problem:
+            _client_log.debug("%s", problem)
         else:
-            if error is None:
+            if error is None and (not subscribed or consumer.memberid()):
                 self._suspect, self._trouble_since = False, None
                 self._look_after = time.monotonic() + _QUIET_PAUSE
                 return True
-            if error.code() in REFUSALS:
-                raise KafkaException(error)
-            missing = self._trouble_since is not None
-            patience = _TOPIC_MISSING
-            trouble = SourceRejected(f"topic {topic} does not exist any more on {addresses}")
+            if error is not None:
+                if error.code() in REFUSALS:
+                    raise KafkaException(error)
+                missing = self._trouble_since is not None
+                patience = _TOPIC_MISSING
+                trouble = SourceRejected(f"topic {topic} does not exist any more on {addresses}")
         self._suspect = True
         self._look_after = time.monotonic() + _TROUBLED_PAUSE
         self._trouble_since = self._trouble_since or now

@@ -33,7 +33,8 @@ class TopicWatch:
         self._settings = settings
         self._refusal: KafkaError | None = None
         self._suspect = False
-        self._trouble_since: float | None = None
+        self._trouble: type[SourceError] | None = None
+        self._trouble_since = 0.0
         self._look_after = 0.0
 
     def on_error(self, error: KafkaError) -> None:
@@ -124,18 +125,19 @@ class TopicWatch:
             _client_log.debug("%s", problem)
         else:
             if error is None and (not subscribed or consumer.memberid()):
-                self._suspect, self._trouble_since = False, None
+                self._suspect, self._trouble = False, None
                 self._look_after = time.monotonic() + _QUIET_PAUSE
                 return True
             if error is not None:
                 if error.code() in REFUSALS:
                     raise KafkaException(error)
-                missing = self._trouble_since is not None
+                missing = self._trouble is SourceRejected
                 patience = _TOPIC_MISSING
                 trouble = SourceRejected(f"topic {topic} does not exist any more on {addresses}")
         self._suspect = True
         self._look_after = time.monotonic() + _TROUBLED_PAUSE
-        self._trouble_since = self._trouble_since or now
+        if self._trouble is not type(trouble):
+            self._trouble, self._trouble_since = type(trouble), now
         if now - self._trouble_since > patience:
             raise trouble
         return False if missing else None

@@ -36,11 +36,15 @@ class ScriptedConsumer:
         self.stored: dict[int, int] = {}
         self.stores = True
         self.commit_error: KafkaError | None = None
+        self.member: str | None = "member"
 
     def list_topics(self, topic: str, timeout: float) -> Any:
         if self.unreachable:
             raise KafkaException(self.unreachable)
         return SimpleNamespace(topics={topic: SimpleNamespace(error=self.topic_error)})
+
+    def memberid(self) -> str | None:
+        return self.member
 
     def subscribe(self, topics: list[str], **callbacks: Callable[..., None]) -> None:
         self.calls.append(("subscribe", *topics))
@@ -206,30 +210,35 @@ def test_errors_that_the_client_gets_over_take_no_record(opened: Opened) -> None
     ("state", "kind", "text"),
     [
         (
-            {"unreachable": KafkaError._TRANSPORT},
+            {"unreachable": KafkaError(KafkaError._TRANSPORT, "why")},
             SourceUnavailable,
             "no Kafka broker answers at b:9092 for group group",
         ),
-        ({"topic_error": 3}, SourceRejected, "topic orders does not exist any more on b:9092"),
+        ({"member": None}, SourceUnavailable, "no Kafka broker answers at b:9092 for group group"),
+        (
+            {"topic_error": KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, "why")},
+            SourceRejected,
+            "topic orders does not exist any more on b:9092",
+        ),
     ],
+    ids=["no broker", "no coordinator", "no topic"],
 )
 def test_trouble_is_told_when_it_lasts(
-    state: dict[str, int], kind: type[SourceError], text: str, monkeypatch: pytest.MonkeyPatch
+    state: dict[str, Any], kind: type[SourceError], text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
     monkeypatch.setattr("poller.sources.kafka_librdkafka_watch.time.monotonic", lambda: now[0])
     opened = Opened(session_timeout=6.0)
     opened.consumer.options["error_cb"](KafkaError(KafkaError._ALL_BROKERS_DOWN, "all"))
-    for name, code in state.items():
-        setattr(opened.consumer, name, KafkaError(code, "why"))
+    sound = {name: getattr(opened.consumer, name) for name in state}
+    vars(opened.consumer).update(state)
     for _ in range(5):
         assert opened.poll() == []
         now[0] += 1.1
-    opened.consumer.unreachable = opened.consumer.topic_error = None
+    vars(opened.consumer).update(sound)
     opened.poll()  # it was over
     opened.consumer.options["error_cb"](KafkaError(KafkaError._ALL_BROKERS_DOWN, "all"))
-    for name, code in state.items():
-        setattr(opened.consumer, name, KafkaError(code, "why"))
+    vars(opened.consumer).update(state)
 
     def lasts() -> None:
         for _ in range(8):

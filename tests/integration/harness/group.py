@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from brokers import KafkaBroker, eventually
@@ -26,9 +26,10 @@ def members(broker: KafkaBroker, group: str) -> dict[str, int]:
     return found
 
 
-def remove_members(broker: KafkaBroker, group: str) -> None:
-    """Do at once what the broker does when the session of killed members times out."""
-    dead = [MemberToRemove(member_id=member) for member in members(broker, group)]
+def remove_members(broker: KafkaBroker, group: str, among: Collection[str] | None = None) -> None:
+    """Do at once what the broker does when the session of killed members times out: of all members, or of these."""
+    present = members(broker, group)
+    dead = [MemberToRemove(member_id=member) for member in present if among is None or member in among]
     if dead:
         with broker.admin() as admin:
             admin.remove_group_members(group, dead)

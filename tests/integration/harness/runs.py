@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -33,8 +33,8 @@ class Run:
     ledger: Ledger
     template: stack.Resource
 
-    def service(self, **settings: str) -> Service:
-        return Service(self.folder, self.template, **settings)
+    def service(self, *, wrapped: Sequence[str] = (), **settings: str) -> Service:
+        return Service(self.folder, self.template, wrapped=wrapped, **settings)
 
 
 def wait_until_gone(ledger: Ledger) -> None:

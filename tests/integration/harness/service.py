@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,17 +35,20 @@ class Service:
     Args:
         folder: for the template; several services may share one.
         template: of `stack.template`.
+        wrapped: a command that runs it, such as `("setpriv", …)`.
         settings: variables such as POLLER_TIME_SCALE.
     """
 
-    def __init__(self, folder: Path, template: Mapping[str, Any], **settings: str) -> None:
+    def __init__(
+        self, folder: Path, template: Mapping[str, Any], *, wrapped: Sequence[str] = (), **settings: str
+    ) -> None:
         self.lines: list[LogLine] = []
         """The log so far."""
         self._logged = threading.Condition()
         path = folder / f"template-{time.monotonic_ns()}.yaml"
         path.write_text(yaml.safe_dump(dict(template), sort_keys=False))
         self._process = subprocess.Popen(
-            [POLLER, "run", path, "--port", "0"],
+            [*wrapped, POLLER, "run", path, "--port", "0"],
             env={**environment(), "POLLER_KAFKA_CLIENT": os.environ.get(KAFKA_CLIENT, "auto"), **settings},
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -200,9 +203,13 @@ class Service:
         return float(found[1]) if found else 0.0
 
 
+PASSED_ON = {"POLLER_KAFKA_CLIENT"}
+"""Settings that a whole run of tests may be made with."""
+
+
 def environment() -> dict[str, str]:
-    """This process's variables without settings of the program."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("POLLER_")}
+    """This process's variables without settings of the program, save those that are for a whole run."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("POLLER_") or name in PASSED_ON}
 
 
 def handler_processes(mark: str) -> list[int]:

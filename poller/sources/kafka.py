@@ -51,6 +51,8 @@ _REFUSALS: dict[type[Exception], str] = {
 }
 _REQUEST_TIMEOUT = 10.0
 """Seconds: how long a hung broker goes unnoticed. The client's 30 s outlast every session."""
+_METADATA_AGE = 10.0
+"""Seconds until partitions that are added are read. The client's five minutes are for clusters of thousands."""
 _COMMIT_TIMEOUT = 1.0
 _COMMIT_PAUSE = 0.1
 _CLOSE_TIMEOUT = 2.0
@@ -119,6 +121,7 @@ class KafkaSource:
             "heartbeat_interval_ms": int(settings.session_timeout * 100),  # members learn of a rebalance by heartbeat
             "fetch_max_wait_ms": int(settings.fetch_max_wait * 1000),
             "request_timeout_ms": int(max(settings.session_timeout, _REQUEST_TIMEOUT) * 1000),
+            "metadata_max_age_ms": int(_METADATA_AGE * 1000),
             "reconnect_backoff_max_ms": 1000,  # the default of 30 s outlasts the restart of a broker
             "bootstrap_timeout_ms": int(settings.connect_timeout * 1000),
             "metrics_enabled": False,

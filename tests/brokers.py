@@ -20,7 +20,9 @@ import docker
 import pika
 from docker.errors import DockerException, ImageNotFound
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.consumer.fetcher import ConsumerRecord
+from kafka.errors import RetriableError
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
 
@@ -239,6 +241,17 @@ class KafkaBroker:
         with self.admin() as admin:
             admin.delete_topics([topic])
 
+    def add_partitions(self, topic: str, partitions: int) -> None:
+        """Give a topic so many partitions in all."""
+        with self.admin() as admin:
+            admin.create_partitions({topic: partitions})
+
+    def configure_topic(self, topic: str, **configs: str) -> None:
+        """Change settings of a topic, such as `max_message_bytes`."""
+        given = {name.replace("_", "."): value for name, value in configs.items()}
+        with self.admin() as admin:
+            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=given)])
+
     def has_topic(self, topic: str) -> bool:
         with self.admin() as admin:
             return topic in admin.list_topics()
@@ -284,8 +297,13 @@ class KafkaBroker:
 
     def committed(self, topic: str, group: str) -> dict[str, int]:
         """Committed offsets of a group by shard, such as `{"orders-0": 15}`; shards without one are missing."""
-        with self.admin() as admin:
-            offsets = admin.list_group_offsets({group: None})[group]
+
+        def read() -> list[Any]:
+            with self.admin() as admin, suppress(RetriableError):  # a broker that comes back looks for its groups first
+                return [admin.list_group_offsets({group: None})[group]]
+            return []
+
+        (offsets,) = eventually(read, what=f"the offsets of {group}")
         return {
             f"{topic}-{partition.partition}": offset.offset
             for partition, offset in offsets.items()

@@ -67,7 +67,7 @@ def items(event: dict[str, Any]) -> Iterator[Item]:
 
 def handle(item: Item, context: Any) -> bool:
     """Do what the body says, and note it. False when it is poison."""
-    task = _task(item.body)
+    task = task_of(item.body)
     while task.get("gate") and not Path(task["gate"]).exists():
         time.sleep(0.005)
     time.sleep(task.get("work", 0))
@@ -87,7 +87,7 @@ def handle(item: Item, context: Any) -> bool:
     return not poison
 
 
-def _task(body: bytes | None) -> dict[str, Any]:
+def task_of(body: bytes | None) -> dict[str, Any]:
     try:
         task = json.loads(body or b"")
     except ValueError:

@@ -1,0 +1,126 @@
+"""Brokers that hang, topics and queues that go and come back, partitions that are added: it recovers by itself.
+
+Brokers that are killed and restarted: tests/integration/test_at_least_once.py, test_kafka_dies_and_comes_back and
+test_rabbitmq_dies_and_comes_back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from brokers import KafkaBroker, RabbitMQBroker, eventually
+from faults.tally import Tally, either
+from integration.harness import stack
+from integration.harness.ledger import Ledger, letters_in_topic, wait_until_committed
+from integration.harness.runs import (
+    BATCH,
+    PARTITIONS,
+    PREFETCH,
+    Run,
+    assert_balanced,
+    assert_queue_balanced,
+    container_of,
+    finish_queue,
+    reading_topic,
+)
+
+pytestmark = [
+    pytest.mark.broker,
+    # kafka-python forgets to close a socket with something left to send; the test's own clients do that at times.
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    pytest.mark.usefixtures("refused_connections"),
+]
+
+BRIEF, TOLD = 5, 30
+"""Seconds: a shorter pause is not noticed, one of this length is told."""
+
+
+@pytest.mark.parametrize("seconds", either([1, 10], [1, 10, 60]))
+def test_brokers_that_hang_are_waited_for_and_nothing_is_lost(
+    kafka: KafkaBroker, rabbitmq: RabbitMQBroker, ledgers: Callable[[str], Ledger], tally: Tally, seconds: int
+) -> None:
+    topic, dead = kafka.create_topic(PARTITIONS), kafka.create_topic()
+    queue = rabbitmq.declare_queue(dead_letters=True)
+    orders, tasks = ledgers("orders"), ledgers("tasks")
+    report = {"MaximumRetryAttempts": 1, "FunctionResponseTypes": ["ReportBatchItemFailures"]}
+    event = stack.kafka_event(kafka, topic, dead_letters=dead, BatchSize=BATCH, **report)
+    template = stack.template(
+        {"Orders": stack.function(orders, event), "Tasks": stack.function(tasks, stack.mq_event(queue))},
+        extensions={"Tasks": report},
+        endpoints={stack.RABBITMQ_ARN: rabbitmq.url},
+        TimeScale=5,
+    )
+    orders.produce(kafka, topic, 1000, poison=0.02, work=0.005)
+    tasks.publish(rabbitmq, queue, 400, poison=0.02, work=0.003)
+    with Run(orders.path.parent, orders, template).service() as service:
+        orders.wait_for(100)
+        tasks.wait_for(50)
+        with container_of(kafka).paused(), container_of(rabbitmq).paused():
+            time.sleep(seconds)  # the fault itself
+            if seconds >= TOLD:
+                service.wait_for_problem("Orders.Source", kafka.address)
+                service.wait_for_problem("Tasks.Source", "RabbitMQ at 127.0.0.1")
+                assert service.readyz()[0] == 503
+                assert service.metric("mapping_enabled", "Orders.Source") == 0
+                assert service.metric("polling_error_count_total", "Tasks.Source") >= 1
+        wait_until_committed(kafka, topic, topic)
+        service.wait_until_ready()
+        for mapping in ("Orders.Source", "Tasks.Source"):
+            assert service.metric("mapping_enabled", mapping) == 1
+            if seconds <= BRIEF:
+                assert service.metric("polling_error_count_total", mapping) == 0
+        finish_queue(tasks, rabbitmq, queue, service)
+    letters = letters_in_topic(kafka, dead)
+    assert_balanced(orders, letters)
+    tally.dead_letters += len(letters) + assert_queue_balanced(tasks, rabbitmq, queue).total()
+    assert orders.out_of_order() == []  # C.4
+    assert tasks.duplicates() <= PREFETCH
+    tally.fault(f"both brokers hang for {seconds} s", 2)
+
+
+def test_a_topic_that_is_deleted_and_made_again_is_told_and_read_from_its_start(
+    kafka: KafkaBroker, ledger: Ledger, tally: Tally
+) -> None:
+    topic = kafka.create_topic(PARTITIONS)
+    run = reading_topic(ledger, kafka, topic)
+    ledger.produce(kafka, topic, 100)
+    with run.service() as service:
+        wait_until_committed(kafka, topic, topic)
+        kafka.delete_topic(topic)
+        service.wait_for_problem("Orders.Source", f"topic {topic} does not exist")
+        assert service.readyz()[0] == 503
+        assert service.metric("mapping_enabled", "Orders.Source") == 0
+        assert not kafka.has_topic(topic)
+        kafka.create_topic(PARTITIONS, name=topic)
+        ledger.produce(kafka, topic, 40)  # fewer than before: an old position would skip them
+        ledger.wait_until_handled()
+        wait_until_committed(kafka, topic, topic)
+        service.wait_until_ready()
+        assert service.stop() == 0
+        assert service.problems() == []
+    assert ledger.duplicates() == 0
+    tally.fault("topic deleted and made again")
+
+
+def test_partitions_that_are_added_are_taken_up_by_a_running_poller(
+    kafka: KafkaBroker, ledger: Ledger, tally: Tally
+) -> None:
+    topic = kafka.create_topic(2)
+    run = reading_topic(ledger, kafka, topic)
+    with run.service() as service:
+        ledger.produce(kafka, topic, 40, partitions=2)
+        wait_until_committed(kafka, topic, topic)
+        kafka.add_partitions(topic, 6)
+        ledger.produce(kafka, topic, 120, partitions=6)
+        wait_until_committed(kafka, topic, topic)
+        eventually(
+            lambda: service.get("metrics")[1].count('poller_offset_lag{function="Orders"') == 6, what="six shards"
+        )
+        assert service.stop() == 0
+        assert service.problems() == []
+    assert ledger.missing() == set()
+    assert ledger.duplicates() == 0
+    assert ledger.out_of_order() == []
+    tally.fault("partitions added")

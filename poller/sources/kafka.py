@@ -55,6 +55,8 @@ _METADATA_AGE = 10.0
 """Seconds until partitions that are added are read. The client's five minutes are for clusters of thousands."""
 _COMMIT_TIMEOUT = 1.0
 _COMMIT_PAUSE = 0.1
+_REBALANCE_TIMEOUT = 5.0
+"""Seconds: a heartbeat until all members know of a rebalance, and their RevocationGrace."""
 _CLOSE_TIMEOUT = 2.0
 _IDLE_AFTER = 1.0
 _IDLE_FETCH_WAIT = 0.5
@@ -300,6 +302,7 @@ class KafkaSource:
         """Revoke all shards, commit what that makes final, and leave the group. Blocks a few seconds at most."""
         try:
             if self._consumer is not None:
+                self._finish_rebalance(self._consumer)
                 self._consumer.close(autocommit=False, timeout_ms=int(_CLOSE_TIMEOUT * 1000))
         except Exception as error:  # noqa: BLE001 - whatever is broken there, this consumer is given up
             _log.warning("group %s was not left properly: %s", self._settings.group_id, error)
@@ -308,6 +311,16 @@ class KafkaSource:
                 self._client.close()
             self._consumer = self._client = self._trouble_since = None
             self._forget(list(self._heads))
+
+    def _finish_rebalance(self, consumer: KafkaConsumer) -> None:
+        # The client commits nothing while the group rebalances, and would leave it like that: finished work came again.
+        deadline = time.monotonic() + _REBALANCE_TIMEOUT
+        try:
+            while self._uncommitted and time.monotonic() < deadline and not consumer._coordinator.coordinator_unknown():  # noqa: SLF001
+                consumer.poll(timeout_ms=50)  # what arrives was never taken up, so it comes again
+                self._commit(consumer)
+        except Exception as error:  # noqa: BLE001 - whatever is broken there, the group is left all the same
+            _log.info("the last commit of group %s failed: %s", self._settings.group_id, error)
 
     def _opened(self) -> KafkaConsumer:
         if self._consumer is None:

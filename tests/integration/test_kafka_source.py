@@ -251,6 +251,15 @@ def test_a_member_that_polls_in_slices_lets_the_group_settle(kafka: KafkaBroker,
     assert [one.lost for one in calls] == [[], []]
 
 
+def rebalancing(kafka: KafkaBroker, group: str, source: Source, other: Source) -> bool:
+    """Whether the group of both rebalances, because the second one joins."""
+    other.poll(0)
+    if isinstance(source, LibrdkafkaSource):  # it rejoins by itself, and has to be polled to give anything up
+        return len(describe(kafka, group)["members"]) == 2
+    source.poll(0)
+    return source._consumer.group_metadata().state == "<rebalancing>"
+
+
 def test_a_commit_during_a_rebalance_is_made_up_for(kafka: KafkaBroker, opened: Opener) -> None:
     # D.1.2: what is done is committed, though no later record of that shard comes
     topic, group = kafka.create_topic(partitions=2), unique("group")
@@ -259,15 +268,7 @@ def test_a_commit_during_a_rebalance_is_made_up_for(kafka: KafkaBroker, opened: 
     source = opened(topic, calls, group_id=group)
     done = settle(source.features, take(source, 2))
     other = opened(topic, others, group_id=group)
-
-    def rebalancing() -> bool:
-        other.poll(0)
-        if isinstance(source, LibrdkafkaSource):  # it rejoins by itself, and has to be polled to give anything up
-            return len(describe(kafka, group)["members"]) == 2
-        source.poll(0)
-        return source._consumer.group_metadata().state == "<rebalancing>"
-
-    eventually(rebalancing, what="a rebalance")
+    eventually(lambda: rebalancing(kafka, group, source, other), what="a rebalance")
     source.acknowledge(done)
 
     def committed() -> bool:
@@ -276,6 +277,22 @@ def test_a_commit_during_a_rebalance_is_made_up_for(kafka: KafkaBroker, opened: 
         return kafka.committed(topic, group) == {f"{topic}-0": 1, f"{topic}-1": 1}
 
     eventually(committed, what="both offsets")
+    assert other.poll(0.5) == []
+
+
+def test_a_member_that_leaves_during_a_rebalance_commits_before(kafka: KafkaBroker, opened: Opener) -> None:
+    # A service that is stopped in that moment has finished its work: nobody shall do it again.
+    topic, group = kafka.create_topic(partitions=2), unique("group")
+    kafka.produce(topic, [Produce(b"value", partition=number) for number in range(2)])
+    source = opened(topic, group_id=group)
+    done = settle(source.features, take(source, 2))
+    other = opened(topic, group_id=group)
+    eventually(lambda: rebalancing(kafka, group, source, other), what="a rebalance")
+    assert not source.acknowledge(done) or isinstance(source, LibrdkafkaSource)
+    leaving = threading.Thread(target=source.close)
+    leaving.start()
+    eventually(lambda: other.poll(0.05) or not leaving.is_alive(), what="the end of the first member")
+    assert kafka.committed(topic, group) == {f"{topic}-0": 1, f"{topic}-1": 1}
     assert other.poll(0.5) == []
 
 

@@ -377,13 +377,15 @@ class RabbitMQBroker:
             if connection.is_open:
                 connection.close()
 
-    def declare_queue(self, kind: str = "quorum", *, dead_letters: bool = False, **arguments: Any) -> str:
-        """Make a durable `quorum` or `classic` queue of a name that is not taken, and return the name.
+    def declare_queue(
+        self, kind: str = "quorum", *, name: str | None = None, dead_letters: bool = False, **arguments: Any
+    ) -> str:
+        """Make a durable `quorum` or `classic` queue, by default of a name that is not taken, and return the name.
 
         With `dead_letters`, what is rejected goes to the queue `<name>.dead`. Further arguments are given with
         underscores: `x_delivery_limit=5`.
         """
-        queue = unique("queue")
+        queue = name or unique("queue")
         given = {"x-queue-type": kind, **{name.replace("_", "-"): value for name, value in arguments.items()}}
         if dead_letters:
             given |= {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{queue}.dead"}

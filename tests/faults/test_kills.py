@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -16,6 +17,7 @@ from faults.tally import Tally, either
 from integration.harness import group
 from integration.harness.ledger import Ledger, letters_in_topic, wait_until_committed
 from integration.harness.runs import (
+    BATCH,
     PARTITIONS,
     PREFETCH,
     Kill,
@@ -30,6 +32,8 @@ from integration.harness.runs import (
 )
 from integration.harness.service import Service
 
+from poller.event_poller import COMMIT_INTERVAL
+
 pytestmark = [
     pytest.mark.broker,
     # kafka-python forgets to close a socket with something left to send; the test's own clients do that at times.
@@ -38,6 +42,11 @@ pytestmark = [
 ]
 
 KILLS = either(4, 50)
+WORK = 0.002
+"""Seconds of a record."""
+IN_FLIGHT = 2 * BATCH + round(COMMIT_INTERVAL / WORK)
+"""Records of one partition that a kill may repeat: the batch in work, and what was finished since the last commit, to
+which one batch may be added in the turn before it. A machine that is busy makes all of that slower, not more."""
 
 
 def moments(kinds: list[str], chance: random.Random) -> list[str]:
@@ -78,8 +87,8 @@ def test_kill_9_in_every_part_of_a_topics_work_loses_nothing(kafka: KafkaBroker,
             old = set(group.members(kafka, topic))
             successor = None
             with watch(kafka, dead_letters) as arrived:
-                ledger.produce(kafka, topic, 200, poison=0.03, work=0.002)
-                ledger.produce(kafka, topic, PARTITIONS, poison=1.0)
+                ledger.produce(kafka, topic, 200, poison=0.03, work=WORK)
+                ledger.produce(kafka, topic, PARTITIONS, poison=1.0, work=WORK)
                 match moment:
                     case "retry":
                         relay.service.wait_for_log("failed, attempt 1", since=seen)
@@ -104,7 +113,9 @@ def test_kill_9_in_every_part_of_a_topics_work_loses_nothing(kafka: KafkaBroker,
     tally.dead_letters += len(letters)
     assert_balanced(ledger, letters)
     assert ledger.out_of_order() == []  # C.4: the first handlings of a partition
-    assert [kill.long_finished(ledger) for kill in kills] == [[]] * len(kills)
+    for number, kill in enumerate(kills):
+        repeated = Counter(one.shard for one in kill.repeated(ledger))
+        assert not [shard for shard, count in repeated.items() if count > IN_FLIGHT], f"{repeated} at kill {number}"
 
 
 def test_kill_9_in_every_part_of_a_queues_work_loses_nothing(
@@ -120,9 +131,9 @@ def test_kill_9_in_every_part_of_a_queues_work_loses_nothing(
             service = relay.service
             service.wait_for_log("^polling")
             seen, handled = len(service.lines), len(ledger.handlings())
-            ledger.publish(rabbitmq, queue, 60, poison=0.03, work=0.002)
+            ledger.publish(rabbitmq, queue, 60, poison=0.03, work=WORK)
             ledger.publish(rabbitmq, queue, 2, poison=1.0)
-            ledger.publish(rabbitmq, queue, 10, work=0.002)
+            ledger.publish(rabbitmq, queue, 10, work=WORK)
             waits: dict[str, Callable[[], object]] = {
                 "retry": lambda: service.wait_for_log("failed, attempt 1", since=seen),  # noqa: B023
                 "dead letter": lambda: service.wait_for_log("rejected", since=seen),  # noqa: B023

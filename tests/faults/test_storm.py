@@ -1,0 +1,92 @@
+"""A rebalance storm: pollers join and leave all the time, with slow handlers, and the work goes on.
+
+A batch that outlives the revocation grace: tests/integration/test_joining_and_stopping.py,
+test_a_batch_that_outlives_the_revocation_grace_is_handled_again_by_the_new_owner.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from contextlib import ExitStack
+from itertools import pairwise
+
+import pytest
+from brokers import KafkaBroker
+from faults.tally import Tally, either
+from integration.harness.ledger import Handling, Ledger, letters_in_topic, wait_until_committed
+from integration.harness.runs import assert_balanced, handled_by, reading_topic
+from integration.harness.service import Service
+
+pytestmark = [
+    pytest.mark.broker,
+    # kafka-python forgets to close a socket with something left to send; the test's own clients do that at times.
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    pytest.mark.usefixtures("refused_connections"),
+]
+
+ROUNDS, EVERY = either(8, 30), 2.0
+"""Number, and seconds between two of them."""
+PARTITIONS, BATCH, WORK = 6, 10, 0.02
+GRACE = "3"
+"""Seconds of RevocationGrace; a batch takes 0.2, so each ends under the owner that began it."""
+STILL = 4
+"""Rounds in which something has to be handled."""
+
+
+def test_a_rebalance_storm_loses_nothing_and_every_batch_has_one_owner(
+    kafka: KafkaBroker, ledger: Ledger, tally: Tally
+) -> None:
+    topic, dead = kafka.create_topic(PARTITIONS), kafka.create_topic()
+    run = reading_topic(ledger, kafka, topic, dead_letters=dead, BatchSize=BATCH)
+    progress = []
+    with ExitStack() as stack:
+
+        def start() -> Service:
+            return stack.enter_context(run.service(POLLER_REVOCATION_GRACE=GRACE))
+
+        running = [start()]
+        everybody = list(running)
+        for number in range(ROUNDS):
+            ledger.produce(kafka, topic, 300, partitions=PARTITIONS, poison=0.01, work=WORK)
+            if number % 3 == 2:
+                running.pop(0).signal()  # the oldest one leaves
+                tally.fault("a poller leaves in a storm")
+            else:
+                running.append(start())
+                everybody.append(running[-1])
+                tally.fault("a poller joins in a storm")
+            if len(running) > 3:
+                running.pop(0).signal()
+                tally.fault("a poller leaves in a storm")
+            time.sleep(EVERY)  # the storm's own rhythm
+            progress.append(len(ledger.handlings()))
+        wait_until_committed(kafka, topic, topic, timeout=120)
+        for service in everybody:
+            assert service.wait() == 0 if service not in running else service.stop() == 0
+            assert service.problems() == []
+    letters = letters_in_topic(kafka, dead)
+    tally.dead_letters += len(letters)
+    assert_balanced(ledger, letters)
+    assert ledger.out_of_order() == []  # C.4
+    assert ledger.duplicates() == 0
+    assert overlapping(ledger) == []
+    stretches = list(zip([0, *progress], progress[STILL - 1 :], strict=False))
+    assert all(before < after for before, after in stretches), f"it stood still: {progress}"
+    assert sum(handled_by(service, ledger) > 0 for service in everybody) >= 2
+
+
+def overlapping(ledger: Ledger) -> list[str]:
+    """Pairs of batches of one partition that two pollers had in work at the same time."""
+    batches: dict[tuple[str, int, str], list[Handling]] = defaultdict(list)
+    for one in ledger.handlings():
+        batches[one.shard, one.poller, one.request].append(one)
+    spans = sorted(
+        (shard, min(one.time for one in some) - WORK, max(one.time for one in some), poller)
+        for (shard, poller, _), some in batches.items()
+    )
+    return [
+        f"{shard}: {poller} until {end:.3f}, {other} from {begin:.3f}"
+        for (shard, _, end, poller), (following, begin, _, other) in pairwise(spans)
+        if shard == following and poller != other and begin < end
+    ]

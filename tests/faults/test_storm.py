@@ -43,28 +43,34 @@ def test_a_rebalance_storm_loses_nothing_and_every_batch_has_one_owner(
     with ExitStack() as stack:
 
         def start() -> Service:
+            tally.fault("a poller joins in a storm")
             return stack.enter_context(run.service(POLLER_REVOCATION_GRACE=GRACE))
+
+        def leave(service: Service) -> None:
+            tally.fault("a poller leaves in a storm")
+            service.wait_for_log("^polling")  # before that a signal just ends it
+            service.signal()
 
         running = [start()]
         everybody = list(running)
         for number in range(ROUNDS):
             ledger.produce(kafka, topic, 300, partitions=PARTITIONS, poison=0.01, work=WORK)
             if number % 3 == 2:
-                running.pop(0).signal()  # the oldest one leaves
-                tally.fault("a poller leaves in a storm")
+                leave(running.pop(0))
             else:
                 running.append(start())
                 everybody.append(running[-1])
-                tally.fault("a poller joins in a storm")
             if len(running) > 3:
-                running.pop(0).signal()
-                tally.fault("a poller leaves in a storm")
+                leave(running.pop(0))
             time.sleep(EVERY)  # the storm's own rhythm
             progress.append(len(ledger.handlings()))
         wait_until_committed(kafka, topic, topic, timeout=120)
-        for service in everybody:
-            assert service.wait() == 0 if service not in running else service.stop() == 0
-            assert service.problems() == []
+        for service in running:
+            service.signal()
+        assert {service.pid: service.wait() for service in everybody} == dict.fromkeys(
+            [one.pid for one in everybody], 0
+        )
+        assert [service.problems() for service in everybody] == [[]] * len(everybody)
     letters = letters_in_topic(kafka, dead)
     tally.dead_letters += len(letters)
     assert_balanced(ledger, letters)

@@ -2,12 +2,14 @@
 # The work is in containers/*.sh, each idempotent; targets only say what stands on what.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: docs help up down clean test lint checked audit unit covered fuzz contract integration e2e bench images engine compose venv format pins brokers coverage
+.PHONY: docs help up down clean test lint checked audit unit covered fuzz contract integration faults soak e2e bench images engine compose venv format pins brokers coverage
 
 python := .venv/bin/python
 pytest := $(python) -m pytest
 with_brokers := containers/with_brokers.sh
 measured := build/coverage
+# Those that `make faults` runs with, one after the other.
+kafka_clients := kafka-python
 
 help:
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,9 +56,16 @@ contract: venv engine images ## one suite for every source, one for every destin
 integration: venv engine images ## rebalance, broker restart, kill -9: nothing lost
 	@$(with_brokers) $(pytest) tests/integration
 
-# Contract and integration in one run: the brokers then start once.
+faults: venv engine images ## every fault in full: kills, hangs, storms, alarms; writes build/faults.json
+	@for client in $(kafka_clients); do \
+	    POLLER_FAULTS=full POLLER_KAFKA_CLIENT=$$client $(with_brokers) $(pytest) tests/faults || exit 1; done
+
+soak: venv engine images ## 30 minutes of load and a fault a minute (SOAK_MINUTES=2 for a try)
+	@POLLER_FAULTS=soak $(with_brokers) $(pytest) -s tests/faults/soak.py
+
+# Contract, integration and the short form of the faults in one run: the brokers then start once.
 brokers: venv engine images
-	@$(with_brokers) $(pytest) tests/contract tests/integration
+	@$(with_brokers) $(pytest) tests/contract tests/integration tests/faults
 
 e2e: venv engine compose images ## docker compose and the command line, as a user
 	@$(with_brokers) $(pytest) tests/e2e

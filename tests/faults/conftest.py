@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from faults.tally import CLIENT, FULL, Tally
+from faults.tally import CLIENT, FORM, Tally
 from integration.harness.ledger import Ledger
 from integration.harness.runs import wait_until_gone
 
@@ -21,7 +21,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     tally = config.stash[_TALLY]
     if not tally.faults:
         return
-    terminalreporter.section(f"faults, {'full' if FULL else 'short'} form, Kafka client: {CLIENT}")
+    terminalreporter.section(f"faults, {FORM} form, Kafka client: {CLIENT}")
     for name, count in tally.rows():
         terminalreporter.write_line(f"{name:<58} {count:>10,}")
     tally.write()

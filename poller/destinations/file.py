@@ -5,8 +5,10 @@ Keys and headers are not written: what they say is in the body as well.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from poller.errors import DestinationError
@@ -17,7 +19,7 @@ class FileDestination:
     """Appends to a file, which is made when it is not there; its folder has to be.
 
     The file is opened for each `send`, so moving it away (log rotation) is fine at any time. Several pollers may share
-    one file: what one `send` writes stays together.
+    one file: it is locked (flock) while one `send` writes, so that its lines stay together and whole.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,6 +49,8 @@ class FileDestination:
         is_new = not self._path.exists()
         descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
+            with suppress(OSError):  # no locks on this file system: then only lines that are written at once are safe
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # until the descriptor is closed
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 lines = b"\n" + lines  # a crash or a full disk left half a line: keep it apart from ours

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,29 @@ def test_a_write_that_takes_only_a_part_is_continued(path: Path, monkeypatch: py
     monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:3]))
     FileDestination(path).send([DeadLetter(b'{"long":"enough"}')])
     assert path.read_bytes() == b'{"long":"enough"}\n'
+
+
+def test_a_line_that_another_poller_is_writing_is_waited_for(path: Path) -> None:
+    # Else half of it would be taken for what a crash left, and an empty line would follow it.
+    with path.open("ab", buffering=0) as others:
+        fcntl.flock(others, fcntl.LOCK_EX)
+        others.write(b'{"half":')
+        sending = threading.Thread(target=FileDestination(path).send, args=([DeadLetter(b'{"a":1}')],))
+        sending.start()
+        sending.join(0.2)
+        others.write(b"1}\n")
+        fcntl.flock(others, fcntl.LOCK_UN)
+    sending.join()
+    assert path.read_bytes() == b'{"half":1}\n{"a":1}\n'
+
+
+def test_a_file_system_without_locks_will_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    FileDestination(path).send([DeadLetter(b"{}")])
+    assert path.read_bytes() == b"{}\n"
 
 
 def test_a_full_disk_is_told_and_what_it_left_is_kept_apart(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from docker.errors import DockerException, ImageNotFound
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.consumer.fetcher import ConsumerRecord
-from kafka.errors import RetriableError
+from kafka.errors import KafkaError, RetriableError
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
 
@@ -206,12 +206,19 @@ class KafkaBroker:
     def wait_until_ready(self) -> None:
         assert self.container is not None
         self.container.wait_for_log("Kafka Server started")
-        consumer = KafkaConsumer(bootstrap_servers=self.address, group_id="readiness")
+        eventually(self._answers, timeout=START_TIMEOUT, what=f"an answer of Kafka at {self.address}")
+
+    def _answers(self) -> bool:
         try:
-            # The group's coordinator needs a moment more.
-            consumer.committed(TopicPartition("readiness", 0), timeout_ms=30_000)
-        finally:
-            consumer.close()
+            consumer = KafkaConsumer(bootstrap_servers=self.address, group_id="readiness")
+            try:
+                # The group's coordinator needs a moment more.
+                consumer.committed(TopicPartition("readiness", 0), timeout_ms=30_000)
+            finally:
+                consumer.close()
+        except KafkaError:  # a broker that hung for ten seconds is out of its own cluster for a moment
+            return False
+        return True
 
     def restart(self) -> None:
         """Stop and start the broker, and wait until it answers again."""

@@ -5,12 +5,13 @@ Each of them in detail, at the source's own methods: tests/integration/test_rabb
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from urllib.parse import urlsplit
 
+import pika
 import pytest
-from brokers import Container, RabbitMQBroker, eventually
+from brokers import RabbitMQBroker, eventually
 from faults.tally import Tally, either
+from integration.harness.gateway import Gateway
 from integration.harness.ledger import Ledger, ids_of, read_letter
 from integration.harness.runs import (
     BATCH,
@@ -23,6 +24,9 @@ from integration.harness.runs import (
 )
 
 pytestmark = pytest.mark.broker
+
+UNKNOWN_TAG = pika.frame.Method(1, pika.spec.Basic.Ack(4711)).marshal()
+"""An acknowledgement of what was never delivered: a channel error of AMQP (406)."""
 
 
 def test_connections_that_the_broker_closes_are_made_anew_and_stale_acknowledgements_dropped(
@@ -50,35 +54,25 @@ def test_connections_that_the_broker_closes_are_made_anew_and_stale_acknowledgem
 def test_a_channel_that_the_broker_closes_under_a_batch_is_made_anew_and_its_late_answer_dropped(
     rabbitmq: RabbitMQBroker, ledger: Ledger, tally: Tally
 ) -> None:
-    container = container_of(rabbitmq)
+    url = urlsplit(rabbitmq.url)
     queue = rabbitmq.declare_queue(dead_letters=True)
-    run = reading_queue(ledger, rabbitmq, queue)
     gate = ledger.path.parent / "gate"
     ledger.publish(rabbitmq, queue, 10, gate=str(gate))
-    with impatient(container), run.service() as service:
-        wait_for_invocations(service, 1)
-        service.wait_for_log(f"closed the channel of queue '{queue}'")
-        service.wait_until_ready()
-        gate.touch()  # the old batch answers, and so does the one that came instead
-        finish_queue(ledger, rabbitmq, queue, service)
+    with Gateway(f"{url.hostname}:{url.port}") as gateway:
+        gateway.open()
+        behind = RabbitMQBroker(f"amqp://{url.username}:{url.password}@{gateway.address}")
+        with reading_queue(ledger, behind, queue).service() as service:
+            wait_for_invocations(service, 1)
+            seen = len(service.lines)
+            gateway.slip_in(UNKNOWN_TAG)
+            service.wait_for_log("channel.* trying again|PRECONDITION_FAILED.* trying again", since=seen)
+            service.wait_for_log("^polling", since=seen)
+            wait_for_invocations(service, 2)
+            gate.touch()  # the old batch answers, and so does the one that came instead
+            finish_queue(ledger, rabbitmq, queue, service)
     assert_queue_balanced(ledger, rabbitmq, queue)
-    assert ledger.duplicates() <= 10 * len(service.log("closed the channel"))
+    assert ledger.duplicates() == 10
     tally.fault("RabbitMQ closes the channel")
-
-
-@contextmanager
-def impatient(container: Container) -> Iterator[None]:
-    """A broker that closes channels whose messages are not acknowledged within two seconds, not half an hour."""
-
-    def configure(timeout: int, tick: int) -> None:
-        setting = f"application:set_env(rabbit, consumer_timeout, {timeout}), "
-        container.run("rabbitmqctl", "eval", f"{setting} application:set_env(rabbit, channel_tick_interval, {tick}).")
-
-    configure(2_000, 500)
-    try:
-        yield
-    finally:
-        configure(1_800_000, 60_000)
 
 
 ALARMS = {

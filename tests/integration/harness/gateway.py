@@ -5,6 +5,7 @@ Kafka's clients take only the first contact from it, since brokers name their ow
 
 from __future__ import annotations
 
+import queue
 import selectors
 import socket
 import threading
@@ -29,6 +30,9 @@ class Gateway:
         self._selector = selectors.DefaultSelector()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+        self._slipped_in: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._near: set[object] = set()
+        """The clients' ends."""
 
     def __enter__(self) -> Self:
         return self
@@ -54,8 +58,17 @@ class Gateway:
         for key in list(self._selector.get_map().values()):
             self._drop(key.fileobj)
 
+    def slip_in(self, content: bytes) -> None:
+        """Send the broker something in the client's name, on every connection, between two writes of the client."""
+        self._slipped_in.put(content)
+
     def _carry(self) -> None:
         while not self._ended.is_set():
+            while not self._slipped_in.empty():
+                content = self._slipped_in.get()
+                for key in list(self._selector.get_map().values()):
+                    if key.data is not None and key.fileobj in self._near:
+                        key.data.sendall(content)
             for key, _ in self._selector.select(0.02):
                 assert isinstance(key.fileobj, socket.socket)
                 if key.data is None:
@@ -70,6 +83,7 @@ class Gateway:
         except OSError:
             near.close()
             return
+        self._near.add(near)
         self._selector.register(near, selectors.EVENT_READ, far)
         self._selector.register(far, selectors.EVENT_READ, near)
 
@@ -85,6 +99,7 @@ class Gateway:
 
     def _drop(self, end: object) -> None:
         assert isinstance(end, socket.socket)
+        self._near.discard(end)
         with suppress(KeyError, ValueError):
             self._selector.unregister(end)
         end.close()

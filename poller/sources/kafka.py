@@ -80,6 +80,9 @@ class KafkaSource:
         self._heads: dict[TopicPartition, tuple[Shard, bytes]] = {}
         self._next: dict[TopicPartition, int] = {}
         self._unpinned: set[TopicPartition] = set()
+        self._at_start: set[int] = set()
+        """Partitions that the topic had when it was opened."""
+        self._added: set[TopicPartition] = set()
         self._uncommitted: dict[TopicPartition, int] = {}
         self._commit_after = 0.0
         self._paused: set[Shard] = set()
@@ -155,7 +158,8 @@ class KafkaSource:
             metadata.request_update().add_both(lambda _, answered=answered: answered.set())
             if not answered.wait(self._settings.connect_timeout):
                 raise SourceUnavailable(f"Kafka at {addresses} does not answer about topic {topic}")
-            if metadata.partitions_for_topic(topic) is not None:
+            if (partitions := metadata.partitions_for_topic(topic)) is not None:
+                self._at_start = set(partitions)
                 return
             if topic in metadata.unauthorized_topics:
                 raise SourceRejected(
@@ -175,6 +179,8 @@ class KafkaSource:
         self._unpark(consumer)
         with self._translated():
             polled: dict[TopicPartition, list[ConsumerRecord]] = consumer.poll(timeout_ms=max_wait * 1000)
+            if self._added:
+                self._read_added_from_the_beginning(consumer, polled)
         records: list[Record] = []
         for partition, some in polled.items():
             shard, head = self._heads[partition]
@@ -211,6 +217,16 @@ class KafkaSource:
         self._uncommitted.pop(partition, None)
         self._listener.lost([shard])
         self._listener.assigned([shard])
+
+    def _read_added_from_the_beginning(
+        self, consumer: KafkaConsumer, polled: dict[TopicPartition, list[ConsumerRecord]]
+    ) -> None:
+        # LATEST: all that is in a partition added since came after the start, also before the client saw it.
+        for partition in list(self._added):
+            if consumer.committed(partition) is None:
+                polled.pop(partition, None)
+                consumer.seek_to_beginning(partition)
+        self._added.clear()
 
     def _pin(self, consumer: KafkaConsumer, polled: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
         # LATEST: whoever takes a partition over before its first commit would begin at an end that has moved on, and
@@ -373,6 +389,8 @@ class KafkaSource:
             self._heads[partition] = (shard, record_head(topic, number))
             if self._settings.starting_position == "LATEST":
                 self._unpinned.add(partition)
+                if number not in self._at_start:
+                    self._added.add(partition)
         assert self._listener is not None
         self._listener.assigned([self._heads[partition][0] for partition in partitions])
 
@@ -401,6 +419,7 @@ class KafkaSource:
             self._next.pop(partition, None)
             self._uncommitted.pop(partition, None)
             self._unpinned.discard(partition)
+            self._added.discard(partition)
 
 
 class _FinishedJoin:

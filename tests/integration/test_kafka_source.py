@@ -116,6 +116,18 @@ def test_latest_does_not_skip_what_its_first_reader_left_unfinished(kafka: Kafka
     assert [record.value for record in take(second, 2)] == [b"new", b"new"]
 
 
+def test_latest_reads_a_partition_that_is_added_from_its_first_record(kafka: KafkaBroker, opened: Opener) -> None:
+    # All that is in it came after the start, also what came before the client saw the partition.
+    topic, calls = kafka.create_topic(), Calls()
+    kafka.produce(topic, [b"before"])
+    source = opened(topic, calls, starting_position="LATEST")
+    join(source, calls, 1)
+    kafka.add_partitions(topic, 2)
+    kafka.produce(topic, [Produce(b"first", partition=1)])
+    (record,) = take(source, 1)
+    assert (record.value, record.shard, record.position) == (b"first", f"{topic}-1", 0)
+
+
 def test_a_committed_offset_wins_over_the_starting_position(kafka: KafkaBroker, opened: Opener) -> None:
     # D.1.2
     topic, group = kafka.create_topic(), unique("group")

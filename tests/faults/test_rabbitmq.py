@@ -37,9 +37,9 @@ def test_connections_that_the_broker_closes_are_made_anew_and_stale_acknowledgem
     run = reading_queue(ledger, rabbitmq, queue)
     with run.service() as service:
         for _ in range(closings):
+            handled, seen = len(ledger.handlings()), len(service.lines)
             ledger.publish(rabbitmq, queue, 100, poison=0.02, work=0.003)
-            ledger.wait_for(len(ledger.handlings()) + BATCH)  # a batch is in work, others are finished
-            seen = len(service.lines)
+            ledger.wait_for(handled + BATCH)  # a batch is in work, others are finished
             container_of(rabbitmq).run("rabbitmqctl", "close_all_connections", "a test asks for it")
             service.wait_for_log("^polling", since=seen)
             tally.fault("RabbitMQ closes the connection")

@@ -12,10 +12,11 @@ compile() {
     shift 2
     { echo "# Pins for $what; written by make pins."
       "$work/bin/uv" pip compile --quiet --universal --upgrade --python-version 3.11 --no-emit-index-url --no-header --no-annotate "$@"
-    } >"$work/$file"
-    mv "$work/$file" "$file"
+    } >"$work/pins"
+    mv "$work/pins" "$file"
 }
 
 compile requirements.txt "running poller, with its extra" pyproject.toml --extra fast
 compile requirements-dev.txt "developing and testing, and running too" pyproject.toml --extra fast requirements-functions.in --group dev -c requirements.txt
 compile requirements-functions.txt "the sample functions" requirements-functions.in -c requirements-dev.txt
+compile tests/bench/peers/requirements.txt "the Python peers of the bench" tests/bench/peers/requirements.in

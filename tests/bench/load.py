@@ -8,13 +8,16 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pika
-from kafka import KafkaProducer
+from confluent_kafka import Producer
 
 from tests.brokers import KafkaBroker, RabbitMQBroker, eventually, unique
 
 PARTITIONS = 4
+SMALLEST = 180
+"""Bytes of a reading."""
 
 
 def reading(size: int, chance: random.Random) -> bytes:
@@ -38,33 +41,58 @@ def reading(size: int, chance: random.Random) -> bytes:
 
 
 @contextmanager
-def topic(broker: KafkaBroker, *, size: int = 0, records: int = 0) -> Iterator[str]:
+def topic(broker: KafkaBroker, *, size: int = 0, records: int = 0, partitions: int = PARTITIONS) -> Iterator[str]:
     """A topic with so many readings, as many in each partition; deleted afterwards."""
-    name = broker.create_topic(PARTITIONS)
+    name = broker.create_topic(partitions)
     try:
         if records:
-            fill(broker, name, size=size, records=records)
+            fill(broker, name, size=size, records=records, partitions=partitions)
         yield name
     finally:
         broker.delete_topic(name)
 
 
-def fill(broker: KafkaBroker, topic_name: str, *, size: int, records: int) -> None:
+def values(size: int) -> list[bytes]:
+    """Readings to be repeated: as many as make a difference, and 4 MB at most. Below 180 B just bytes."""
     chance = random.Random(size)
-    values = [reading(size, chance) for _ in range(1000)]
-    producer = KafkaProducer(bootstrap_servers=broker.address, acks=1, linger_ms=20, batch_size=128 * 1024)
-    try:
-        failures: list[BaseException] = []
-        for number in range(records):
-            value = values[number % len(values)]
-            key = value[12:23]  # the device
-            sent = producer.send(topic_name, value, key, partition=number % PARTITIONS)
-            sent.add_errback(failures.append)
-        producer.flush()
-        if failures:
-            raise failures[0]
-    finally:
-        producer.close()
+    if size < SMALLEST:
+        return [chance.randbytes(size) for _ in range(1000)]
+    return [reading(size, chance) for _ in range(max(4, min(1000, 4_000_000 // size)))]
+
+
+def fill(broker: KafkaBroker, topic_name: str, *, size: int, records: int, partitions: int = PARTITIONS) -> None:
+    """Append readings in turn to the partitions; returns when the broker has them all."""
+    some = values(size)
+    keyed = [(value, value[12:23] if size >= SMALLEST else b"device") for value in some]  # its device
+    producer = Producer(
+        {
+            "bootstrap.servers": broker.address,
+            "acks": 1,
+            "linger.ms": 20,
+            "batch.size": 256 * 1024,
+            "message.max.bytes": 8 * 1024 * 1024,
+            "queue.buffering.max.messages": 200_000,
+        }
+    )
+    failures: list[Any] = []
+
+    def delivered(error: Any, _message: Any) -> None:
+        if error is not None:
+            failures.append(error)
+
+    for number in range(records):
+        value, key = keyed[number % len(keyed)]
+        while True:
+            try:
+                producer.produce(topic_name, value, key, number % partitions, on_delivery=delivered)
+                break
+            except BufferError:
+                producer.poll(0.05)
+        if number % 1000 == 0:
+            producer.poll(0)
+    producer.flush()
+    if failures:
+        raise RuntimeError(f"{len(failures)} records could not be produced: {failures[0]}")
 
 
 @contextmanager
@@ -90,8 +118,7 @@ def queues(broker: RabbitMQBroker, number: int) -> Iterator[tuple[str, list[str]
 
 def publish(broker: RabbitMQBroker, exchange: str, names: list[str], *, size: int, messages: int) -> None:
     """Send transient messages, and wait until each of the queues has them."""
-    chance = random.Random(size)
-    values = [reading(size, chance) for _ in range(1000)]
+    some = values(size)
     now = int(time.time())
     connection = pika.BlockingConnection(pika.URLParameters(broker.url))
     try:
@@ -100,7 +127,7 @@ def publish(broker: RabbitMQBroker, exchange: str, names: list[str], *, size: in
             properties = pika.BasicProperties(
                 content_type="application/json", delivery_mode=1, message_id=str(uuid.uuid4()), timestamp=now
             )
-            channel.basic_publish(exchange, "", values[number % len(values)], properties)
+            channel.basic_publish(exchange, "", some[number % len(some)], properties)
     finally:
         connection.close()
     for name in names:

@@ -24,13 +24,20 @@ STOP_TIMEOUT = 20.0
 class Measured:
     """A running process. Its log, stdout and stderr, goes to a file, as under a container engine."""
 
-    def __init__(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        program: str = sys.executable,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "log"
         self.started = time.monotonic()
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, *arguments],
+                [program, *arguments],
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
                 stdin=subprocess.DEVNULL,
@@ -38,6 +45,7 @@ class Measured:
                 stderr=log,
             )
         self.pid = self._process.pid
+        self.name = Path(program).name
 
     def __enter__(self) -> Self:
         return self
@@ -105,12 +113,19 @@ class Floor(Measured):
 class Service(Measured):
     """`poller run` on a template."""
 
-    def __init__(self, template: Mapping[str, Any], folder: Path) -> None:
+    def __init__(
+        self,
+        template: Mapping[str, Any],
+        folder: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        start: Sequence[str] = ("-m", "poller.cli"),
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "template.yaml"
         path.write_text(json.dumps(template, indent=1))
         self.port = free_port()
-        super().__init__(["-m", "poller.cli", "run", str(path), "--port", str(self.port)], folder)
+        super().__init__([*start, "run", str(path), "--port", str(self.port)], folder, environment)
 
 
 # --- templates -----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Rows: medians, spreads and ratios of what was measured, as a table for people and JSON for programs."""
+"""Rows: medians, spreads, ratios and verdicts of what was measured; kept as JSON in `build/`, shown as a table."""
 
 from __future__ import annotations
 
@@ -13,17 +13,29 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
-from rich.table import Table
-
 FOLDER = Path("build")
+FLOOR = "floor"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A goal, and what came of it."""
+
+    goal: str
+    value: float | None
+    """What is compared: the figure, or its ratio to the floor or a peer; None when there was none to compare with."""
+    met: bool | None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure beside its floor, from runs that alternated."""
+    """One figure beside its floor and the peers, from runs that alternated."""
 
+    group: str
+    """The case's name on the command line."""
     case: str
+    client: str
+    """The library between the program and the broker; empty where that makes no difference."""
     unit: str
     ours: float
     """Median of the runs."""
@@ -34,64 +46,94 @@ class Row:
     spread: float
     """Of ours: from the lowest to the highest, as a share of the median."""
     floor_spread: float | None = None
-    goal: str = ""
+    peers: dict[str, float] = field(default_factory=dict)
+    """Medians, by name."""
+    peer_spreads: dict[str, float] = field(default_factory=dict)
+    goals: list[Verdict] = field(default_factory=list)
     met: bool | None = None
+    """All goals that could be judged."""
     samples: list[float] = field(default_factory=list)
     floor_samples: list[float] = field(default_factory=list)
+    peer_samples: dict[str, list[float]] = field(default_factory=dict)
     details: dict[str, float] = field(default_factory=dict)
     """More of the same runs, medians; the key ends with the unit."""
     note: str = ""
     """The details for the table."""
+    x: float | None = None
+    """Where a row of a series stands on the plot's axis: a size, a number, a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What was set out to be reached: of the figure itself, or of its ratio to the floor."""
+    """What was set out to be reached: of the figure itself, or of its ratio to the floor or a peer."""
 
     comparison: Literal["<", "<=", ">="]
     value: float
-    of_ratio: bool = False
+    of: str = ""
+    """`floor` or a peer's name; empty for the figure itself."""
 
     def __str__(self) -> str:
         sign = {"<": "<", "<=": "≤", ">=": "≥"}[self.comparison]
-        return f"{sign} {self.value:.0%} of floor" if self.of_ratio else f"{sign} {self.value:g}"
+        if self.of == FLOOR:
+            return f"{sign} {self.value:.0%} of the floor"
+        return f"{sign} {self.value:g}" + (f" × {self.of}" if self.of else "")
 
-    def met(self, ours: float, ratio: float | None) -> bool:
-        value = ratio if self.of_ratio else ours
-        assert value is not None, "a goal relative to no floor"
-        return {"<": value < self.value, "<=": value <= self.value, ">=": value >= self.value}[self.comparison]
+    def judge(self, ours: float, ratios: Mapping[str, float]) -> Verdict:
+        """`ratios` to the floor and to peers, by name."""
+        value = ratios.get(self.of) if self.of else ours
+        if value is None:
+            return Verdict(str(self), None, None)
+        met = {"<": value < self.value, "<=": value <= self.value, ">=": value >= self.value}[self.comparison]
+        return Verdict(str(self), value, met)
 
 
 def row(
+    group: str,
     case: str,
     unit: str,
     ours: Sequence[float],
     floor: Sequence[float] = (),
     *,
-    goal: Goal | None = None,
+    client: str = "",
+    peers: Mapping[str, Sequence[float]] | None = None,
+    goals: Sequence[Goal] = (),
     details: Mapping[str, Sequence[float]] | None = None,
     note: str = "",
+    x: float | None = None,
 ) -> Row:
-    """Condense the runs of one case; `ours` and `floor` in the order of the runs, `note` with the details' names."""
+    """Condense the runs of one case; all figures in the order of the runs, `note` with the details' names."""
     median = statistics.median(ours)
     medians = {name: statistics.median(values) for name, values in (details or {}).items()}
-    ratio = statistics.median([a / b for a, b in zip(ours, floor, strict=True)]) if floor and all(floor) else None
+    others = {name: values for name, values in (peers or {}).items() if values}
+    ratios = {name: _ratio(ours, values) for name, values in [(FLOOR, floor), *others.items()] if values and all(values)}
+    verdicts = [goal.judge(median, ratios) for goal in goals]
+    judged = [verdict.met for verdict in verdicts if verdict.met is not None]
     return Row(
+        group=group,
         case=case,
+        client=client,
         unit=unit,
         ours=median,
         floor=statistics.median(floor) if floor else None,
-        ratio=ratio,
+        ratio=ratios.get(FLOOR),
         runs=len(ours),
         spread=_spread(ours),
         floor_spread=_spread(floor) if floor else None,
-        goal=str(goal) if goal else "",
-        met=goal.met(median, ratio) if goal else None,
+        peers={name: statistics.median(values) for name, values in others.items()},
+        peer_spreads={name: _spread(values) for name, values in others.items()},
+        goals=verdicts,
+        met=all(judged) if judged else None,
         samples=list(ours),
         floor_samples=list(floor),
+        peer_samples={name: list(values) for name, values in others.items()},
         details=medians,
         note=note.format(**medians),
+        x=x,
     )
+
+
+def _ratio(ours: Sequence[float], others: Sequence[float]) -> float:
+    return statistics.median([a / b for a, b in zip(ours, others, strict=True)])
 
 
 def _spread(values: Sequence[float]) -> float:
@@ -107,74 +149,46 @@ def machine() -> dict[str, Any]:
         "processor": models[0].partition(":")[2].strip() if models else platform.machine(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",
-        "load_before": os.getloadavg()[0],
+        "load_before": round(os.getloadavg()[0], 2),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
 
-EXPLANATION = """\
-Medians; the spread is from the lowest run to the highest, as a share of the median. Ours is `poller run` as a
-process of its own with its default logs; the floor is a bare loop on the same client, handler file and pipe, run
-in turn with ours, for latency and idleness at the same time. The ratio is the median of the runs' own ratios. Rates count from the beginning of the first
-invocation to the end of the last, so without start-up; processor time counts from the first poll on, joining the
-group included, and leaves the brokers out. CPU in the notes: microseconds of processor time a record, of the poller
-+ its handlers against the bare loop + its handler; MB: the poller's peak, resident. Both numbers of the spread: ours / floor."""
+# --- the results so far --------------------------------------------------------------------------------------------
 
 
-def write(rows: Sequence[Row], where: dict[str, Any], *, terminal: bool) -> None:
-    """Print the table; write it and the figures to `build/`."""
-    FOLDER.mkdir(exist_ok=True)
-    content = {"machine": where, "rows": [asdict(item) for item in rows]}
-    (FOLDER / "bench.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    (FOLDER / "bench.md").write_text(_markdown(rows, where))
-    console = Console(width=None if terminal else 180)
-    console.print(_title(where), highlight=False)
-    table = Table()
-    for name in _COLUMNS:
-        table.add_column(name, justify="left" if name in {"case", "unit", "goal", "note"} else "right")
-    for item in rows:
-        style = "red" if item.met is False else None
-        table.add_row(*_cells(item), style=style)
-    console.print(table)
-    console.print(EXPLANATION, highlight=False)
-    console.print(f"Written to {FOLDER}/bench.json and {FOLDER}/bench.md", highlight=False)
+@dataclass(slots=True)
+class Results:
+    """What `build/bench.json` holds: the rows of every case, and when and where each case was measured last."""
 
+    rows: list[Row] = field(default_factory=list)
+    measured: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By group."""
 
-_COLUMNS = ("case", "unit", "ours", "floor", "ratio", "goal", "met", "runs", "spread", "note")
+    @classmethod
+    def load(cls, path: Path) -> Results:
+        """Of an earlier run; empty when there is none, or when it is of an earlier form."""
+        try:
+            content = json.loads(path.read_text())
+            rows = [
+                Row(**{**item, "goals": [Verdict(**goal) for goal in item.get("goals", [])]}) for item in content["rows"]
+            ]
+            return cls(rows, content["measured"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return cls()
 
+    def replace(self, group: str, rows: Sequence[Row], where: Mapping[str, Any]) -> None:
+        """Put a case's new rows in the place of its old ones, so that cases may be measured one at a time."""
+        self.rows = [item for item in self.rows if item.group != group] + list(rows)
+        self.measured[group] = dict(where)
 
-def _cells(item: Row) -> list[str]:
-    return [
-        item.case,
-        item.unit,
-        _number(item.ours),
-        _number(item.floor),
-        "" if item.ratio is None else f"{item.ratio:.2f}",
-        item.goal,
-        {None: "", True: "yes", False: "no"}[item.met],
-        str(item.runs),
-        f"{item.spread:.0%}" + ("" if item.floor_spread is None else f" / {item.floor_spread:.0%}"),
-        item.note,
-    ]
+    def of(self, group: str) -> list[Row]:
+        return [item for item in self.rows if item.group == group]
 
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def _title(where: dict[str, Any]) -> str:
-    return (
-        f"{where['time']} · {where['cores']} cores ({where['processor']}), shared with the brokers · "
-        f"Python {where['python']} · {where['system']} · load before {where['load_before']:.1f}"
-    )
-
-
-def _markdown(rows: Sequence[Row], where: dict[str, Any]) -> str:
-    lines = [_title(where), "", f"| {' | '.join(_COLUMNS)} |", f"|{'---|' * len(_COLUMNS)}"]
-    lines += [f"| {' | '.join(_cells(item))} |" for item in rows]
-    return "\n".join([*lines, "", EXPLANATION, ""])
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = {"measured": self.measured, "rows": [asdict(item) for item in self.rows]}
+        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def progress(text: str) -> None:

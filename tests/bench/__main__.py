@@ -12,28 +12,41 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.bench import footprint, latency, report, round_trip, throughput
+from tests.bench import footprint, growth, latency, publish, report, round_trip, tables
+from tests.bench.throughput_kafka import kafka
+from tests.bench.throughput_rabbitmq import rabbitmq
 from tests.brokers import BrokerUnavailable, KafkaBroker, RabbitMQBroker
 
 DESCRIPTION = """\
-Measure what the program does in a second and what it costs, each figure beside a floor: a bare loop on the same
-client, pipe and handler, run in turn. Brokers are those of POLLER_TEST_KAFKA and POLLER_TEST_RABBITMQ, else containers."""
+Measure what the program does in a second and what it costs, each figure beside a floor (a bare loop on the same client,
+pipe and handler) and peers, run in turn. Brokers are those of POLLER_TEST_KAFKA and POLLER_TEST_RABBITMQ, else
+containers. Results go to build/bench.json and build/bench.md; cases that are not measured keep their earlier ones."""
+
+USUAL = ("kafka", "rabbitmq", "invocation", "latency", "idle")
+"""What is measured unless cases are named."""
+GROWTH = ("mappings", "partitions", "batches", "values", "backlog")
+"""`growth` stands for all of these."""
 
 
 class Bench:
     """The cases, and the brokers that they want: each started once, when the first case asks for it."""
 
     def __init__(self, stack: ExitStack, folder: Path, *, runs: int, quick: bool) -> None:
-        self._folder = folder
-        self._options = {"runs": runs, "quick": quick}
-        self._kafka = cache(lambda: self._start(stack, KafkaBroker))
-        self._rabbitmq = cache(lambda: self._start(stack, RabbitMQBroker))
+        options: dict[str, Any] = {"runs": runs, "quick": quick}
+        streams = cache(lambda: self._start(stack, KafkaBroker))
+        queues = cache(lambda: self._start(stack, RabbitMQBroker))
+        # Growth is measured in single runs: a curve shows by itself where one of its points is off.
         self.cases: dict[str, Callable[[], Iterator[report.Row]]] = {
-            "kafka": lambda: throughput.kafka(self._kafka(), folder / "kafka", **self._options),
-            "rabbitmq": lambda: throughput.rabbitmq(self._rabbitmq(), folder / "rabbitmq", **self._options),
-            "invocation": lambda: round_trip.round_trips(folder / "invocation", **self._options),
-            "latency": lambda: latency.kafka(self._kafka(), folder / "latency", **self._options),
-            "idle": lambda: footprint.idle(self._kafka(), self._rabbitmq(), folder / "idle", **self._options),
+            "kafka": lambda: kafka(streams(), folder / "kafka", **options),
+            "rabbitmq": lambda: rabbitmq(queues(), folder / "rabbitmq", **options),
+            "invocation": lambda: round_trip.round_trips(folder / "invocation", **options),
+            "latency": lambda: latency.kafka(streams(), folder / "latency", **options),
+            "idle": lambda: footprint.idle(streams(), queues(), folder / "idle", **options),
+            "mappings": lambda: growth.mappings(streams(), folder / "mappings", quick=quick),
+            "partitions": lambda: growth.partitions(streams(), folder / "partitions", quick=quick),
+            "batches": lambda: growth.batches(streams(), folder / "batches", quick=quick),
+            "values": lambda: growth.values(streams(), folder / "values", quick=quick),
+            "backlog": lambda: growth.backlog(streams(), folder / "backlog", quick=quick),
         }
 
     @staticmethod
@@ -44,32 +57,51 @@ class Bench:
         return broker
 
 
-CASES = ("kafka", "rabbitmq", "invocation", "latency", "idle")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", action="append", choices=CASES, help="may be repeated; all cases by default")
-    parser.add_argument("--runs", type=int, default=3, metavar="N", help="of ours and of the floor each (3)")
-    parser.add_argument("--quick", action="store_true", help="shorter runs: figures for orientation")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=[*USUAL, "growth", *GROWTH],
+        help=f"may be repeated; {', '.join(USUAL)} by default",
+    )
+    parser.add_argument("--runs", type=int, metavar="N", help="of each program (3; 1 with --quick)")
+    parser.add_argument("--quick", action="store_true", help="few and short runs: figures for orientation")
+    parser.add_argument(
+        "--publish", action="store_true", help="measure nothing: write the documentation's figures from build/bench.json"
+    )
     given = parser.parse_args()
+    if given.publish:
+        return publish.main()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"{parser.prog}: told to end"))  # containers are taken away
-    where = report.machine()
-    rows: list[report.Row] = []
+    wanted = [name for item in given.only or USUAL for name in (GROWTH if item == "growth" else (item,))]
+    return measure(wanted, runs=given.runs or (1 if given.quick else 3), quick=given.quick)
+
+
+def measure(names: list[str], *, runs: int, quick: bool) -> int:
+    """Run the cases, each saved as soon as it is through; the exit status."""
+    path = report.FOLDER / "bench.json"
+    results = report.Results.load(path)
+    done: list[str] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        bench = Bench(stack, folder, runs=given.runs, quick=given.quick)
+        bench = Bench(stack, folder, runs=runs, quick=quick)
         try:
-            for name in given.only or CASES:
-                rows += bench.cases[name]()
+            for name in names:
+                where = {**report.machine(), **({"quick": True} if quick else {})}
+                results.replace(name, list(bench.cases[name]()), where)
+                results.save(path)
+                done.append(name)
         except BrokerUnavailable as error:
             sys.stderr.write(f"bench: {error}\n")
             return 1
         finally:
-            if rows:
-                report.write(rows, where, terminal=sys.stdout.isatty())
+            if done:
+                (report.FOLDER / "bench.md").write_text(tables.markdown(results))
+                tables.show(results, done, terminal=sys.stdout.isatty())
+                sys.stdout.write(f"Written to {path} and {report.FOLDER}/bench.md\n")
     return 0
 
 

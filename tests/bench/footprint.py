@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import load
+from tests.bench.full_topic import CLIENT_VARIABLE, clients
 from tests.bench.processes import START_TIMEOUT, Floor, Measured, Service, kafka_event, rabbitmq_event, template
 from tests.bench.report import Goal, Row, progress, row
 from tests.brokers import KafkaBroker, RabbitMQBroker, unique
@@ -34,53 +35,66 @@ class Run:
 def idle(kafka: KafkaBroker, rabbitmq: RabbitMQBroker, folder: Path, *, runs: int, quick: bool) -> Iterator[Row]:
     """A service with a mapping of an empty topic and one of an empty queue; the floor reads the topic only."""
     seconds = 3.0 if quick else 10.0
-    ours, floor = [], []
     with load.topic(kafka) as topic, load.queues(rabbitmq, 1) as (_, (queue,)):
-        for number in range(runs):
-            progress(f"start and idle, run {number + 1} of {runs}")
-            group = unique("bench-idle")
-            arguments = ["kafka", "--address", kafka.address, "--topic", topic, "--group", f"{group}-floor"]
-            with Floor([*arguments, "--batch-size", "0"], folder / f"floor-{number}", handler="count") as bare:
-                floor.append(Run(bare.wait_for_log("polling"), 0.0))
-                # Started after the other one was up, so neither start is in the way of the other.
-                events = {"Records": kafka_event(kafka.address, topic, group), "Messages": rabbitmq_event(queue)}
-                with Service(template(events, rabbitmq=rabbitmq.url), folder / f"ours-{number}") as service:
-                    ours.append(Run(0.0, _ready(service)))
-                    ours[-1].polling = service.wait_for_log('"message": "polling"', times=len(events))
-                    time.sleep(SETTLE)
-                    _watch(seconds, (service, ours[-1]), (bare, floor[-1]))
-    yield from _rows(ours, floor, seconds)
+        for client in clients():
+            ours, floor = [], []
+            for number in range(runs):
+                progress(f"start and idle, {client}, run {number + 1} of {runs}")
+                group, place = unique("bench-idle"), folder / f"{client}-{number}"
+                arguments = [client, "--address", kafka.address, "--topic", topic, "--group", f"{group}-floor"]
+                with Floor([*arguments, "--batch-size", "0"], place / "floor", handler="count") as bare:
+                    floor.append(Run(bare.wait_for_log("polling"), 0.0))
+                    # Started after the other one was up, so neither start is in the way of the other.
+                    events = {"Records": kafka_event(kafka.address, topic, group), "Messages": rabbitmq_event(queue)}
+                    content = template(events, rabbitmq=rabbitmq.url)
+                    with Service(content, place / "ours", environment={CLIENT_VARIABLE: client}) as service:
+                        ours.append(started(service, len(events)))
+                        time.sleep(SETTLE)
+                        watch(seconds, (service, ours[-1]), (bare, floor[-1]))
+            yield from _rows(client, ours, floor, seconds)
 
 
-def _rows(ours: list[Run], floor: list[Run], seconds: float) -> Iterator[Row]:
+def _rows(client: str, ours: list[Run], floor: list[Run], seconds: float) -> Iterator[Row]:
     yield row(
+        "idle",
         "start to first poll, 2 mappings",
         "s",
         [run.polling for run in ours],
         [run.polling for run in floor],
-        goal=Goal("<", 2.0),
+        client=client,
+        goals=[Goal("<", 1.5)],
         details={"ready_s": [run.ready for run in ours]},
         note="/readyz answers 200 after {ready_s:.2f} s",
     )
     yield row(
+        "idle",
         "memory when idle, 2 mappings",
         "MB",
         [run.memory for run in ours],
         [run.memory for run in floor],
-        goal=Goal("<", 90.0),
+        client=client,
+        goals=[Goal("<", 90.0)],
         details={"threads": [float(run.threads) for run in ours]},
         note="{threads:.0f} threads",
     )
     yield row(
+        "idle",
         f"processor when idle over {seconds:g} s, 2 mappings",
         "% of a core",
         [run.processor for run in ours],
         [run.processor for run in floor],
-        goal=Goal("<", 2.0),
+        client=client,
+        goals=[Goal("<", 2.0)],
     )
 
 
-def _ready(service: Service) -> float:
+def started(service: Service, mappings: int, timeout: float = START_TIMEOUT) -> Run:
+    """Wait until all its mappings poll."""
+    ready = _ready(service, timeout)
+    return Run(service.wait_for_log('"message": "polling"', times=mappings, timeout=timeout), ready)
+
+
+def _ready(service: Service, timeout: float) -> float:
     """Seconds from the start of the process to the first 200 of /readyz."""
     while True:
         try:
@@ -88,13 +102,13 @@ def _ready(service: Service) -> float:
                 return time.monotonic() - service.started
         except (urllib.error.URLError, ConnectionError):
             service.require_alive()
-            if time.monotonic() - service.started > START_TIMEOUT:
+            if time.monotonic() - service.started > timeout:
                 raise
             time.sleep(0.005)
 
 
-def _watch(seconds: float, *watched: tuple[Measured, Run]) -> None:
-    """Both at once: they do next to nothing, so neither disturbs the other."""
+def watch(seconds: float, *watched: tuple[Measured, Run]) -> None:
+    """All at once: they do next to nothing, so none disturbs the others."""
     before = [process.processor_seconds() for process, _ in watched]
     began = time.monotonic()
     time.sleep(seconds)

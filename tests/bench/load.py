@@ -52,6 +52,19 @@ def topic(broker: KafkaBroker, *, size: int = 0, records: int = 0, partitions: i
         broker.delete_topic(name)
 
 
+@contextmanager
+def empty_topics(broker: KafkaBroker, number: int) -> Iterator[list[str]]:
+    """So many topics of one partition, made in one request; deleted afterwards."""
+    names = [unique("bench") for _ in range(number)]
+    with broker.admin() as admin:
+        admin.create_topics({name: {"num_partitions": 1, "replication_factor": 1} for name in names})
+    try:
+        yield names
+    finally:
+        with broker.admin() as admin:
+            admin.delete_topics(names)
+
+
 def values(size: int) -> list[bytes]:
     """Readings to be repeated: as many as make a difference, and 4 MB at most. Below 180 B just bytes."""
     chance = random.Random(size)

@@ -53,13 +53,13 @@ class Measured:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def wait_for_log(self, text: str, times: int = 1) -> float:
+    def wait_for_log(self, text: str, times: int = 1, timeout: float = START_TIMEOUT) -> float:
         """Until the log has the text so often; seconds since the start. Looks every 2 ms."""
-        deadline = self.started + START_TIMEOUT
+        deadline = self.started + timeout
         while self.log.read_bytes().count(text.encode()) < times:
             self.require_alive()
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{text!r} is not in the log after {START_TIMEOUT:g} s:\n{self._end_of_log()}")
+                raise TimeoutError(f"{text!r} is not in the log after {timeout:g} s:\n{self._end_of_log()}")
             time.sleep(0.002)
         return time.monotonic() - self.started
 

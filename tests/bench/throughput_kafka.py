@@ -34,7 +34,7 @@ def kafka(broker: KafkaBroker, folder: Path, *, runs: int, quick: bool) -> Itera
     """Values of 200 B and 1 KiB in 4 partitions, batches of 100 and 1,000, 1 and 2 handlers."""
     programs = list(_programs(peers.available()))
     for size, records in SIZES.items():
-        many = records // 4 if quick else records
+        many = records // 5 if quick else records
         with ExitStack() as stack:
             progress(f"filling topics with {many:,} and {many // SLOW_SHARE:,} values of {size_name(size)}")
             fast = stack.enter_context(full_topic(broker, folder, size=size, records=many))

@@ -2,17 +2,17 @@
 # The work is in containers/*.sh, each idempotent; targets only say what stands on what.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: docs help up down clean test lint checked audit unit covered fuzz contract integration faults soak e2e bench images engine compose venv format pins brokers coverage
+.PHONY: docs help up down clean test lint checked audit unit covered fuzz contract integration faults soak e2e bench bench-growth bench-quick images engine compose venv format pins brokers coverage
 
 python := .venv/bin/python
 pytest := $(python) -m pytest
 with_brokers := containers/with_brokers.sh
 measured := build/coverage
 # Those that `make faults` runs with, one after the other.
-kafka_clients := kafka-python
+kafka_clients := kafka-python confluent-kafka
 
 help:
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: venv engine compose images ## start Kafka, RabbitMQ and the poller, run the sample through them, show the table
 	@containers/up.sh
@@ -74,8 +74,16 @@ coverage:
 	@echo "Branch coverage of poller/policy and poller/model.py (unit tests):"
 	@COVERAGE_FILE=$(measured)/unit $(python) -m coverage report --include='poller/policy/*,poller/model.py' --show-missing --fail-under=100
 
-bench: venv engine images ## measure beside a floor; writes build/bench.json and a table
+bench: venv engine images ## measure beside floors and peers (20 min); writes build/bench.json and the figures of docs/
 	@$(with_brokers) $(python) -m tests.bench
+	@$(python) -m tests.bench --publish
+
+bench-growth: venv engine images ## the same for mappings, partitions, batches, values, a long backlog (15 min)
+	@$(with_brokers) $(python) -m tests.bench --only growth
+	@$(python) -m tests.bench --publish
+
+bench-quick: venv engine images ## the same as bench in a few minutes, for orientation; publishes nothing
+	@$(with_brokers) $(python) -m tests.bench --quick
 
 format: venv ## let ruff format and repair what it can
 	@$(python) -m ruff check --fix --quiet . || true

@@ -70,7 +70,9 @@ def main() -> int:
     parser.add_argument("--runs", type=int, metavar="N", help="of each program (3; 1 with --quick)")
     parser.add_argument("--quick", action="store_true", help="few and short runs: figures for orientation")
     parser.add_argument(
-        "--publish", action="store_true", help="measure nothing: write the documentation's figures from build/bench.json"
+        "--publish",
+        action="store_true",
+        help="measure nothing: write the documentation's figures from build/bench.json",
     )
     given = parser.parse_args()
     if given.publish:

@@ -20,7 +20,8 @@ COMMIT_INTERVAL = 1.0
 IN_FLIGHT = 4
 """Batches written to the handler's pipe and not answered yet."""
 FETCH_WAIT = 10
-"""Milliseconds that a broker with nothing new may hold a fetch, as in the product while records flow."""
+"""Milliseconds that a broker with nothing new may hold a fetch of kafka-python, while a full topic is read: with the
+default of 500 the partitions that end first hold up the rest. A loop that mostly waits keeps the default."""
 QUEUE_BACKOFF = 10
 """Milliseconds after which librdkafka fills its queue again; with its default of a second the loop mostly waits."""
 
@@ -100,7 +101,7 @@ def run_kafka_python(handler: Handler, *, address: str, topic: str, group: str, 
         auto_offset_reset="earliest",
         isolation_level="read_committed",
         max_poll_records=max(500, batch_size),
-        fetch_max_wait_ms=FETCH_WAIT,
+        fetch_max_wait_ms=FETCH_WAIT if batch_size else 500,
         metrics_enabled=False,
     )
     head = event_head(address)

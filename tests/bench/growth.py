@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.bench import load
@@ -64,20 +64,42 @@ def _mappings(broker: KafkaBroker, folder: Path, client: str, topics: list[str],
         yield row("mappings", f"{number} {mapping}, {what}", unit, [value], client=client, x=number)
 
 
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """One point of a curve: what both clients and their bare loops work off, in turn."""
+
+    group: str
+    case: str
+    x: int
+    records: int
+    size: int = 200
+    batch_size: int = 100
+    partitions: int = load.PARTITIONS
+
+    def measure(self, broker: KafkaBroker, folder: Path) -> Iterator[Row]:
+        with full_topic(broker, folder, size=self.size, records=self.records, partitions=self.partitions) as topic:
+            for client in clients():
+                progress(f"{self.case}, {client}")
+                bare = topic.measure(floor(client), self.batch_size)
+                mine = topic.measure(ours(client), self.batch_size)
+                measured = throughput_row(self.group, self.case, "records/s", [mine], [bare], client=client)
+                yield replace(measured, x=float(self.x))
+
+
 def partitions(broker: KafkaBroker, folder: Path, *, quick: bool) -> Iterator[Row]:
     """Values of 200 B, batches of 100, 1 handler."""
     for number in PARTITIONS:
-        records = 64 * (1_000 if quick else 6_000)
         case = f"{number} {'partition' if number == 1 else 'partitions'}, 200 B, batch 100"
-        yield from _sweep("partitions", case, number, broker, folder, 200, records, 100, number)
+        records = 64 * (1_000 if quick else 6_000)
+        yield from _Point("partitions", case, number, records, partitions=number).measure(broker, folder)
 
 
 def batches(broker: KafkaBroker, folder: Path, *, quick: bool) -> Iterator[Row]:
     """Values of 200 B in 4 partitions, 1 handler."""
-    for batch_size, number in BATCHES.items():
-        records = max(number // 10, 4 * batch_size) if quick else number
-        case = f"batch {batch_size:,}, 200 B, 4 partitions"
-        yield from _sweep("batches", case, batch_size, broker, folder, 200, records, batch_size, load.PARTITIONS)
+    for size, number in BATCHES.items():
+        case = f"batch {size:,}, 200 B, 4 partitions"
+        records = max(number // 10, load.PARTITIONS * size) if quick else number
+        yield from _Point("batches", case, size, records, batch_size=size).measure(broker, folder)
 
 
 def values(broker: KafkaBroker, folder: Path, *, quick: bool) -> Iterator[Row]:
@@ -87,26 +109,7 @@ def values(broker: KafkaBroker, folder: Path, *, quick: bool) -> Iterator[Row]:
         whole = load.PARTITIONS * batch_size
         records = -(-(number // 10 if quick else number) // whole) * whole
         case = f"{size_name(size)}, batch {batch_size}, 4 partitions"
-        yield from _sweep("values", case, size, broker, folder, size, records, batch_size, load.PARTITIONS)
-
-
-def _sweep(
-    group: str,
-    case: str,
-    x: int,
-    broker: KafkaBroker,
-    folder: Path,
-    size: int,
-    records: int,
-    batch_size: int,
-    number_of_partitions: int,
-) -> Iterator[Row]:
-    with full_topic(broker, folder, size=size, records=records, partitions=number_of_partitions) as topic:
-        for client in clients():
-            progress(f"{case}, {client}")
-            bare = topic.measure(floor(client), batch_size)
-            mine = topic.measure(ours(client), batch_size)
-            yield replace(throughput_row(group, case, "records/s", [mine], [bare], client=client), x=float(x))
+        yield from _Point("values", case, size, records, size=size, batch_size=batch_size).measure(broker, folder)
 
 
 def backlog(broker: KafkaBroker, folder: Path, *, quick: bool) -> Iterator[Row]:

@@ -76,7 +76,7 @@ class Goal:
         sign = {"<": "<", "<=": "≤", ">=": "≥"}[self.comparison]
         if self.of == FLOOR:
             return f"{sign} {self.value:.0%} of the floor"
-        return f"{sign} {self.value:g}" + (f" × {self.of}" if self.of else "")
+        return f"{sign} {self.value:g}" + (f" times {self.of}" if self.of else "")
 
     def judge(self, ours: float, ratios: Mapping[str, float]) -> Verdict:
         """`ratios` to the floor and to peers, by name."""
@@ -105,7 +105,9 @@ def row(
     median = statistics.median(ours)
     medians = {name: statistics.median(values) for name, values in (details or {}).items()}
     others = {name: values for name, values in (peers or {}).items() if values}
-    ratios = {name: _ratio(ours, values) for name, values in [(FLOOR, floor), *others.items()] if values and all(values)}
+    ratios = {
+        name: _ratio(ours, values) for name, values in [(FLOOR, floor), *others.items()] if values and all(values)
+    }
     verdicts = [goal.judge(median, ratios) for goal in goals]
     judged = [verdict.met for verdict in verdicts if verdict.met is not None]
     return Row(
@@ -171,7 +173,8 @@ class Results:
         try:
             content = json.loads(path.read_text())
             rows = [
-                Row(**{**item, "goals": [Verdict(**goal) for goal in item.get("goals", [])]}) for item in content["rows"]
+                Row(**{**item, "goals": [Verdict(**goal) for goal in item.get("goals", [])]})
+                for item in content["rows"]
             ]
             return cls(rows, content["measured"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):

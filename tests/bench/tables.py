@@ -35,7 +35,7 @@ def title(where: Mapping[str, Any]) -> str:
 def number(value: float | None) -> str:
     """Short, with the digits that mean something."""
     if value is None:
-        return "–"
+        return "-"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import peers
-from tests.bench.full_topic import FullTopic, clients, floor, full_topic, ours
+from tests.bench.full_topic import clients, floor, full_topic, ours
 from tests.bench.report import Goal, Row, progress
 from tests.bench.throughput import OF_FLOOR, Run, size_name, throughput_row
 from tests.brokers import KafkaBroker

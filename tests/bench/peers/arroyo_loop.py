@@ -26,7 +26,6 @@ from arroyo.processing.strategies import (
 )
 from arroyo.processing.strategies.run_task_with_multiprocessing import MultiprocessingPool
 from arroyo.types import Commit, Message, Partition, Topic
-
 from loading import build_event, load_handler
 
 _handler: Callable[[Any, Any], Any] | None = None

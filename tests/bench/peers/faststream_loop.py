@@ -14,7 +14,6 @@ from typing import Any
 from faststream import FastStream
 from faststream.confluent import KafkaBroker
 from faststream.confluent.annotations import KafkaMessage
-
 from loading import build_event, load_handler
 
 
@@ -39,7 +38,9 @@ def main() -> None:
         isolation_level="read_committed",
     )
     async def work(bodies: list[Any], message: KafkaMessage) -> None:
-        rows = [(one.partition(), one.offset(), one.timestamp()[1], one.key(), one.value()) for one in message.raw_message]
+        rows = [
+            (one.partition(), one.offset(), one.timestamp()[1], one.key(), one.value()) for one in message.raw_message
+        ]
         handler(build_event(given.address, given.topic, rows), None)
 
     async def run() -> None:

@@ -56,7 +56,6 @@ def idle(kafka: KafkaBroker, rabbitmq: RabbitMQBroker, folder: Path, *, runs: in
 
 def _rows(client: str, ours: list[Run], floor: list[Run], seconds: float) -> Iterator[Row]:
     yield row(
-        "idle",
         "start to first poll, 2 mappings",
         "s",
         [run.polling for run in ours],
@@ -67,7 +66,6 @@ def _rows(client: str, ours: list[Run], floor: list[Run], seconds: float) -> Ite
         note="/readyz answers 200 after {ready_s:.2f} s",
     )
     yield row(
-        "idle",
         "memory when idle, 2 mappings",
         "MB",
         [run.memory for run in ours],
@@ -78,7 +76,6 @@ def _rows(client: str, ours: list[Run], floor: list[Run], seconds: float) -> Ite
         note="{threads:.0f} threads",
     )
     yield row(
-        "idle",
         f"processor when idle over {seconds:g} s, 2 mappings",
         "% of a core",
         [run.processor for run in ours],

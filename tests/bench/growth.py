@@ -61,14 +61,13 @@ def _mappings(broker: KafkaBroker, folder: Path, client: str, topics: list[str],
     }
     for what, (unit, value) in figures.items():
         mapping = "mapping" if number == 1 else "mappings"
-        yield row("mappings", f"{number} {mapping}, {what}", unit, [value], client=client, x=number)
+        yield row(f"{number} {mapping}, {what}", unit, [value], client=client, x=number)
 
 
 @dataclass(frozen=True, slots=True)
 class _Point:
     """One point of a curve: what both clients and their bare loops work off, in turn."""
 
-    group: str
     case: str
     x: int
     records: int
@@ -82,7 +81,7 @@ class _Point:
                 progress(f"{self.case}, {client}")
                 bare = topic.measure(floor(client), self.batch_size)
                 mine = topic.measure(ours(client), self.batch_size)
-                measured = throughput_row(self.group, self.case, "records/s", [mine], [bare], client=client)
+                measured = throughput_row(self.case, "records/s", [mine], [bare], client=client)
                 yield replace(measured, x=float(self.x))
 
 
@@ -91,7 +90,7 @@ def partitions(broker: KafkaBroker, folder: Path, *, quick: bool) -> Iterator[Ro
     for number in PARTITIONS:
         case = f"{number} {'partition' if number == 1 else 'partitions'}, 200 B, batch 100"
         records = 64 * (1_000 if quick else 6_000)
-        yield from _Point("partitions", case, number, records, partitions=number).measure(broker, folder)
+        yield from _Point(case, number, records, partitions=number).measure(broker, folder)
 
 
 def batches(broker: KafkaBroker, folder: Path, *, quick: bool) -> Iterator[Row]:
@@ -99,7 +98,7 @@ def batches(broker: KafkaBroker, folder: Path, *, quick: bool) -> Iterator[Row]:
     for size, number in BATCHES.items():
         case = f"batch {size:,}, 200 B, 4 partitions"
         records = max(number // 10, load.PARTITIONS * size) if quick else number
-        yield from _Point("batches", case, size, records, batch_size=size).measure(broker, folder)
+        yield from _Point(case, size, records, batch_size=size).measure(broker, folder)
 
 
 def values(broker: KafkaBroker, folder: Path, *, quick: bool) -> Iterator[Row]:
@@ -109,7 +108,7 @@ def values(broker: KafkaBroker, folder: Path, *, quick: bool) -> Iterator[Row]:
         whole = load.PARTITIONS * batch_size
         records = -(-(number // 10 if quick else number) // whole) * whole
         case = f"{size_name(size)}, batch {batch_size}, 4 partitions"
-        yield from _Point("values", case, size, records, size=size, batch_size=batch_size).measure(broker, folder)
+        yield from _Point(case, size, records, size=size, batch_size=batch_size).measure(broker, folder)
 
 
 def backlog(broker: KafkaBroker, folder: Path, *, quick: bool) -> Iterator[Row]:
@@ -134,9 +133,9 @@ def _backlog(broker: KafkaBroker, folder: Path, client: str, topic: str, records
                 memory.append(process.memory() / 1e6)
             time.sleep(0.25)
     case = f"backlog of {records:,} records of 100 B, batch 1,000"
-    yield row("backlog", case, "records/s", [records / ledger.seconds()], client=client)
+    yield row(case, "records/s", [records / ledger.seconds()], client=client)
     # A median of many samples, but of one run.
-    yield replace(row("backlog", f"{case}: memory", "MB", memory, client=client, note="four samples a second"), runs=1)
+    yield replace(row(f"{case}: memory", "MB", memory, client=client, note="four samples a second"), runs=1)
     quarter = max(1, len(memory) // 4)
     grown = statistics.median(memory[-quarter:]) / statistics.median(memory[:quarter]) - 1
-    yield row("backlog", f"{case}: memory, last quarter after first", "%", [grown * 100], client=client, goals=[FLAT])
+    yield row(f"{case}: memory, last quarter after first", "%", [grown * 100], client=client, goals=[FLAT])

@@ -94,7 +94,6 @@ def _rows(rate: int, records: int, reader: Reader, ours: Sequence[Ages], floor: 
     unit = "record" if rate == 1 else "records"
     for percent in 50, 99:
         yield row(
-            "latency",
             f"kafka produce to handler, {rate:,} {unit}/s, window {reader.window} ms, p{percent}",
             "ms",
             [percentile(run.values(), percent) for run in ours],

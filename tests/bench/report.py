@@ -9,7 +9,7 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,8 +31,6 @@ class Verdict:
 class Row:
     """One figure beside its floor and the peers, from runs that alternated."""
 
-    group: str
-    """The case's name on the command line."""
     case: str
     client: str
     """The library between the program and the broker; empty where that makes no difference."""
@@ -61,6 +59,8 @@ class Row:
     """The details for the table."""
     x: float | None = None
     """Where a row of a series stands on the plot's axis: a size, a number, a time."""
+    group: str = ""
+    """The case's name on the command line, which is known where the results are put together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,6 @@ class Goal:
 
 
 def row(
-    group: str,
     case: str,
     unit: str,
     ours: Sequence[float],
@@ -111,7 +110,6 @@ def row(
     verdicts = [goal.judge(median, ratios) for goal in goals]
     judged = [verdict.met for verdict in verdicts if verdict.met is not None]
     return Row(
-        group=group,
         case=case,
         client=client,
         unit=unit,
@@ -182,7 +180,7 @@ class Results:
 
     def replace(self, group: str, rows: Sequence[Row], where: Mapping[str, Any]) -> None:
         """Put a case's new rows in the place of its old ones, so that cases may be measured one at a time."""
-        self.rows = [item for item in self.rows if item.group != group] + list(rows)
+        self.rows = [item for item in self.rows if item.group != group] + [replace(item, group=group) for item in rows]
         self.measured[group] = dict(where)
 
     def of(self, group: str) -> list[Row]:

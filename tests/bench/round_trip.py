@@ -37,7 +37,6 @@ def round_trips(folder: Path, *, runs: int, quick: bool) -> Iterator[Row]:
         floor.append(_times(Floor(["round-trips", *arguments], folder / f"floor-{number}", handler="echo")))
     for percent in 50, 99:
         yield row(
-            "invocation",
             f"invocation of 1 KiB, p{percent}",
             "µs",
             [_percentile(run, percent) for run in ours],

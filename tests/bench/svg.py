@@ -123,7 +123,7 @@ def _panels(
 
 def lines(title: str, series: Sequence[Line], *, x: str, y: str, logarithmic: bool = True) -> str:
     """Series over x; y begins at zero. The label stands at the end of its line."""
-    left, right, top, height = 70, 190, 44, 250
+    left, right, top, height = 70, 190, 56, 250
     points = [point for line in series for point in line.points]
     xs = sorted({point[0] for point in points}) or [1.0]
     most = max((point[1] for point in points), default=0) or 1

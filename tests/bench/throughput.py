@@ -47,7 +47,6 @@ def work_off(process: Measured, ledger: Ledger, records: int) -> Run:
 
 
 def throughput_row(
-    group: str,
     case: str,
     unit: str,
     ours: Sequence[Run],
@@ -58,7 +57,6 @@ def throughput_row(
     goals: Sequence[Goal] = (),
 ) -> Row:
     return row(
-        group,
         case,
         unit,
         [run.rate for run in ours],

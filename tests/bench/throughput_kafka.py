@@ -13,7 +13,6 @@ from tests.bench.report import Goal, Row, progress
 from tests.bench.throughput import OF_FLOOR, Run, size_name, throughput_row
 from tests.brokers import KafkaBroker
 
-GROUP = "kafka"
 TWICE_BENTHOS = Goal(">=", 2.0, of=peers.BENTHOS)
 """For the faster client and one handler, as Benthos has one child."""
 SIZES = {200: 480_000, 1024: 240_000}
@@ -76,7 +75,6 @@ def _rows(case: str, measured: Mapping[tuple[str, str, int], list[Run]]) -> Iter
             if handlers == 1 and client == clients()[0]:
                 goals.append(TWICE_BENTHOS)
             yield throughput_row(
-                GROUP,
                 f"{case}, {handlers} handler{'s' if handlers > 1 else ''}",
                 "records/s",
                 measured["ours", client, handlers],

@@ -29,7 +29,7 @@ def rabbitmq(broker: RabbitMQBroker, folder: Path, *, runs: int, quick: bool) ->
                 load.publish(broker, exchange, names, size=size, messages=messages)
                 ours.append(_work_off(broker, names[0], run_folder(folder), messages, bare=False))
                 floor.append(_work_off(broker, names[1], run_folder(folder), messages, bare=True))
-        yield throughput_row("rabbitmq", case, "messages/s", ours, floor, client="pika", goals=[OF_FLOOR])
+        yield throughput_row(case, "messages/s", ours, floor, client="pika", goals=[OF_FLOOR])
 
 
 def _work_off(broker: RabbitMQBroker, queue: str, folder: Path, messages: int, *, bare: bool) -> Run:

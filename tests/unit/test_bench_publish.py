@@ -22,18 +22,17 @@ def everything() -> Results:
     results.replace("kafka", [throughput(), throughput(client="kafka-python", goals=[])], WHERE)
     for group in ("rabbitmq", "partitions", "batches", "values"):
         rows = [
-            row(group, f"{group} {x}", "records/s", [100.0 * x], [120.0 * x], client=client, x=x)
+            row(f"{group} {x}", "records/s", [100.0 * x], [120.0 * x], client=client, x=x)
             for client in ("confluent-kafka", "kafka-python")
             for x in (1, 10, 100)
         ]
         results.replace(group, rows, WHERE)
-    results.replace("invocation", [row("invocation", "invocation of 1 KiB, p50", "µs", [50.0], [40.0])], WHERE)
-    results.replace("idle", [row("idle", "memory when idle", "MB", [80.0], [60.0], client="kafka-python")], WHERE)
+    results.replace("invocation", [row("invocation of 1 KiB, p50", "µs", [50.0], [40.0])], WHERE)
+    results.replace("idle", [row("memory when idle", "MB", [80.0], [60.0], client="kafka-python")], WHERE)
     results.replace(
         "latency",
         [
             row(
-                "latency",
                 f"kafka produce to handler, {rate:,} records/s, window {window} ms, p{percent}",
                 "ms",
                 [window + percent / 10],
@@ -51,15 +50,13 @@ def everything() -> Results:
     results.replace(
         "mappings",
         [
-            row("mappings", f"{number} mappings, {what}", unit, [number * 2.0], client="kafka-python", x=number)
+            row(f"{number} mappings, {what}", unit, [number * 2.0], client="kafka-python", x=number)
             for number in (1, 10)
             for what, unit in (("memory when idle", "MB"), ("threads", "threads"))
         ],
         WHERE,
     )
-    results.replace(
-        "backlog", [row("backlog", "backlog: memory", "MB", [70.0, 71.0, 70.0], client="kafka-python")], WHERE
-    )
+    results.replace("backlog", [row("backlog: memory", "MB", [70.0, 71.0, 70.0], client="kafka-python")], WHERE)
     return results
 
 
@@ -165,7 +162,9 @@ def test_every_plot_is_well_formed_fits_its_frame_and_knows_dark_pages(draw: Cal
 
 def test_the_kafka_plot_names_ours_the_floors_and_the_peers() -> None:
     rows = [throughput("kafka 200 B, 1 handler", client=client) for client in ("confluent-kafka", "kafka-python")]
-    shown = texts(plots.kafka(Results(rows, {"kafka": WHERE})))
+    results = Results()
+    results.replace("kafka", rows, WHERE)
+    shown = texts(plots.kafka(results))
     assert {"ours, confluent-kafka", "ours, kafka-python", "bare confluent-kafka", "Benthos", "90", "40"} <= set(shown)
 
 

@@ -138,7 +138,7 @@ def _ratio(ours: Sequence[float], others: Sequence[float]) -> float:
 
 def _spread(values: Sequence[float]) -> float:
     median = statistics.median(values)
-    return (max(values) - min(values)) / median if median else 0.0
+    return (max(values) - min(values)) / abs(median) if median else 0.0
 
 
 def machine() -> dict[str, Any]:

@@ -32,8 +32,9 @@ def reading(size: int, chance: random.Random) -> bytes:
         "history": [],
         "site": "",
     }
-    while len(json.dumps(content)) < size - 40:
-        content["history"].append(round(chance.uniform(-20, 40), 2))  # type: ignore[attr-defined]
+    while (missing := size - 40 - len(json.dumps(content))) > 0:
+        more = max(1, missing // 8)  # one takes eight bytes at most
+        content["history"] += [round(chance.uniform(-20, 40), 2) for _ in range(more)]  # type: ignore[operator]
     content["site"] = "".join(chance.choices("abcdefghijklmnopqrstuvwxyz ", k=size - len(json.dumps(content))))
     encoded = json.dumps(content).encode()
     assert len(encoded) == size

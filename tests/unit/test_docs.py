@@ -148,8 +148,8 @@ def test_the_members_of_a_log_line_are_all_explained() -> None:
 
 @every_page
 def test_make_targets_exist(page: Path) -> None:
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"`make (\w+)", prose(page)))
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"`make ([\w-]+)", prose(page)))
     for command in shell_commands(page):
         if command[:1] == ["make"]:
             named |= set(command[1:])

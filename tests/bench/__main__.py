@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.bench import footprint, growth, latency, publish, report, round_trip, tables
+from tests.bench import footprint, growth, latency, publish, report, round_trip, tables, workers
 from tests.bench.throughput_kafka import kafka
 from tests.bench.throughput_rabbitmq import rabbitmq
 from tests.brokers import BrokerUnavailable, KafkaBroker, RabbitMQBroker
@@ -22,7 +22,7 @@ Measure what the program does in a second and what it costs, each figure beside 
 pipe and handler) and peers, run in turn. Brokers are those of POLLER_TEST_KAFKA and POLLER_TEST_RABBITMQ, else
 containers. Results go to build/bench.json and build/bench.md; cases that are not measured keep their earlier ones."""
 
-USUAL = ("kafka", "rabbitmq", "invocation", "latency", "idle")
+USUAL = ("kafka", "workers", "rabbitmq", "invocation", "latency", "idle")
 """What is measured unless cases are named."""
 GROWTH = ("mappings", "partitions", "batches", "values", "backlog")
 """`growth` stands for all of these."""
@@ -38,6 +38,7 @@ class Bench:
         # Growth is measured in single runs: a curve shows by itself where one of its points is off.
         self.cases: dict[str, Callable[[], Iterator[report.Row]]] = {
             "kafka": lambda: kafka(streams(), folder / "kafka", **options),
+            "workers": lambda: workers.kafka(streams(), folder / "workers", **options),
             "rabbitmq": lambda: rabbitmq(queues(), folder / "rabbitmq", **options),
             "invocation": lambda: round_trip.round_trips(folder / "invocation", **options),
             "latency": lambda: latency.kafka(streams(), folder / "latency", **options),

@@ -123,6 +123,16 @@ def _throughput(group: str) -> Callable[[Results], str]:
     return table
 
 
+def _workers(results: Results) -> str:
+    return tables.grid(
+        ["Case", "Ours", "Spread", ""],
+        [
+            [row.case.removeprefix("kafka "), f"{row.ours:,.0f}/s", _percent(row.spread), row.note]
+            for row in results.of("workers")
+        ],
+    )
+
+
 def _costs(results: Results) -> str:
     rows = [row for group in ("invocation", "idle") for row in results.of(group)]
     return tables.grid(
@@ -217,6 +227,7 @@ SECTIONS = {
         _throughput("kafka"),
         ((_FILE.format("kafka"), "Records a second of ours, floors and peers", plots.kafka),),
     ),
+    "workers": Section(("workers",), _workers),
     "rabbitmq": Section(("rabbitmq",), _throughput("rabbitmq")),
     "costs": Section(("invocation", "idle"), _costs),
     "latency": Section(

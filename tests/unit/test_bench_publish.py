@@ -20,7 +20,7 @@ def everything() -> Results:
     """One row or two of each case."""
     results = Results()
     results.replace("kafka", [throughput(), throughput(client="kafka-python", goals=[])], WHERE)
-    for group in ("rabbitmq", "partitions", "batches", "values"):
+    for group in ("workers", "rabbitmq", "partitions", "batches", "values"):
         rows = [
             row(f"{group} {x}", "records/s", [100.0 * x], [120.0 * x], client=client, x=x)
             for client in ("confluent-kafka", "kafka-python")

@@ -131,6 +131,19 @@ def opened() -> Iterator[Opened]:
     made.source.close()
 
 
+def test_the_client_keeps_to_what_the_settings_bound_and_commits_nothing_by_itself() -> None:
+    options = Opened(prefetch_bytes=3 << 20, session_timeout=6.0).consumer.options
+    assert options["queued.max.messages.kbytes"] == 3072
+    assert (options["session.timeout.ms"], options["heartbeat.interval.ms"]) == (6000, 600)
+    assert not options["enable.auto.commit"]
+    assert not options["enable.auto.offset.store"]
+    assert not options["allow.auto.create.topics"]
+    assert options["isolation.level"] == "read_committed"
+    assert options["partition.assignment.strategy"] == "cooperative-sticky"
+    assert options["auto.offset.reset"] == "earliest"
+    assert Opened(starting_position="LATEST").consumer.options["auto.offset.reset"] == "latest"
+
+
 # --- errors --------------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
 from poller.errors import SourceError, SourceUnavailable
 from poller.model import Progress, Record, Shard
@@ -297,12 +297,16 @@ class LibrdkafkaSource:
     # --- rebalances: called by the client on the owner's thread, inside of consume, poll and close -------------------
 
     def _on_assign(self, consumer: Consumer, partitions: Collection[TopicPartition]) -> None:
+        latest = self._settings.starting_position == "LATEST"
+        added = [one for one in partitions if latest and one.partition not in self._watch.partitions]
+        for one in self._commits.missing(consumer, added):
+            one.offset = OFFSET_BEGINNING  # all that is in a partition added since came after the start
         consumer.incremental_assign(list(partitions))
         for one in partitions:
             shard = f"{one.topic}-{one.partition}"
             self._numbers[shard] = one.partition
             self._heads[one.partition] = (shard, record_head(one.topic, one.partition))
-            if self._settings.starting_position == "LATEST":
+            if latest:
                 self._unpinned.add(one.partition)
         assert self._listener is not None
         self._listener.assigned([self._heads[one.partition][0] for one in partitions])

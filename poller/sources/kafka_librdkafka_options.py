@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message
@@ -12,6 +13,8 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message
 from poller.model import Record, Shard
 from poller.sources.kafka_event import KafkaSettings, to_records
 from poller.sources.kafka_security import librdkafka_options
+
+_log = logging.getLogger(__name__)
 
 REFUSALS: dict[int, str] = {
     KafkaError._AUTHENTICATION: "EVENT_SOURCE_AUTHN_ERROR",
@@ -75,6 +78,8 @@ def consumer_options(settings: KafkaSettings) -> dict[str, Any]:
         "socket.timeout.ms": max(session, int(_REQUEST_TIMEOUT * 1000)),
         "socket.connection.setup.timeout.ms": max(1000, int(settings.connect_timeout * 1000)),
         "reconnect.backoff.max.ms": 1000,  # the default of 10 s outlasts the restart of a broker
+        # How soon an added partition is seen. By default it takes 5 minutes.
+        "topic.metadata.refresh.interval.ms": 10_000,
         "fetch.wait.max.ms": _FETCH_WAIT,
         # How long a partition with enough in the queue is left alone. The default of 1 s costs three quarters of the
         # throughput.
@@ -94,13 +99,34 @@ def is_news(message: Message) -> bool:
 
 def from_messages(some: Sequence[Message], shard: Shard, head: bytes) -> list[Record]:
     """The client's messages as records. Pure; what is not read with C functions alone is in `to_records`."""
-    return to_records(
-        shard,
-        head,
-        map(Message.offset, some),  # type: ignore[arg-type]  # never None in a message that was consumed
-        map(Message.timestamp, some),
-        map(Message.key, some),
-        map(Message.value, some),
-        map(Message.headers, some),  # type: ignore[arg-type]  # a list of pairs, whatever may be produced from
-        log_append_time=TIMESTAMP_LOG_APPEND_TIME,
-    )
+    headers: Iterable[Any] = map(Message.headers, some)
+    for _ in range(2):
+        try:
+            return to_records(
+                shard,
+                head,
+                map(Message.offset, some),  # type: ignore[arg-type]  # never None in a message that was consumed
+                map(Message.timestamp, some),
+                map(Message.key, some),
+                map(Message.value, some),
+                headers,
+                log_append_time=TIMESTAMP_LOG_APPEND_TIME,
+            )
+        except (SystemError, UnicodeDecodeError):
+            headers = [_readable_headers(one) for one in some]
+    raise AssertionError("headers that can be read cannot be read")
+
+
+def _readable_headers(message: Message) -> Any:
+    """A message's headers; none where a name is not UTF-8, as the client gives no other way to them."""
+    try:
+        return message.headers()
+    except (SystemError, UnicodeDecodeError):
+        _log.warning(
+            "%s-%s offset %s has a header whose name is not UTF-8: librdkafka's client gives none of its headers, so "
+            "the record is handled without them (KafkaClient kafka-python can read them)",
+            message.topic(),
+            message.partition(),
+            message.offset(),
+        )
+        return None

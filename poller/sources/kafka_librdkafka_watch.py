@@ -31,6 +31,8 @@ class TopicWatch:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
+        self.partitions: set[int] = set()
+        """Those that the topic had when it was found."""
         self._refusal: KafkaError | None = None
         self._suspect = False
         self._trouble: type[SourceError] | None = None
@@ -149,7 +151,9 @@ class TopicWatch:
             KafkaException: no broker answered within `timeout` seconds.
         """
         metadata = consumer.list_topics(self._settings.topic, timeout=timeout)
-        error: KafkaError | None = metadata.topics[self._settings.topic].error
+        topic = metadata.topics[self._settings.topic]
+        self.partitions = self.partitions or set(topic.partitions)
+        error: KafkaError | None = topic.error
         return error
 
 

@@ -19,7 +19,7 @@ from fuzz.odd import no_hang, utf8_text
 from fuzz.tally import tried
 from poller.model import MAXIMUM_PAYLOAD
 from poller.sources import amqp_table, kafka_event, kafka_header_names, rabbitmq_event
-from poller.sources.kafka import KafkaSource
+from poller.sources.kafka import KafkaSource, from_consumer_records
 from poller.sources.kafka_event import KafkaSettings
 from poller.sources.rabbitmq import RabbitMQSource
 from poller.sources.rabbitmq_event import RabbitMQSettings
@@ -67,7 +67,8 @@ consumed = st.builds(
 def test_any_kafka_records_make_an_event_that_gives_their_bytes_back(records: list[ConsumerRecord]) -> None:  # D.1.1
     tried("Kafka records", len(records))
     translated = [
-        kafka_event.to_record(one, f"t-{one.partition}", kafka_event.record_head("t", one.partition)) for one in records
+        from_consumer_records([one], f"t-{one.partition}", kafka_event.record_head("t", one.partition))[0]
+        for one in records
     ]
     event = strict(KAFKA.build_event(translated))
     seen = {shard: iter(items) for shard, items in event["records"].items()}

@@ -41,7 +41,7 @@ class ScriptedConsumer:
     def list_topics(self, topic: str, timeout: float) -> Any:
         if self.unreachable:
             raise KafkaException(self.unreachable)
-        return SimpleNamespace(topics={topic: SimpleNamespace(error=self.topic_error)})
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=self.topic_error, partitions={0: None, 1: None})})
 
     def memberid(self) -> str | None:
         return self.member

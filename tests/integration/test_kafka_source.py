@@ -409,3 +409,22 @@ def test_a_broker_that_stays_away_is_told_and_found_again(kafka: KafkaBroker, op
         kafka.wait_until_ready()
     source.open(calls.listener())
     assert [record.value for record in take(source, 1)] == [b"1"]
+
+
+class _Bytes(str):
+    """A header's name that is sent as bytes that are no UTF-8, as clients other than Java's may."""
+
+    __slots__ = ()
+
+    def encode(self, _encoding: str = "utf-8", _errors: str = "strict") -> bytes:
+        return b"\xff" * len(self)
+
+
+def test_a_header_name_that_is_not_utf_8_does_not_stop_its_partition(kafka: KafkaBroker, opened: Opener) -> None:
+    # D.1.1: brokers take it, and kafka-python alone would call the record corrupt for ever
+    topic = kafka.create_topic()
+    odd = Produce(b"odd", headers=[(_Bytes("ab"), b"1"), ("plain", b"2")])
+    kafka.produce(topic, [b"before", odd, b"after"])
+    before, record, after = take(opened(topic), 3)
+    assert [before.value, record.value, after.value] == [b"before", b"odd", b"after"]
+    assert list(record.headers) == [("\ufffd\ufffd", b"1"), ("plain", b"2")]

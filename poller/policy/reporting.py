@@ -97,10 +97,7 @@ def _find(records: Sequence[Record], named: list[object], *, ordered: bool) -> S
 
 
 def _shown(identifier: object) -> str:
-    try:
-        text = json.dumps(identifier)
-    except RecursionError:
-        return "(nested deep)"
+    text = json.dumps(identifier)  # it was read from further out, so it is not nested too deep to be written
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
 
 

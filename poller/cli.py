@@ -118,7 +118,7 @@ def _show_result(result: InvocationResult, *, as_json: bool) -> int:
             "FunctionError": result.function_error,
             "ExecutedVersion": result.executed_version,
             "RequestId": result.request_id,
-            "Payload": json.loads(text) if text else None,
+            "Payload": _payload(text),
             "LogResult": result.log_tail.decode(errors="replace"),
             "DurationInSeconds": round(result.duration, 6),
         }
@@ -131,6 +131,14 @@ def _show_result(result: InvocationResult, *, as_json: bool) -> int:
     if result.status == 400:  # noqa: PLR2004 - the event is not JSON
         return ExitCode.BAD_CONFIGURATION
     return ExitCode.OK if result.status == 200 else ExitCode.FAILED  # noqa: PLR2004
+
+
+def _payload(text: str) -> Any:
+    """The reply as JSON; as its text where JSON of this kind can be written but not be read again here."""
+    try:
+        return json.loads(text) if text else None
+    except (ValueError, RecursionError):  # numbers too long, nested too deep
+        return text
 
 
 def _generate_event(given: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from poller.document import MAXIMUM_DEPTH, MAXIMUM_VALUES, read
 from poller.errors import ConfigError
 from poller.events import kafka_event, rabbitmq_event
 from poller.intrinsics import LONGEST_CHAIN, Resolver
+from poller.model import InvocationResult
 from poller.secret_values import FORM, SecretReader
 
 TOO_LONG = "x" * 5000
@@ -153,6 +154,12 @@ def test_a_secret_s_file_that_is_no_path_is_told(tmp_path: Path) -> None:
 def test_problems_are_valid_json_whatever_characters_are_in_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["validate", "--json", "\udcff.yaml"]) == 2
     assert json.loads(capsys.readouterr().out)["problems"][0]["path"] == "\udcff.yaml"
+
+
+@pytest.mark.parametrize("reply", ["9" * 5000, "[" * 100_000 + "]" * 100_000])
+def test_a_reply_that_cannot_be_read_again_is_shown_as_its_text(capsys: pytest.CaptureFixture[str], reply: str) -> None:
+    assert cli._show_result(InvocationResult("r", reply.encode()), as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["Payload"] == reply
 
 
 def test_a_template_s_name_that_is_too_long_is_told(capsys: pytest.CaptureFixture[str]) -> None:

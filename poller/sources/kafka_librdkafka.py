@@ -1,7 +1,6 @@
 """Kafka topics as an event source through confluent-kafka (librdkafka): as kafka.py, several times as fast (D.1).
 
-Needs the extra `fast`. Settings and the translation into the event are in kafka_event.py. Its other parts, by name:
-kafka_held_back.py, and kafka_librdkafka_ with options, commits, watch.
+Needs the extra `fast`. Its other parts: kafka_event.py, kafka_held_back.py, kafka_librdkafka_*.py.
 """
 
 from __future__ import annotations
@@ -105,7 +104,9 @@ class LibrdkafkaSource:
             if self._commits.are_due():
                 self._commits.make(consumer)
             self._watch.raise_refusal()
-            if not records and self._watch.is_due():
+            if records:
+                self._watch.all_is_well()
+            elif self._watch.is_due():
                 self._follow_topic(consumer)
         return records
 

@@ -84,6 +84,7 @@ class TopicWatch:
                 self.raise_refusal()
                 raise
             if error is None:
+                self._look_after = time.monotonic() + _TROUBLED_PAUSE  # once the group was joined, as a rule
                 return
             if error.code() == KafkaError.TOPIC_EXCEPTION:
                 raise SourceRejected(f"{topic!r} cannot be the name of a topic")
@@ -94,6 +95,11 @@ class TopicWatch:
             if error.code() not in MISSING:
                 raise SourceUnavailable(f"Kafka at {addresses} does not answer about topic {topic}: {error.str()}")
         raise SourceRejected(f"topic {topic} does not exist on {addresses}")
+
+    def all_is_well(self) -> None:
+        """For the loop, when records come: while it is busy it should not wait for answers."""
+        self._suspect, self._trouble = False, None
+        self._look_after = time.monotonic() + _QUIET_PAUSE
 
     def is_due(self) -> bool:
         """Whether it is time to look, if nothing comes."""
@@ -127,8 +133,7 @@ class TopicWatch:
             _client_log.debug("%s", problem)
         else:
             if error is None and (not subscribed or consumer.memberid()):
-                self._suspect, self._trouble = False, None
-                self._look_after = time.monotonic() + _QUIET_PAUSE
+                self.all_is_well()
                 return True
             if error is not None:
                 if error.code() in REFUSALS:

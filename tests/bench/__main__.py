@@ -84,17 +84,24 @@ def main() -> int:
 
 
 def measure(names: list[str], *, runs: int, quick: bool) -> int:
-    """Run the cases, each saved as soon as it is through; the exit status."""
+    """Run the cases, each saved as soon as it is through, the others also when one fails; the exit status."""
     path = report.FOLDER / "bench.json"
     results = report.Results.load(path)
     done: list[str] = []
+    failed = False
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         bench = Bench(stack, folder, runs=runs, quick=quick)
         try:
             for name in names:
                 where = {**report.machine(), **({"quick": True} if quick else {})}
-                results.replace(name, list(bench.cases[name]()), where)
+                try:
+                    rows = list(bench.cases[name]())
+                except (RuntimeError, TimeoutError, AssertionError) as error:  # one case's figures would mean nothing
+                    sys.stderr.write(f"bench: {name} has no figures, its earlier ones stay: {error}\n")
+                    failed = True
+                    continue
+                results.replace(name, rows, where)
                 results.save(path)
                 done.append(name)
         except BrokerUnavailable as error:
@@ -105,7 +112,7 @@ def measure(names: list[str], *, runs: int, quick: bool) -> int:
                 (report.FOLDER / "bench.md").write_text(tables.markdown(results))
                 tables.show(results, done, terminal=sys.stdout.isatty())
                 sys.stdout.write(f"Written to {path} and {report.FOLDER}/bench.md\n")
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

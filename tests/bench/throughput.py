@@ -83,5 +83,8 @@ def run_folder(folder: Path) -> Path:
 
 
 def size_name(size: int) -> str:
-    """`200 B`, `1 KiB`."""
-    return f"{size} B" if size < 1024 else f"{size // 1024} KiB" if size < 1024 * 1024 else f"{size // 1024**2} MiB"
+    """`200 B`, `1 KiB`, `1 MB`."""
+    for unit, name in (1_000_000, "MB"), (1024, "KiB"):
+        if size >= unit and size % unit == 0:
+            return f"{size // unit} {name}"
+    return f"{size} B"

@@ -50,7 +50,7 @@ class Run:
 def kafka(broker: KafkaBroker, folder: Path, *, runs: int, quick: bool) -> Iterator[Row]:
     """Values of 200 B and 1 KiB in 4 partitions, batches of 100, a handler for each worker."""
     numbers = [1, 2, 4][: max(1, len(os.sched_getaffinity(0)).bit_length())]
-    for size, records in (200, 80_000 if quick else 240_000), (1024, 48_000 if quick else 160_000):
+    for size, records in (200, 160_000 if quick else 480_000), (1024, 120_000 if quick else 320_000):
         case = f"kafka {size} B, batch {BATCH_SIZE}" if size < 1024 else f"kafka {size // 1024} KiB, batch {BATCH_SIZE}"
         with load.topic(broker, size=size, records=records) as topic:
             found: dict[int, list[Run]] = {number: [] for number in numbers}

@@ -87,7 +87,8 @@ class KafkaSource:
         self._commit_after = 0.0
         self._paused: set[Shard] = set()
         self._idle_after = 0.0
-        self._trouble_since: float | None = None
+        self._trouble_since: tuple[type[SourceError], float] | None = None
+        """What kind of trouble, and since when."""
 
     def open(self, listener: Listener) -> None:
         """Connect, find the topic, and subscribe; the group is joined in the first polls. Never creates the topic.
@@ -357,8 +358,9 @@ class KafkaSource:
             self._trouble_since = None
             return
         now = time.monotonic()
-        self._trouble_since = self._trouble_since or now
-        if now - self._trouble_since > patience:
+        if self._trouble_since is None or self._trouble_since[0] is not type(trouble):
+            self._trouble_since = type(trouble), now
+        if now - self._trouble_since[1] > patience:
             raise trouble
 
     @contextmanager
@@ -452,6 +454,8 @@ def _keep_finished_joins(coordinator: Any) -> None:
 def from_consumer_records(some: Sequence[ConsumerRecord], shard: Shard, head: bytes) -> list[Record]:
     """The client's records as ours. Pure."""
     _topics, _partitions, _epochs, offsets, times, kinds, keys, values, headers, *_ = zip(*some, strict=True)
+    if None in times:  # a message format from before Kafka 0.10 has none
+        times = tuple(-1 if time is None else time for time in times)
     return to_records(shard, head, offsets, zip(kinds, times, strict=True), keys, values, headers)
 
 

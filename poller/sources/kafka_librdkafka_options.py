@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message
@@ -99,34 +99,34 @@ def is_news(message: Message) -> bool:
 
 def from_messages(some: Sequence[Message], shard: Shard, head: bytes) -> list[Record]:
     """The client's messages as records. Pure; what is not read with C functions alone is in `to_records`."""
-    headers: Iterable[Any] = map(Message.headers, some)
-    for _ in range(2):
+    return to_records(
+        shard,
+        head,
+        map(Message.offset, some),  # type: ignore[arg-type]  # never None in a message that was consumed
+        map(Message.timestamp, some),
+        map(Message.key, some),
+        map(Message.value, some),
+        _headers(some),
+        log_append_time=TIMESTAMP_LOG_APPEND_TIME,
+    )
+
+
+def _headers(some: Sequence[Message]) -> list[Any]:
+    """Each message's headers; none where a name is not UTF-8, as the client gives no other way to them."""
+    headers: list[Any] = []
+    left = iter(some)
+    while True:
         try:
-            return to_records(
-                shard,
-                head,
-                map(Message.offset, some),  # type: ignore[arg-type]  # never None in a message that was consumed
-                map(Message.timestamp, some),
-                map(Message.key, some),
-                map(Message.value, some),
-                headers,
-                log_append_time=TIMESTAMP_LOG_APPEND_TIME,
-            )
+            headers.extend(map(Message.headers, left))  # what came before an error stays
         except (SystemError, UnicodeDecodeError):
-            headers = [_readable_headers(one) for one in some]
-    raise AssertionError("headers that can be read cannot be read")
-
-
-def _readable_headers(message: Message) -> Any:
-    """A message's headers; none where a name is not UTF-8, as the client gives no other way to them."""
-    try:
-        return message.headers()
-    except (SystemError, UnicodeDecodeError):
-        _log.warning(
-            "%s-%s offset %s has a header whose name is not UTF-8: librdkafka's client gives none of its headers, so "
-            "the record is handled without them (KafkaClient kafka-python can read them)",
-            message.topic(),
-            message.partition(),
-            message.offset(),
-        )
-        return None
+            # Not to be asked again: the client's second answer would be a list with holes, which crashes Python.
+            message = some[len(headers)]
+            headers.append(None)
+            place = f"{message.topic()}-{message.partition()} offset {message.offset()}"
+            _log.warning(
+                "%s has a header whose name is not UTF-8: the client gives none of the record's headers, so it is "
+                "handled without them (KafkaClient kafka-python reads them)",
+                place,
+            )
+        else:
+            return headers

@@ -420,11 +420,16 @@ class _Bytes(str):
         return b"\xff" * len(self)
 
 
-def test_a_header_name_that_is_not_utf_8_does_not_stop_its_partition(kafka: KafkaBroker, opened: Opener) -> None:
-    # D.1.1: brokers take it, and kafka-python alone would call the record corrupt for ever
+def test_a_header_name_that_is_not_utf_8_does_not_stop_its_partition(
+    kafka: KafkaBroker, opened: Opener, kafka_client: str
+) -> None:
+    # D.1.1: brokers take it. kafka-python alone would call the record corrupt for ever; librdkafka's client gives none
+    # of its headers, and crashes if it is asked twice.
     topic = kafka.create_topic()
     odd = Produce(b"odd", headers=[(_Bytes("ab"), b"1"), ("plain", b"2")])
-    kafka.produce(topic, [b"before", odd, b"after"])
+    kafka.produce(topic, [Produce(b"before", headers=[("h", b"1")]), odd, Produce(b"after", headers=[("h", b"1")])])
     before, record, after = take(opened(topic), 3)
     assert [before.value, record.value, after.value] == [b"before", b"odd", b"after"]
-    assert list(record.headers) == [("\ufffd\ufffd", b"1"), ("plain", b"2")]
+    assert list(before.headers) == list(after.headers) == [("h", b"1")]
+    read = [("\ufffd\ufffd", b"1"), ("plain", b"2")] if kafka_client == "kafka-python" else []
+    assert list(record.headers) == read

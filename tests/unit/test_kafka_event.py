@@ -251,3 +251,12 @@ def test_settings_do_not_show_their_secrets() -> None:
 def test_the_value_is_untouched_base64() -> None:
     content = bytes(range(256)) * 50
     assert b64decode(str(encoded(consumed(content))["value"])) == content
+
+
+def test_a_record_that_tells_no_time_is_translated_with_minus_one() -> None:
+    # Message formats from before Kafka 0.10 have none, and kafka-python says None.
+    old = consumed()._replace(timestamp=None, timestamp_type=None)
+    record, other = from_consumer_records([old, consumed()], "orders-0", record_head("orders", 0))
+    assert json.loads(record.encoded)["timestamp"] == -1
+    assert record.timestamp == 0
+    assert other.timestamp == 1764064800000

@@ -34,6 +34,31 @@ patterns = st.recursive(
     max_leaves=10,
 )
 
+good_leaves = st.lists(
+    st.sampled_from(
+        [
+            *({"prefix": "a"}, {"suffix": {"equals-ignore-case": "B"}}, {"wildcard": "a*b"}, {"cidr": "10.0.0.0/8"}),
+            *({"numeric": [">", 0, "<=", 5]}, {"numeric": ["=", 1e300]}, {"exists": True}, {"exists": False}),
+            *(
+                {"anything-but": ["a", "b"]},
+                {"anything-but": {"wildcard": "*x"}},
+                {"anything-but": 1},
+                None,
+                True,
+                20,
+                "aXb",
+            ),
+        ]
+    ),
+    min_size=1,
+    max_size=3,
+)
+good_patterns = st.recursive(
+    good_leaves,
+    lambda below: st.dictionaries(st.sampled_from(["a", "b", "battery", "ip", "f"]), below, min_size=1, max_size=3),
+    max_leaves=6,
+)
+
 
 @st.composite
 def mutated(draw: st.DrawFn, texts: list[str]) -> str:
@@ -67,6 +92,8 @@ data_of_any_kind = st.one_of(
     text=any_text
     | mutated(VALID)
     | patterns.map(json.dumps)
+    | st.sampled_from(VALID)
+    | good_patterns.map(lambda below: json.dumps({"value": below}))
     | patterns.map(lambda below: json.dumps({"value": below}))
     | depths.map(lambda depth: nested(depth, b'{"value":', b"}").decode()),
     data=data_of_any_kind,

@@ -48,8 +48,8 @@ class Source(Protocol):
         """Connect and subscribe. Blocks at most a few seconds.
 
         The listener is called only while this thread is inside `open`, `poll` or `close` (for kafka-python on the
-        client's I/O thread, with this one parked), so it may change the loop's state without a lock. `revoked` may block for
-        the grace time; what it returns is committed before the shards go.
+        client's I/O thread, with this one parked), so it may change the loop's state without a lock. `revoked` may
+        block for the grace time; what it returns is committed before the shards go.
         """
 
     def poll(self, max_wait: float) -> Sequence[Record]:

@@ -103,7 +103,7 @@ def outliving(ledger: Ledger, services: list[Service]) -> set[Batch]:
     given_up: dict[tuple[int, str], list[float]] = defaultdict(list)
     for service in services:
         for line in service.log("^gave up "):
-            moment = datetime.fromisoformat(line["timestamp"]).timestamp() - wall
+            moment = datetime.fromisoformat(line["time"]).timestamp() - wall
             for shard in line["message"].removeprefix("gave up ").split(", "):
                 given_up[service.pid, shard].append(moment)
     return {

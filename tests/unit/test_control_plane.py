@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,7 @@ from textwrap import indent
 import pytest
 from scripted import FakeClock
 
-from poller.control_plane import ControlPlane, batching_limits, destination_of, retry_policy, source_of
+from poller.control_plane import ControlPlane, _join, batching_limits, destination_of, retry_policy, source_of
 from poller.destinations.file import FileDestination
 from poller.destinations.kafka import KafkaDestination
 from poller.destinations.rabbitmq import RabbitMQDestination
@@ -226,3 +228,14 @@ def test_two_workers_have_together_the_concurrency_of_one_service(tmp_path: Path
 def test_the_functions_pool_shows_in_the_metrics(tmp_path: Path) -> None:
     [function] = plane(tmp_path, KAFKA).functions()
     assert (function.function, function.environments, function.invocations) == ("f", 0, 0)
+
+
+def test_a_poller_that_hangs_is_left_at_the_stop_and_its_stack_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    hung = threading.Event()
+    thread = threading.Thread(target=hung.wait, name="poller-F.E-0", daemon=True)
+    thread.start()
+    _join(thread, time.monotonic())
+    hung.set()
+    thread.join()
+    assert "poller-F.E-0 does not end" in caplog.text
+    assert "hung.wait" in caplog.text or "self._cond.wait" in caplog.text

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from tests.bench.ledger import Ledger
 from tests.bench.processes import Measured
@@ -14,6 +15,8 @@ from tests.bench.report import FLOOR, Goal, Row, row
 OF_FLOOR = Goal(">=", 0.85, of=FLOOR)
 TIMEOUT = 120.0
 _numbers = itertools.count()
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,11 @@ def throughput_row(
         note="CPU {poller_us:.1f} + {handlers_us:.1f}, floor {floor_us:.1f} + {floor_handler_us:.1f}; "
         "{poller_peak_mb:.0f} MB",
     )
+
+
+def in_turn(programs: Sequence[T], run: int) -> Sequence[T]:
+    """The order in which programs are measured: every other run the other way round, so that none is always first."""
+    return programs if run % 2 == 0 else programs[::-1]
 
 
 def run_folder(folder: Path) -> Path:

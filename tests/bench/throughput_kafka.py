@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.bench import peers
 from tests.bench.full_topic import clients, floor, full_topic, ours
 from tests.bench.report import Goal, Row, progress
-from tests.bench.throughput import OF_FLOOR, Run, size_name, throughput_row
+from tests.bench.throughput import OF_FLOOR, Run, in_turn, size_name, throughput_row
 from tests.brokers import KafkaBroker
 
 TWICE_BENTHOS = Goal(">=", 2.0, of=peers.BENTHOS)
@@ -44,7 +44,7 @@ def kafka(broker: KafkaBroker, folder: Path, *, runs: int, quick: bool) -> Itera
                 case = f"kafka {size_name(size)}, batch {batch_size:,}"
                 measured: dict[tuple[str, str, int], list[Run]] = {program.name: [] for program in programs}
                 for number in range(runs):
-                    for program in programs:
+                    for program in in_turn(programs, number):
                         progress(f"{case}, run {number + 1} of {runs}: {_label(program.name)}")
                         topic = slow if program.name[1] in SLOW else fast
                         measured[program.name].append(topic.measure(program.start, batch_size))

@@ -9,7 +9,7 @@ from tests.bench import load
 from tests.bench.ledger import Ledger
 from tests.bench.processes import Floor, Measured, Service, rabbitmq_event, template
 from tests.bench.report import Row, progress
-from tests.bench.throughput import OF_FLOOR, Run, run_folder, size_name, throughput_row, work_off
+from tests.bench.throughput import OF_FLOOR, Run, in_turn, run_folder, size_name, throughput_row, work_off
 from tests.brokers import RabbitMQBroker
 
 BATCH_SIZE = 100
@@ -22,14 +22,14 @@ def rabbitmq(broker: RabbitMQBroker, folder: Path, *, runs: int, quick: bool) ->
     for size, number in SIZES.items():
         messages = number // 4 if quick else number
         case = f"rabbitmq {size_name(size)}, batch {BATCH_SIZE}, 1 handler"
-        ours, floor = [], []
+        measured: dict[bool, list[Run]] = {False: [], True: []}
         for run in range(runs):
             progress(f"{case}, run {run + 1} of {runs}")
             with load.queues(broker, 2) as (exchange, names):
                 load.publish(broker, exchange, names, size=size, messages=messages)
-                ours.append(_work_off(broker, names[0], run_folder(folder), messages, bare=False))
-                floor.append(_work_off(broker, names[1], run_folder(folder), messages, bare=True))
-        yield throughput_row(case, "messages/s", ours, floor, client="pika", goals=[OF_FLOOR])
+                for bare in in_turn([False, True], run):
+                    measured[bare].append(_work_off(broker, names[bare], run_folder(folder), messages, bare=bare))
+        yield throughput_row(case, "messages/s", measured[False], measured[True], client="pika", goals=[OF_FLOOR])
 
 
 def _work_off(broker: RabbitMQBroker, queue: str, folder: Path, messages: int, *, bare: bool) -> Run:

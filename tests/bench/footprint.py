@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -97,7 +96,7 @@ def _ready(service: Service, timeout: float) -> float:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{service.port}/readyz", timeout=5):
                 return time.monotonic() - service.started
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:  # not listening yet, not ready yet, or too busy to answer
             service.require_alive()
             if time.monotonic() - service.started > timeout:
                 raise

@@ -96,10 +96,10 @@ def _ready(service: Service, timeout: float) -> float:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{service.port}/readyz", timeout=5):
                 return time.monotonic() - service.started
-        except OSError:  # not listening yet, not ready yet, or too busy to answer
+        except OSError as error:  # not listening yet, not ready yet, or too busy to answer
             service.require_alive()
             if time.monotonic() - service.started > timeout:
-                raise
+                raise TimeoutError(f"the service is not ready after {timeout:g} s: {error}") from None
             time.sleep(0.005)
 
 

@@ -19,7 +19,7 @@ from tests.bench.throughput import run_folder, size_name, throughput_row
 from tests.brokers import KafkaBroker, unique
 
 MAPPINGS = (1, 10, 100, 500)
-START = 180.0
+START = 300.0
 """Seconds that all mappings of a process may take to poll."""
 SETTLE = 5.0
 """Seconds for hundreds of groups to be joined."""
@@ -42,7 +42,10 @@ def mappings(broker: KafkaBroker, folder: Path, *, quick: bool) -> Iterator[Row]
         for client in clients():
             for number in numbers:
                 progress(f"{number} mapping{'s' if number > 1 else ''} in one process, {client}")
-                yield from _mappings(broker, folder / f"{client}-{number}", client, topics[:number], quick=quick)
+                try:
+                    yield from _mappings(broker, folder / f"{client}-{number}", client, topics[:number], quick=quick)
+                except TimeoutError as error:  # the curve ends here, and its other points stand
+                    progress(f"no figures for {number} mappings with {client}: {error}")
 
 
 def _mappings(broker: KafkaBroker, folder: Path, client: str, topics: list[str], *, quick: bool) -> Iterator[Row]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import accumulate
 from operator import attrgetter
 
 from poller.model import MAXIMUM_PAYLOAD, Record
@@ -48,10 +50,14 @@ class BatchingLimits:
 class RecordBuffer:
     """Records of one lane that no batch has taken yet, with their size and arrival. One owner, no lock."""
 
-    __slots__ = ("_arrivals", "_records", "size")
+    __slots__ = ("_arrivals", "_ends", "_passed", "_records", "size")
 
     def __init__(self) -> None:
-        self._records: deque[Record] = deque()
+        self._records: list[Record] = []
+        self._ends: list[int] = []
+        """Of each record: the bytes of all that ever came, up to its end. So any run is measured by a subtraction."""
+        self._passed = 0
+        """The same for the last record that was taken."""
         self._arrivals: deque[tuple[int, float]] = deque()
         self.size = 0
         """Bytes the records take in an event, a comma each: a running sum, so nothing is encoded to be measured."""
@@ -61,9 +67,13 @@ class RecordBuffer:
 
     def add(self, records: Sequence[Record], now: float) -> None:
         """Append records that arrived together."""
+        last = self._ends[-1] if self._ends else self._passed
+        sizes = accumulate(map(len, map(_ENCODED, records)), initial=last)
+        next(sizes)
+        self._ends.extend(sizes)
         self._records.extend(records)
         self._arrivals.append((len(records), now))
-        self.size += sum(map(len, map(_ENCODED, records))) + len(records)
+        self.size += self._ends[-1] - last + len(records)
 
     @property
     def first(self) -> Record:
@@ -85,23 +95,18 @@ class RecordBuffer:
         It holds at most BatchSize records and 6 MB, and at least one record: a single one beyond 6 MB comes alone,
         for the caller to discard.
         """
-        if len(self._records) <= limits.batch_size and self.size <= limits.room:
-            taken = list(self._records)
-            self._records.clear()
-            self._arrivals.clear()
-            self.size = 0
-            return taken
         count = min(len(self._records), limits.batch_size)
-        taken = [self._records.popleft() for _ in range(count)]
-        size = sum(map(len, map(_ENCODED, taken))) + count
-        room = limits.room
-        while size > room and len(taken) > 1:
-            last = taken.pop()
-            self._records.appendleft(last)
-            size -= len(last.encoded) + 1
-        self.size -= size
-        self._forget_arrivals(len(taken))
+        if self._size_of(count) > limits.room:
+            count = max(1, bisect_right(range(1, count + 1), limits.room, key=self._size_of))
+        taken = self._records[:count]
+        self.size -= self._size_of(count)
+        self._passed = self._ends[count - 1]
+        del self._records[:count], self._ends[:count]
+        self._forget_arrivals(count)
         return taken
+
+    def _size_of(self, count: int) -> int:
+        return self._ends[count - 1] - self._passed + count
 
     def _forget_arrivals(self, count: int) -> None:
         while count:

@@ -10,6 +10,8 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Literal
 
+from pybase64 import b64encode
+
 from poller.model import Record, Shard
 from poller.sources.kafka_security import KafkaSecurity
 
@@ -123,7 +125,7 @@ def to_records(  # noqa: PLR0917 - columns, in the order of the event
                 milliseconds,
                 time,
                 b2a_base64(key, newline=False),
-                b2a_base64(value, newline=False),
+                b64encode(value),
             )
         # A broker may give -1 for a time that it does not know. A call of max would take a tenth of all the time here.
         known = milliseconds if milliseconds > 0 else 0  # noqa: FURB136
@@ -143,7 +145,7 @@ def _unusual(  # noqa: PLR0917 - the record's members, in the order of the event
     parts = [b'%b,"offset":%d,"timestamp":%d,"timestampType":"%b"' % (head, offset, milliseconds, time)]
     if key is not None:
         parts.append(b',"key":"%b"' % b2a_base64(key, newline=False))
-    parts += (b',"value":null',) if value is None else (b',"value":"', b2a_base64(value, newline=False), b'"')
+    parts += (b',"value":null',) if value is None else (b',"value":"', b64encode(value), b'"')
     parts.append(b',"headers":[%b]}' % encode_headers(headers))
     return b"".join(parts)
 

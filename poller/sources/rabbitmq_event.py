@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pika.spec import Basic, BasicProperties
+from pybase64 import b64encode
 
 from poller.model import Record, Shard
 
@@ -188,7 +188,7 @@ def to_record(
     encoded = b'{"basicProperties":%b,"redelivered":%b,"data":"%b"}' % (
         encode_properties(properties, len(body)).encode(),
         b"true" if redelivered else b"false",
-        b2a_base64(body, newline=False),
+        b64encode(body),
     )
     identifier: str | bytes | None = properties.message_id
     return Record(

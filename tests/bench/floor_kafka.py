@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from pybase64 import b64encode
+
 from tests.bench.bare import Handler, Stopped, say_polling
 
 COMMIT_INTERVAL = 1.0
@@ -81,7 +83,7 @@ def encode(head: bytes, topic: str, partition: int, rows: Iterable[tuple[int, in
         parts += (
             b'%b%d,"timestamp":%d,"timestampType":"CREATE_TIME","key":"%b","value":"'
             % (start, offset, timestamp, b2a_base64(key, newline=False)),
-            b2a_base64(value, newline=False),
+            b64encode(value),
             b'","headers":[]}',
             b",",
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from binascii import b2a_base64
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
+
+from pybase64 import b64encode
 
 from tests.bench.bare import Handler, Stopped, say_polling
 
@@ -33,7 +34,7 @@ def rabbitmq_event(head: bytes, deliveries: Iterable[tuple[Any, Any, bytes]]) ->
                 len(body),
                 b"true" if method.redelivered else b"false",
             ),
-            b2a_base64(body, newline=False),
+            b64encode(body),
             b'"}',
             b",",
         )

@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import NamedTuple
 
-from poller.model import FunctionConfiguration, Invocation, InvocationResult
+from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import error_answer
 from poller.runtime.environment import INIT_TIMEOUT, ExecutionEnvironment
 from poller.runtime.handler_log import LogSink
@@ -304,7 +304,8 @@ class FunctionPool:
     def _ahead(self, worker: _Worker) -> _Ahead | None:
         """What waits, for a worker to lay ahead; it will be woken when there is nothing now."""
         with self._lock:
-            if self._waiting and self._running:
+            # One that is too large is refused when its turn comes.
+            if self._waiting and self._running and len(self._waiting[0].invocation.payload) <= MAXIMUM_PAYLOAD:
                 self._lying += 1
                 worker.ahead.append(_Ahead(self._waiting.popleft()))
                 return worker.ahead[-1]

@@ -193,6 +193,24 @@ def test_nothing_waits_behind_a_slow_event_while_another_environment_is_free(tmp
     assert pool.stats().waiting == 0
 
 
+def test_an_event_that_is_too_large_is_refused_in_its_turn_and_harms_no_other(tmp_path):  # A.2
+    gate, answers = Gate(tmp_path), Everybody()
+    pool = make_pool("gate.handler", tmp_path, concurrency=1)
+    try:
+        submit(pool, answers, "running", gate.event("running"))
+        gate.entered("running")
+        submit(pool, answers, "large", "x" * 7_000_000)
+        submit(pool, answers, "next", gate.event("next"))
+        gate.open("running", "next")
+        assert [(one.request_id, one.status) for one in answers.wait(3)] == [
+            ("running", 200),
+            ("large", 413),
+            ("next", 200),
+        ]
+    finally:
+        pool.stop()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_whenever_processes_are_killed_every_event_is_begun_once_and_answered_once(begun, seed):  # E.3
     chance, answers, number = random.Random(seed), Everybody(), 150

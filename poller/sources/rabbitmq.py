@@ -100,6 +100,7 @@ class RabbitMQSource:
 
     def __init__(self, settings: RabbitMQSettings) -> None:
         self._settings = settings
+        self._shard = settings.shard
         self._event_head = event_head(settings)
         self._connection: pika.BlockingConnection | None = None
         self._channel: BlockingChannel | None = None
@@ -185,7 +186,7 @@ class RabbitMQSource:
     def _on_message(self, _: Any, method: Basic.Deliver, properties: BasicProperties, body: bytes) -> None:
         self._deliveries += 1
         number, generation = self._deliveries, self._generation
-        record = to_record(method, properties, body, shard=self._settings.shard, position=number, generation=generation)
+        record = to_record(method, properties, body, shard=self._shard, position=number, generation=generation)
         if method.redelivered and not record.deliveries:
             record = record._replace(deliveries=self._returned.count(record))
         self._unsettled[method.delivery_tag] = None

@@ -9,6 +9,7 @@ import pytest
 
 POLICY = Path(__file__).parents[2] / "poller" / "policy"
 ALLOWED = {
+    "bisect",
     "__future__", "collections", "dataclasses", "decimal", "enum", "functools", "itertools", "json", "math", "operator",
     "re", "typing", "zlib", "datetime", "ipaddress", "base64", "fnmatch", "string", "contextlib",
 }  # fmt: skip

@@ -34,8 +34,8 @@ BLOCKED_TIMEOUT = 10.0
 
 _PRECONDITION_FAILED = 406
 
-# Those of connecting are no AMQPErrors when they come from a time-out.
-_CLIENT_ERRORS = (AMQPError, AMQPConnectorException, OSError)
+CLIENT_ERRORS = (AMQPError, AMQPConnectorException, OSError)
+"""What pika raises. Errors of connecting are no AMQPErrors when they come from a time-out."""
 
 _log = logging.getLogger(__name__)
 
@@ -93,8 +93,8 @@ class RabbitMQDestination:
         try:
             if connection.is_open:
                 connection.close()
-        except _CLIENT_ERRORS as error:
-            _log.debug("closing the connection to %s: %s", self._where, _reason(error))
+        except CLIENT_ERRORS as error:
+            _log.debug("closing the connection to %s: %s", self._where, reason(error))
 
     @property
     def _where(self) -> str:
@@ -129,9 +129,9 @@ class RabbitMQDestination:
         )
         try:
             self._connect().basic_publish(self._exchange, self._routing_key, body, properties, mandatory=True)
-        except _CLIENT_ERRORS as error:
+        except CLIENT_ERRORS as error:
             self.close()
-            raise DestinationError(f"dead letters cannot be sent to {self._where}: {_reason(error)}") from error
+            raise DestinationError(f"dead letters cannot be sent to {self._where}: {reason(error)}") from error
 
     def _connect(self) -> BlockingChannel:
         if self._channel is None:
@@ -157,7 +157,8 @@ def _is_too_large(error: BaseException | None) -> bool:
     )
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """An error of pika's in words."""
     match error:
         case UnroutableError():
             return "no queue is bound for this routing key: declare the queue and its binding"

@@ -163,11 +163,18 @@ def _generate_event(given: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
+def _dead_letters(given: argparse.Namespace) -> int:
+    from poller.dead_letters import command  # noqa: PLC0415
+
+    return command.run(given, lambda: _load(given), _print_json)
+
+
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "validate": _validate,
     "invoke": _invoke,
     "generate-event": _generate_event,
+    "dead-letters": _dead_letters,
 }
 
 
@@ -182,7 +189,8 @@ def _load(given: argparse.Namespace) -> Template:
     except OSError:  # longer than a path can be, or in a folder that nobody may look into: reading it tells which
         missing = False
     if missing:
-        hint = _MISSING_TEMPLATE.format(command=given.command) if given.command != "invoke" else "give --template PATH"
+        is_option = given.command in {"invoke", "dead-letters"}
+        hint = "give --template PATH" if is_option else _MISSING_TEMPLATE.format(command=given.command)
         raise ConfigError([Problem(str(given.template), "no such file", hint)])
     options = {name: value for name in SETTINGS if (value := getattr(given, name, None)) is not None}
     return load(given.template, dict(given.parameter), settings_file=given.settings, options=options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,19 @@ SETTINGS = {
 """Settings that are options, and their help: names as in the template, defaults in brackets."""
 
 
+def _above_zero(kind: type[int | float]) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = kind(0)
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+        return value
+
+    return read
+
+
 def _parameter(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not name or not equals:
@@ -73,6 +87,7 @@ def parser() -> argparse.ArgumentParser:
     _add_validate(commands)
     _add_invoke(commands)
     _add_generate_event(commands)
+    _add_dead_letters(commands)
     return parser
 
 
@@ -112,6 +127,13 @@ def _add_template_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_template_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--template", metavar="TEMPLATE", type=Path, default=Path("template.yaml"), help="SAM template (template.yaml)"
+    )
+    _add_template_options(parser)
+
+
 def _add_run(commands: Any) -> None:
     parser = _add_command(
         commands,
@@ -148,10 +170,7 @@ def _add_invoke(commands: Any) -> None:
     )
     parser.add_argument("function", metavar="FUNCTION", help="name or ARN")
     parser.add_argument("--event", metavar="FILE", help="JSON file with the event, - for stdin; without it, {}")
-    parser.add_argument(
-        "--template", metavar="TEMPLATE", type=Path, default=Path("template.yaml"), help="SAM template (template.yaml)"
-    )
-    _add_template_options(parser)
+    _add_template_option(parser)
     parser.add_argument("--log", action="store_true", help="show the function's log on stderr, START to REPORT")
     parser.add_argument("--json", action="store_true", help="status, error, payload and log tail as one JSON object")
 
@@ -175,3 +194,70 @@ def _add_generate_event(commands: Any) -> None:
     rabbitmq.add_argument("--value", action="append", default=[], help="one message; may be repeated; else two tasks")
     rabbitmq.add_argument("--virtual-host", metavar="NAME", default="/", help="(/)")
     rabbitmq.add_argument("--broker-arn", metavar="ARN", help="eventSourceArn of the event")
+
+
+def _add_dead_letters(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "dead-letters",
+        "list, show, redrive or purge dead letters",
+        "Work with the dead letters of a Kafka topic or a RabbitMQ queue; those of a file can be listed and shown.",
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    found = _add_command(actions, "list", "a table of the letters", "List letters: origin, error, attempts, age, key.")
+    _add_target(found)
+    _add_letter_filter(found)
+    found.add_argument("--limit", metavar="N", type=_above_zero(int), default=100, help="letters to show at most (100)")
+    found.add_argument("--all", action="store_true", help="of a topic, also letters that are redriven already")
+    found.add_argument("--json", action="store_true", help="the letters as a JSON array")
+    show = _add_command(actions, "show", "one letter with its records", "Show one letter and the records in it.")
+    _add_target(show)
+    show.add_argument("letter", metavar="LETTER", help="as `list` names it: partition:offset, or a number")
+    show.add_argument("--json", action="store_true", help="the letter as a JSON object")
+    redrive = _add_command(
+        actions,
+        "redrive",
+        "send letters back to where their records came from",
+        "Send the records of letters to the topic or queue that they came from, with their own key, value and\n"
+        "headers, and mark the letters: they are not redriven twice. The exit code is 1 unless all were sent,\n"
+        "confirmed by the broker and marked.",
+    )
+    _add_target(redrive)
+    _add_letter_filter(redrive)
+    redrive.add_argument("--limit", metavar="N", type=_above_zero(int), help="letters to redrive at most")
+    redrive.add_argument("--rate", metavar="N", type=_above_zero(float), help="letters a second at most")
+    redrive.add_argument("--dry-run", action="store_true", help="only tell what would be redriven, and what not")
+    redrive.add_argument("--same-partition", action="store_true", help="to the partition they had, whatever their key")
+    redrive.add_argument(
+        "--origin", metavar="URL", help="the broker they came from, kafka://host:9092 or amqp://user:password@host:5672"
+    )
+    redrive.add_argument(
+        "--without-transactions", action="store_true", help="for a Kafka that has none; a crash may repeat one letter"
+    )
+    redrive.add_argument("--json", action="store_true", help="the sums as a JSON object")
+    purge = _add_command(
+        actions, "purge", "delete all letters", "Delete all letters that lie there now. There is no way back."
+    )
+    _add_target(purge)
+    purge.add_argument("--yes", action="store_true", help="do not ask")
+    purge.add_argument("--json", action="store_true", help="the number as a JSON object")
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "target",
+        metavar="TARGET",
+        help="an event source mapping of the template (Function.Event) whose on-failure destination is meant, or "
+        "kafka://host:9092/topic, amqp://user:password@host:5672//queue, file:path",
+    )
+    parser.add_argument(
+        "--queue", metavar="NAME", help="the RabbitMQ queue, where TARGET is a mapping or a broker that tells none"
+    )
+    _add_template_option(parser)
+
+
+def _add_letter_filter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--error", metavar="TEXT", help="only letters with it in error type, message or condition")
+    parser.add_argument("--since", metavar="TIME", help="only letters from then on: 2h (ago) or 2025-11-25T10:00")
+    parser.add_argument("--until", metavar="TIME", help="only letters before then")
+    parser.add_argument("--key", metavar="KEY", help="only letters with a record of that key, or that messageId")

@@ -7,7 +7,7 @@ the last two, the letter comes again with the next redrive: at least once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from poller.dead_letters.kafka_client import Cluster
@@ -121,10 +121,14 @@ class LetterDelivery:
 
     def close(self) -> None:
         """Leave all brokers; the box is its owner's to close."""
-        closers: list[Callable[[], None]] = [item.close for item in (*self._senders.values(), *self._readers.values())]
-        closers += [item.close for item in (self._publisher, self._ledger) if item is not None]
-        for close in closers:
-            close()
+        for sender in self._senders.values():
+            sender.close()
+        for reader in self._readers.values():
+            reader.close()
+        if self._publisher is not None:
+            self._publisher.close()
+        if self._ledger is not None:
+            self._ledger.close()
 
     def _mark(self, letters: Sequence[Letter]) -> None:
         if isinstance(self._box, RabbitMQLetters):

@@ -28,6 +28,9 @@ TRANSACTION_TIMEOUT = 20.0
 """Seconds after which the broker ends a transaction by itself. When a redrive was killed in the middle of one, readers
 of committed records wait for that, unless the next redrive ends it first."""
 
+ABORT_TIMEOUT = 2.0
+"""Seconds to take a transaction back after a failure; the broker does it, if not."""
+
 MAXIMUM_REQUEST_SIZE = 64 * 1024 * 1024
 """Bytes. Far above what brokers take by default: the topic's own max.message.bytes decides, not the client."""
 
@@ -88,7 +91,11 @@ class KafkaSender:
             with translated(self._cluster):
                 return self._send(messages)
         except BaseException:
-            # Whatever is under way must not arrive later, behind the back of whoever sends it again.
+            # Whatever is under way must not arrive later, behind the back of whoever sends it again. Nor should readers
+            # wait for a transaction that nobody will commit.
+            if self._transactional_id is not None and self._producer is not None:
+                with suppress(kafka_errors.KafkaError, LettersError):
+                    self._within(ABORT_TIMEOUT, self._producer.abort_transaction)
             self.close()
             raise
 

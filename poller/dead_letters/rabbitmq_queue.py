@@ -17,8 +17,8 @@ from poller.dead_letters.rabbitmq_client import RabbitMQClient, translated
 from poller.dead_letters.reading import letter_of_message
 
 RETURNS = 10
-"""Times that a quorum queue counted a letter as returned, from which on it is put back as a new message. Before RabbitMQ
-4.3 looking at a letter counts, and what is over the delivery limit, 20 unless set otherwise, would be dropped."""
+"""Times that a quorum queue counted a letter as returned, from which on it is put back as a new message. Before
+RabbitMQ 4.3 looking at a letter counts, and what is over the delivery limit, 20 by default, would be dropped."""
 
 _PROPERTIES = (
     "content_type", "content_encoding", "headers", "delivery_mode", "priority", "correlation_id", "reply_to",

@@ -155,8 +155,11 @@ class _Run:
             if letter.problem:
                 self.tally.left.append((letter, letter.problem))
                 continue
+            together = self._delivery.together(letter)
+            if together == 1:
+                self._deliver()  # what stands together with others is done before one that stands alone
             self._batch.append(letter)
-            if len(self._batch) >= next_batch(self._pace.rate, self._delivery.together(letter)):
+            if len(self._batch) >= next_batch(self._pace.rate, together):
                 self._deliver()
         self._deliver()
 

@@ -28,6 +28,9 @@ from poller.dead_letters.kafka_sender import Message
 from poller.dead_letters.letter import KafkaOriginal, KafkaPlace, Letter, LettersError
 from poller.dead_letters.reading import letter_of_record
 
+SHOWN_WITHIN = 15.0
+"""Seconds in which what was committed has to show in the ledger."""
+
 
 class KafkaReader:
     """Reads parts of topics of one cluster, outside of any group. For one thread; blocks."""
@@ -179,8 +182,18 @@ class KafkaLetters:
             for partition, some in offsets.items()
         ]
 
-    def marked(self) -> int:
-        """Letters that the ledger of the broker says this run redrove. Reads what was written since `survey`."""
+    def marked(self, expected: int) -> int:
+        """Letters that the ledger of the broker says this run redrove.
+
+        A transaction shows a moment after its commit was answered, so the ledger is read again until it has as many as
+        expected, for `SHOWN_WITHIN` seconds at most.
+        """
+        deadline = time.monotonic() + SHOWN_WITHIN
+        while (found := self._in_ledger()) < expected and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found
+
+    def _in_ledger(self) -> int:
         with translated(self.where):
             ends = self._reader.ends(list(self._spans))
             since = {partition: (self._spans[partition][1], end) for partition, (_, end) in ends.items()}

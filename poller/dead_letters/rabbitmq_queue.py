@@ -89,7 +89,7 @@ class RabbitMQLetters:
             self._ready()
         self._marked += len(letters)
 
-    def marked(self) -> int:
+    def marked(self, expected: int) -> int:  # noqa: ARG002 - `mark` has waited for it
         """Letters that the broker has forgotten since `survey`."""
         return self._marked
 

@@ -50,8 +50,8 @@ class Delivery(Protocol):
             LettersError: brokers; it is not known whether they are marked.
         """
 
-    def marked(self) -> int:
-        """Letters of this run that the broker says are marked."""
+    def marked(self, expected: int) -> int:
+        """Letters of this run that the broker says are marked; waits a while for as many as expected."""
 
     def beat(self) -> None:
         """Keep connections alive during a pause."""
@@ -131,7 +131,7 @@ def redrive(
     except KeyboardInterrupt:
         run.tally.interrupted = True
     try:
-        run.tally.marked = delivery.marked()
+        run.tally.marked = delivery.marked(run.tally.letters)
     except LettersError as error:
         run.tally.failed = run.tally.failed or str(error)
     return run.tally

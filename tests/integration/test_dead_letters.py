@@ -14,6 +14,7 @@ from typing import Any
 import pika
 import pytest
 from brokers import KafkaBroker, Produce, RabbitMQBroker, eventually, unique
+from templates import PROVISIONED, document, write
 
 from poller.cli import main
 from poller.cli_options import ExitCode
@@ -258,6 +259,33 @@ def test_a_killed_redrive_repeats_nothing(kafka: KafkaBroker, buried: Buried, ru
     code, sums, _ = run("redrive", buried.url)
     assert code == ExitCode.OK
     assert sums["Letters"] <= 8
+    assert buried.redriven() == pairs(range(10))
+
+
+def test_a_second_redrive_ends_the_first_one(kafka: KafkaBroker, buried: Buried, run: Run) -> None:
+    with redrive_in_a_process(buried.url, "--rate", "2") as first:
+        eventually(lambda: kafka.read(buried.topic), what="the first redriven record")
+        code, sums, _ = run("redrive", buried.url)
+        assert (code, sums["Marked"]) == (ExitCode.OK, sums["Letters"])
+        assert first.wait(30) == ExitCode.FAILED
+    assert buried.redriven() == pairs(range(10))
+
+
+def test_a_mapping_s_name_leads_to_its_letters(
+    kafka: KafkaBroker, buried: Buried, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    # Another address of the same cluster: that it is the same one is for the cluster to say.
+    destination = f"kafka://localhost:{kafka.address.rpartition(':')[2]}/{buried.dead}"
+    readings = {
+        "KafkaBootstrapServers": [kafka.address],
+        "Topics": [buried.topic],
+        "ProvisionedPollerConfig": PROVISIONED,
+    }
+    settings = {"EventSources": {"Telemetry.Readings": {"OnFailure": destination}}}
+    template = write(tmp_path, document(readings=readings, settings=settings))
+    code, sums, _ = run("redrive", "Telemetry.Readings", "--template", str(template))
+    assert (code, sums["Letters"], sums["Marked"]) == (ExitCode.OK, 10, 10)
     assert buried.redriven() == pairs(range(10))
 
 

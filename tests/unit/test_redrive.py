@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from templates import BROKER, _transform_in_process, document, load, write  # no
 
 from poller.cli import main
 from poller.cli_options import ExitCode
-from poller.dead_letters import display, ledger
+from poller.dead_letters import command, display, ledger
 from poller.dead_letters.filters import Filter
 from poller.dead_letters.letter import KafkaOriginal, KafkaPlace, Letter, LetterRefusedError, LettersError
 from poller.dead_letters.places import Places, Queue, places
@@ -407,3 +409,50 @@ def test_the_sums_of_a_redrive_are_told_with_what_stays() -> None:
     assert next(display.tally_lines(tally, "the box", dry_run=True)) == (
         "would redrive 1 letter with 2 records from the box"
     )
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with command._progress(10) as on_progress:
+        on_progress(Tally(letters=4, left=[(letter(7), "too large")]))
+    assert "redriving" in terminal.getvalue()
+    assert "5/10" in terminal.getvalue()
+
+
+def test_nothing_is_purged_when_nobody_can_be_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Purgeable(Box):
+        def purge(self) -> int:
+            raise AssertionError("purged")
+
+    monkeypatch.setattr(command, "_box", lambda _: Purgeable(letter(0)))
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert main(["dead-letters", "purge", "kafka://h:9092/dead"]) == ExitCode.BAD_CONFIGURATION
+    assert capsys.readouterr().err == "poller: --yes: is missing, and nobody can be asked: nothing was purged\n"
+
+
+@pytest.mark.parametrize(("answer", "code", "out"), [("y", 0, "purged: 1 letter from the box\n"), ("", 1, "")])
+def test_purge_asks(
+    answer: str, code: int, out: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Asked(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    class Purgeable(Box):
+        def purge(self) -> int:
+            return 1
+
+    monkeypatch.setattr(command, "_box", lambda _: Purgeable(letter(0)))
+    monkeypatch.setattr(sys, "stdin", Asked(f"{answer}\n"))
+    assert main(["dead-letters", "purge", "kafka://h:9092/dead"]) == code
+    said = capsys.readouterr()
+    assert said.out == out
+    assert said.err.startswith("Delete 1 letter from the box for ever? [y/N]\n")

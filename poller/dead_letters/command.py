@@ -66,7 +66,8 @@ def _list(
     given: argparse.Namespace, box: KafkaLetters | RabbitMQLetters | FileLetters, wanted: Filter, print_json: Print
 ) -> int:
     box.survey(wanted)
-    letters = list(islice(box.letters(wanted, redriven=given.all), given.limit + 1))
+    found = (letter.without_contents() for letter in box.letters(wanted, redriven=given.all))
+    letters = list(islice(found, given.limit + 1))
     more = len(letters) > given.limit
     shown = letters[: given.limit]
     if given.json:

@@ -7,7 +7,7 @@ the same. Times are seconds since the epoch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from poller.errors import PollerError
@@ -95,6 +95,24 @@ class Letter:
     def size(self) -> int:
         """Number of records in it."""
         return len(self.originals) or len(self.missing)
+
+    @property
+    def length(self) -> int:
+        """Bytes of the records in it, roughly: what it takes in memory."""
+        return sum(
+            len(original.value or b"") if isinstance(original, KafkaOriginal) else len(original.body)
+            for original in self.originals
+        )
+
+    def without_contents(self) -> Letter:
+        """The letter with the keys of its records but not what is in them: for a long list."""
+        emptied = tuple(
+            replace(original, value=None, headers=())
+            if isinstance(original, KafkaOriginal)
+            else replace(original, body=b"", properties={})
+            for original in self.originals
+        )
+        return replace(self, originals=emptied)
 
 
 def origin_of_records(places: Sequence[KafkaPlace]) -> str:

@@ -13,6 +13,9 @@ from poller.dead_letters.letter import Letter, LetterRefusedError, LettersError
 LONGEST_PAUSE = 2.0
 """Seconds between two signs of life to brokers while the rate makes the redrive wait."""
 
+MAXIMUM_BYTES = 8 * 1024 * 1024
+"""Bytes of the records that are delivered in one call; a single letter may be larger."""
+
 
 class Letterbox(Protocol):
     """Where dead letters lie. For one thread; blocks; raises LettersError."""
@@ -131,7 +134,7 @@ def redrive(
     except KeyboardInterrupt:
         run.tally.interrupted = True
     try:
-        run.tally.marked = delivery.marked(run.tally.letters)
+        run.tally.marked = delivery.marked(run.certain)
     except LettersError as error:
         run.tally.failed = run.tally.failed or str(error)
     return run.tally
@@ -140,6 +143,8 @@ def redrive(
 class _Run:
     def __init__(self, delivery: Delivery, pace: Pace, on_progress: Callable[[Tally], None]) -> None:
         self.tally = Tally()
+        self.certain = 0
+        """Letters of deliveries that did not fail."""
         self._delivery = delivery
         self._pace = pace
         self._on_progress = on_progress
@@ -159,7 +164,8 @@ class _Run:
             if together == 1:
                 self._deliver()  # what stands together with others is done before one that stands alone
             self._batch.append(letter)
-            if len(self._batch) >= next_batch(self._pace.rate, together):
+            full = len(self._batch) >= next_batch(self._pace.rate, together)
+            if full or sum(item.length for item in self._batch) >= MAXIMUM_BYTES:
                 self._deliver()
         self._deliver()
 
@@ -191,6 +197,7 @@ class _Run:
             self.tally.letters += len(batch)
             self.tally.sent += records
             raise
+        self.certain += len(batch)
         self.tally.letters += len(batch)
         self.tally.sent += records
         self.tally.confirmed += confirmed

@@ -20,7 +20,7 @@ from poller.dead_letters import command, display, ledger
 from poller.dead_letters.filters import Filter
 from poller.dead_letters.letter import KafkaOriginal, KafkaPlace, Letter, LetterRefusedError, LettersError
 from poller.dead_letters.places import Places, Queue, places
-from poller.dead_letters.redrive import LONGEST_PAUSE, Pace, Tally, dry_run, redrive
+from poller.dead_letters.redrive import LONGEST_PAUSE, MAXIMUM_BYTES, Pace, Tally, dry_run, redrive
 from poller.endpoints import FileTarget, KafkaTarget
 from poller.errors import ConfigError
 
@@ -167,6 +167,19 @@ def test_what_stands_alone_does_not_wait_with_others() -> None:
     brokers = Mixed()
     run(brokers, *map(letter, range(4)))
     assert brokers.calls == [["0:0"], ["0:1"], ["0:2", "0:3"]]
+
+
+def test_large_letters_are_not_piled_up() -> None:
+    brokers = Brokers(most=100)
+    place = KafkaPlace("t", 0, 0)
+    heavy = (KafkaOriginal(place, None, b"x" * (MAXIMUM_BYTES // 2)),)
+    run(brokers, *(letter(number, originals=heavy) for number in range(4)))
+    assert [len(call) for call in brokers.calls] == [2, 2]
+
+
+def test_a_long_list_keeps_keys_and_numbers_of_records_only() -> None:
+    slim = letter(7).without_contents()
+    assert (slim.size, slim.keys, slim.length) == (1, {b"k"}, 0)
 
 
 def test_the_rate_is_kept_with_signs_of_life_in_between() -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from poller.dead_letters.filters import age
-from poller.dead_letters.letter import KafkaOriginal, Letter, Original
+from poller.dead_letters.letter import KafkaOriginal, Letter, Original, Verbatim
 from poller.dead_letters.redrive import Tally
 from poller.validation import plural
 
@@ -182,7 +183,7 @@ def _original_lines(original: Original) -> Iterator[str]:
         if name != "headers":
             yield f"  {name:<16} {printable(str(value))}"
     for name, value in original.properties.get("headers", {}).items():
-        yield f"  header   {printable(name)}: {printable(str(value))}"
+        yield f"  header   {printable(str(name))}: {printable(str(_plain(value)))}"
     yield f"  body     {_shown(original.body)}"
 
 
@@ -200,13 +201,18 @@ def _shown(content: bytes) -> str:
 
 def _plain(value: Any) -> Any:
     """What AMQP's tables hold, as JSON holds it."""
+    plain: Any = value
     match value:
+        case Verbatim():
+            plain = _plain(value.value)
         case bytes():
-            return _content(value)
+            plain = _content(value)
         case Mapping():
-            return {str(name): _plain(member) for name, member in value.items()}
-        case str() | int() | float() | None:
-            return value
-        case Sequence():
-            return [_plain(member) for member in value]
-    return str(value)
+            plain = {str(name): _plain(member) for name, member in value.items()}
+        case int() if not isinstance(value, bool):
+            plain = int(value)  # pika has a kind of integer that shows as 7L
+        case list():
+            plain = [_plain(member) for member in value]
+        case datetime() | Decimal():
+            plain = str(value)
+    return plain

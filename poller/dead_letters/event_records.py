@@ -66,9 +66,13 @@ def signed(content: Sequence[int]) -> bytes:
     return bytes(number % 256 if -129 < number < 128 else _refuse(number) for number in content)  # noqa: PLR2004
 
 
-def own_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+def own_headers(headers: Mapping[Any, Any]) -> dict[Any, Any]:
     """A message's headers without those of the broker."""
-    return {name: value for name, value in headers.items() if not BROKER_HEADERS.fullmatch(name)}
+    return {name: value for name, value in headers.items() if not _is_broker_s(name)}
+
+
+def _is_broker_s(name: str | bytes) -> bool:
+    return isinstance(name, str) and BROKER_HEADERS.fullmatch(name) is not None  # pika gives bytes when not UTF-8
 
 
 def _properties(given: Mapping[str, Any]) -> dict[str, Any]:

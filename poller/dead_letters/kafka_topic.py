@@ -27,6 +27,7 @@ from poller.dead_letters.kafka_client import (
 from poller.dead_letters.kafka_sender import Message
 from poller.dead_letters.letter import KafkaOriginal, KafkaPlace, Letter, LettersError
 from poller.dead_letters.reading import letter_of_record
+from poller.sources import kafka_header_names
 
 SHOWN_WITHIN = 15.0
 """Seconds in which what was committed has to show in the ledger."""
@@ -98,6 +99,7 @@ class KafkaReader:
 
     def _connected(self) -> KafkaConsumer:
         if self._consumer is None:
+            kafka_header_names.install()
             self._consumer = KafkaConsumer(
                 **self._cluster.options(),
                 kafka_client=client_keeper(self._made),

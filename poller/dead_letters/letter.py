@@ -44,6 +44,15 @@ class KafkaOriginal:
 
 
 @dataclass(frozen=True, slots=True)
+class Verbatim:
+    """A header's value of AMQP that goes back in the very bytes that it came in."""
+
+    value: Any
+    """What can be understood of it."""
+    encoded: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class RabbitMQOriginal:
     """A message as it was in its queue."""
 

@@ -11,8 +11,9 @@ from typing import Any
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
+from poller.dead_letters.amqp_headers import exact_headers
 from poller.dead_letters.filters import Filter
-from poller.dead_letters.letter import Letter
+from poller.dead_letters.letter import Letter, Verbatim
 from poller.dead_letters.rabbitmq_client import RabbitMQClient, translated
 from poller.dead_letters.reading import letter_of_message
 
@@ -63,7 +64,7 @@ class RabbitMQLetters:
         """Those that the filter lets through, out of as many as `survey` saw. New ones are for the next run."""
         assert self._channel is not None
         for number in range(1, self._count + 1):
-            with translated(self.where):
+            with translated(self.where), exact_headers():
                 method, properties, body = self._channel.basic_get(self._queue)
             if method is None or properties is None or body is None:
                 return
@@ -123,7 +124,8 @@ class RabbitMQLetters:
             fresh = {**(properties.headers or {})}
             fresh.pop("x-delivery-count", None)
             properties.headers = fresh
-            channel.basic_publish("", self._queue, body, properties, mandatory=True)
+            with exact_headers():
+                channel.basic_publish("", self._queue, body, properties, mandatory=True)
             channel.basic_ack(self._held.pop(name))
         self._worn.clear()
         if self._held:
@@ -135,6 +137,8 @@ class RabbitMQLetters:
 
 def _returns(properties: pika.BasicProperties) -> int:
     count = (properties.headers or {}).get("x-delivery-count", 0)
+    if isinstance(count, Verbatim):
+        count = count.value
     return count if isinstance(count, int) else 0
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import pika
 from pika.exceptions import ChannelClosedByBroker, NackError, UnroutableError
 
+from poller.dead_letters.amqp_headers import exact_headers
 from poller.dead_letters.letter import LetterRefusedError, RabbitMQOriginal
 from poller.dead_letters.rabbitmq_client import RabbitMQClient, translated, virtual_host_of, with_virtual_host
 from poller.destinations.rabbitmq import reason
@@ -42,7 +43,8 @@ class RabbitMQSender:
             with translated(client.where):
                 channel = client.channel()
                 try:
-                    channel.basic_publish("", original.queue, original.body, properties, mandatory=True)
+                    with exact_headers():
+                        channel.basic_publish("", original.queue, original.body, properties, mandatory=True)
                 except UnroutableError:
                     raise LetterRefusedError(f"there is no queue {original.queue} on {client.where}") from None
                 except (NackError, ChannelClosedByBroker) as error:

@@ -25,6 +25,7 @@ from poller.dead_letters.letter import (
     KafkaPlace,
     Letter,
     RabbitMQOriginal,
+    Verbatim,
     origin_of_records,
 )
 
@@ -69,7 +70,8 @@ def letter_of_record(
 
 def letter_of_message(id: str, *, body: bytes, properties: Mapping[str, Any]) -> Letter:  # noqa: A002
     """What a message of a dead-letter queue is; properties by AMQP's names in snake case, unset ones missing."""
-    headers = properties.get("headers") or {}
+    given = properties.get("headers") or {}
+    headers = {name: value.value if isinstance(value, Verbatim) else value for name, value in given.items()}
     time = float(properties["timestamp"]) if isinstance(properties.get("timestamp"), int) else None
     letter = Letter(id=id, time=time, key=_bytes(properties.get("message_id")))
     try:
@@ -218,7 +220,7 @@ def _read_death(letter: Letter, headers: Mapping[str, Any], body: bytes, propert
     died = next((entry for entry in headers["x-death"] if (entry["queue"], entry["reason"]) == (queue, reason)), oldest)
     # The broker takes only the user_id that the publisher has logged in with.
     own = {name: value for name, value in properties.items() if name not in {"headers", "user_id"}}
-    if kept := own_headers(headers):
+    if kept := own_headers(properties["headers"]):
         own["headers"] = kept
     if "original-expiration" in died:
         own["expiration"] = _text(died["original-expiration"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ from templates import PROVISIONED, document, write
 
 from poller.cli import main
 from poller.cli_options import ExitCode
+from poller.dead_letters.amqp_headers import exact_headers
+from poller.dead_letters.letter import Verbatim
 from poller.destinations.kafka import KafkaDestination
 from poller.destinations.rabbitmq import RabbitMQDestination
 from poller.model import DeadLetter, Discard, InvocationResult, Record
@@ -361,8 +364,12 @@ class Rejected:
         for number in range(5):
             self.reject(number)
 
-    def reject(self, number: int) -> None:
-        properties = {"message_id": f"m-{number}", "headers": {"trace": number}, "content_type": "text/plain"}
+    def reject(self, number: int, **headers: Any) -> None:
+        properties = {
+            "message_id": f"m-{number}",
+            "headers": {"trace": number, **headers},
+            "content_type": "text/plain",
+        }
         self._rabbitmq.publish(self.queue, [b"body-%d" % number], **properties)
         before = self._rabbitmq.depth(self.dead)
         with self._rabbitmq.channel() as channel:
@@ -419,6 +426,24 @@ def test_a_redriven_message_is_the_message_that_was_rejected(
     properties, body = rabbitmq.drain(rejected.queue)[0]
     assert (body, properties.message_id, properties.content_type) == (b"body-0", "m-0", "text/plain")
     assert properties.headers == {"trace": 0}
+
+
+def test_headers_go_back_in_their_own_types(rabbitmq: RabbitMQBroker, run: Run) -> None:
+    rejected = Rejected(rabbitmq)
+    headers = {
+        "byte": Verbatim(7, b"b\x07"),
+        "fraction": Verbatim(2, b"d" + struct.pack(">d", 2.5)),
+        "far": Verbatim(None, b"T" + struct.pack(">Q", 1_764_064_800_000)),
+        "raw": Verbatim("\ufffd", b"S" + struct.pack(">I", 1) + b"\xff"),
+    }
+    with exact_headers():
+        rejected.reject(5, **headers)
+    assert run("redrive", rejected.url, "--key", "m-5")[1]["Marked"] == 1
+    with exact_headers():
+        ((properties, _),) = rabbitmq.drain(rejected.queue)
+    found = properties.headers
+    assert {name: found[name].encoded for name in headers} == {name: each.encoded for name, each in headers.items()}
+    assert found["trace"] == 5
 
 
 def test_a_filter_leaves_the_others_in_their_queue(rabbitmq: RabbitMQBroker, rejected: Rejected, run: Run) -> None:

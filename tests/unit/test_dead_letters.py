@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,8 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pika.spec import Basic, BasicProperties
 
+from poller.dead_letters import amqp_headers
 from poller.dead_letters.filters import Filter, age, due, moment, next_batch
-from poller.dead_letters.letter import KafkaOriginal, KafkaPlace, Letter, RabbitMQOriginal
+from poller.dead_letters.letter import KafkaOriginal, KafkaPlace, Letter, RabbitMQOriginal, Verbatim
 from poller.dead_letters.reading import LEFT_OUT, UNKNOWN, letter_of_line, letter_of_message, letter_of_record
 from poller.model import DeadLetter, Discard, InvocationResult, Record
 from poller.policy.invocation_records import ErrorHeaders, KafkaOrigin, RabbitMQOrigin, RecordContext, dead_letters
@@ -260,6 +262,25 @@ def test_a_message_of_a_dead_letter_exchange_is_itself_without_the_broker_s_head
     assert found.originals == (RabbitMQOriginal("tasks", None, b"{}", kept),)
     assert (found.origin, found.condition, found.error_type) == ("queue tasks", "rejected", "rejected")
     assert (found.attempts, found.key, found.time) == (2, b"m-1", 1_764_064_800.0)
+
+
+def test_a_value_that_pika_would_write_differently_is_kept_in_its_bytes() -> None:
+    byte, fraction = b"b\x07", b"d" + struct.pack(">d", 2.5)
+    table = b"\x01a" + fraction
+    for content, value in ((byte, 7), (fraction, 2), (b"F" + struct.pack(">I", len(table)) + table, {"a": 2})):
+        assert amqp_headers.decode(b"?" + content, 1) == (Verbatim(value, content), 1 + len(content))
+        pieces: list[bytes] = []
+        assert amqp_headers.encode(pieces, Verbatim(value, content)) == len(content)
+        assert pieces == [content]
+    assert amqp_headers.decode(b"S\x00\x00\x00\x01a", 0) == ("a", 6)
+
+
+def test_what_the_broker_says_is_read_whatever_its_type() -> None:
+    headers = {"x-death": Verbatim([DEATH], b"A"), "x-first-death-queue": "tasks", "n": Verbatim(7, b"l"), b"\xff": 1}
+    found = letter_of_message("1", body=b"", properties={"headers": headers})
+    kept = {"headers": {"n": Verbatim(7, b"l"), b"\xff": 1}}
+    assert found.originals == (RabbitMQOriginal("tasks", None, b"", kept),)
+    assert found.attempts == 2
 
 
 def test_the_first_queue_a_message_died_in_is_its_origin_and_its_time_to_live_comes_back() -> None:  # F.3

@@ -21,12 +21,10 @@ from poller.dead_letters import display
 from poller.dead_letters.delivery import LetterDelivery, Origins
 from poller.dead_letters.file import FileLetters
 from poller.dead_letters.filters import Filter, moment
-from poller.dead_letters.kafka_client import Cluster
 from poller.dead_letters.kafka_topic import KafkaLetters
-from poller.dead_letters.places import Places, Queue, places
+from poller.dead_letters.places import Places, Queue, Topic, places
 from poller.dead_letters.rabbitmq_queue import RabbitMQLetters
 from poller.dead_letters.redrive import Pace, Tally, dry_run, redrive
-from poller.endpoints import KafkaTarget
 from poller.errors import ConfigError, Problem
 from poller.template import Template
 from poller.validation import plural
@@ -97,7 +95,7 @@ def _redrive(
     given: argparse.Namespace, box: KafkaLetters | RabbitMQLetters, found: Places, wanted: Filter, print_json: Print
 ) -> int:
     origins = Origins(
-        cluster=Cluster(found.servers) if found.servers else None,
+        cluster=found.cluster,
         rabbitmq_url=found.rabbitmq_url,
         same_partition=given.same_partition,
         transactions=not given.without_transactions,
@@ -153,8 +151,8 @@ def _purge(given: argparse.Namespace, box: KafkaLetters | RabbitMQLetters, print
 
 def _box(found: Places) -> KafkaLetters | RabbitMQLetters | FileLetters:
     match found.letters:
-        case KafkaTarget(servers, topic):
-            return KafkaLetters(Cluster(servers), topic, uuid.uuid4().hex[:12])
+        case Topic(cluster, topic):
+            return KafkaLetters(cluster, topic, uuid.uuid4().hex[:12])
         case Queue(url, name):
             return RabbitMQLetters(url, name)
     return FileLetters(found.letters.path)

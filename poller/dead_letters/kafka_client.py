@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +15,7 @@ from kafka import errors as kafka_errors
 from kafka.net.compat import KafkaNetClient
 
 from poller.dead_letters.letter import LettersError
+from poller.sources.kafka_security import KafkaSecurity, kafka_python_options
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to reach a broker."""
@@ -35,8 +36,8 @@ class Cluster:
     """A Kafka cluster and how to log in to it."""
 
     bootstrap_servers: tuple[str, ...]
-    security: Mapping[str, Any] = field(default_factory=dict)
-    """kafka-python's settings for login and TLS, as the source of the same cluster uses them."""
+    security: KafkaSecurity = field(default_factory=KafkaSecurity)
+    """As for the source of the same cluster."""
 
     def __str__(self) -> str:
         return f"Kafka at {','.join(self.bootstrap_servers)}"
@@ -50,7 +51,7 @@ class Cluster:
             "request_timeout_ms": int(REQUEST_TIMEOUT * 1000),
             "reconnect_backoff_max_ms": 1000,
             "metrics_enabled": False,
-            **self.security,
+            **kafka_python_options(self.security),
         }
 
     def cluster_id(self) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
+from poller.dead_letters.kafka_client import Cluster
 from poller.endpoints import (
     AMQP_PORTS,
     FileTarget,
@@ -30,6 +31,14 @@ NAMES_A_QUEUE = (
 
 
 @dataclass(frozen=True, slots=True)
+class Topic:
+    """A Kafka topic."""
+
+    cluster: Cluster
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Queue:
     """A RabbitMQ queue."""
 
@@ -38,7 +47,7 @@ class Queue:
     name: str
 
 
-Where = KafkaTarget | Queue | FileTarget
+Where = Topic | Queue | FileTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +55,8 @@ class Places:
     """Where the letters lie, and where they came from as far as that is known beforehand."""
 
     letters: Where
-    servers: tuple[str, ...] = ()
-    """Of the origin's Kafka cluster; none: that of the letters, or what the letter tells."""
+    cluster: Cluster | None = None
+    """Of the origin's topics; None: that of the letters, or what the letter tells."""
     rabbitmq_url: str | None = None
     """Of the origin's RabbitMQ broker."""
 
@@ -69,8 +78,8 @@ def places(name: str, load: Callable[[], Template], *, queue: str | None = None,
     if origin is None:
         return found
     if urlsplit(origin).scheme in AMQP_PORTS:
-        return Places(found.letters, found.servers, _checked("--origin", lambda: _broker(origin)))
-    return Places(found.letters, _checked("--origin", lambda: kafka_servers(origin)), found.rabbitmq_url)
+        return replace(found, rabbitmq_url=_checked("--origin", lambda: _broker(origin)))
+    return replace(found, cluster=Cluster(_checked("--origin", lambda: kafka_servers(origin))))
 
 
 def _of_url(url: str, queue: str | None) -> Places:
@@ -83,7 +92,7 @@ def _of_url(url: str, queue: str | None) -> Places:
     if isinstance(found, RabbitMQTarget):
         letters = _queue_of(found, None)
         return Places(letters, rabbitmq_url=letters.url)
-    return Places(found)
+    return Places(_topic_of(found) if isinstance(found, KafkaTarget) else found)
 
 
 def _of_mapping(mapping: EventSourceMapping, queue: str | None) -> Places:
@@ -95,7 +104,7 @@ def _of_mapping(mapping: EventSourceMapping, queue: str | None) -> Places:
     elif on_failure is not None:
         if queue is not None:
             raise ConfigError([Problem("--queue", f"the dead letters of {mapping.name} are in no queue: {on_failure}")])
-        letters = on_failure
+        letters = _topic_of(on_failure) if isinstance(on_failure, KafkaTarget) else on_failure
     elif url is None:
         raise ConfigError([Problem(mapping.name, "has no on-failure destination, so there are no dead letters")])
     elif queue is None:
@@ -104,7 +113,7 @@ def _of_mapping(mapping: EventSourceMapping, queue: str | None) -> Places:
         raise ConfigError([Problem(mapping.name, reason, hint)])
     else:
         letters = Queue(url, queue)
-    return Places(letters, mapping.bootstrap_servers, url)
+    return Places(letters, Cluster(mapping.bootstrap_servers) if mapping.bootstrap_servers else None, url)
 
 
 def _mapping(name: str, template: Template) -> EventSourceMapping:
@@ -114,6 +123,10 @@ def _mapping(name: str, template: Template) -> EventSourceMapping:
     names = [mapping.name for mapping in template.mappings]
     hint = closest(name, names) or f"mappings of {template.path}: {', '.join(names) or 'none'}; or give a URL"
     raise ConfigError([Problem(name, "the template has no such event source", hint)])
+
+
+def _topic_of(found: KafkaTarget) -> Topic:
+    return Topic(Cluster(found.bootstrap_servers), found.topic)
 
 
 def _queue_of(found: RabbitMQTarget, queue: str | None) -> Queue:

@@ -90,7 +90,7 @@ def translated(where: str) -> Iterator[None]:
 def with_virtual_host(url: str, virtual_host: str) -> str:
     """The same broker and login at another virtual host."""
     parts = urlsplit(url)
-    return parts._replace(path=f"/{quote(virtual_host, safe='')}", query="", fragment="").geturl()
+    return parts._replace(path=f"/{quote(virtual_host, safe='')}").geturl()
 
 
 def virtual_host_of(url: str) -> str:

@@ -18,10 +18,11 @@ from poller.cli import main
 from poller.cli_options import ExitCode
 from poller.dead_letters import command, display, ledger
 from poller.dead_letters.filters import Filter
+from poller.dead_letters.kafka_client import Cluster
 from poller.dead_letters.letter import KafkaOriginal, KafkaPlace, Letter, LetterRefusedError, LettersError
-from poller.dead_letters.places import Places, Queue, places
+from poller.dead_letters.places import Places, Queue, Topic, places
 from poller.dead_letters.redrive import LONGEST_PAUSE, MAXIMUM_BYTES, Pace, Tally, dry_run, redrive
-from poller.endpoints import FileTarget, KafkaTarget
+from poller.endpoints import FileTarget
 from poller.errors import ConfigError
 
 
@@ -241,7 +242,7 @@ def no_template() -> Any:
 @pytest.mark.parametrize(
     ("url", "queue", "expected"),
     [
-        ("kafka://h:9092,i:9092/dead", None, Places(KafkaTarget(("h:9092", "i:9092"), "dead"))),
+        ("kafka://h:9092,i:9092/dead", None, Places(Topic(Cluster(("h:9092", "i:9092")), "dead"))),
         ("amqp://u:p@h//dead", None, Queue("amqp://u:p@h:5672/%2F", "dead")),
         ("amqps://u:p@h/v%2F1//dead%20ones", None, Queue("amqps://u:p@h:5671/v%2F1", "dead ones")),
         ("amqp://u:p@h:1", "dead", Queue("amqp://u:p@h:1/%2F", "dead")),
@@ -276,14 +277,14 @@ def test_a_mapping_s_letters_are_in_its_on_failure_destination(tmp_path: Path) -
     destination = {"DestinationConfig": {"OnFailure": {"Destination": "kafka://dead"}}}
     pollers = {"ProvisionedPollerConfig": {"MinimumPollers": 1, "MaximumPollers": 1}}
     template = load(tmp_path, document(readings={**destination, **pollers}))
-    found = places("Telemetry.Readings", lambda: template)
-    assert found == Places(KafkaTarget(("127.0.0.1:19092",), "dead"), ("127.0.0.1:19092",))
+    found, cluster = places("Telemetry.Readings", lambda: template), Cluster(("127.0.0.1:19092",))
+    assert found == Places(Topic(cluster, "dead"), cluster)
 
 
 def test_an_mq_mapping_s_letters_are_in_a_queue_that_has_to_be_named(tmp_path: Path) -> None:
     template = load(tmp_path, document())
     url = "amqp://guest:top-secret@127.0.0.1:5672/%2F"
-    assert places("Tasks.Queue", lambda: template, queue="dead") == Places(Queue(url, "dead"), (), url)
+    assert places("Tasks.Queue", lambda: template, queue="dead") == Places(Queue(url, "dead"), None, url)
     with pytest.raises(ConfigError, match=r"dead-letter exchange of tasks .*--queue NAME"):
         places("Tasks.Queue", lambda: template)
 
@@ -304,7 +305,7 @@ def test_a_mapping_that_is_not_there_or_has_no_letters_is_told(name: str, told: 
 
 
 def test_the_origin_can_be_named(tmp_path: Path) -> None:
-    assert places("kafka://h:9092/dead", no_template, origin="kafka://o:9092").servers == ("o:9092",)
+    assert places("kafka://h:9092/dead", no_template, origin="kafka://o:9092").cluster == Cluster(("o:9092",))
     assert places("kafka://h:9092/dead", no_template, origin="amqp://u:p@o/v").rabbitmq_url == "amqp://u:p@o:5672/v"
     with pytest.raises(ConfigError, match="--origin: must have the form kafka://"):
         places("kafka://h:9092/dead", no_template, origin="o:9092")

@@ -77,7 +77,8 @@ def parser() -> argparse.ArgumentParser:
         "  poller run                                     the functions and event sources of ./template.yaml\n"
         "  poller validate app/template.yaml              every problem of a template, each with its path\n"
         "  poller generate-event kafka | poller invoke Telemetry --event -\n"
-        "  poller run --parameter KafkaBootstrapServers=kafka-1:9092\n\n"
+        "  poller run --parameter KafkaBootstrapServers=kafka-1:9092\n"
+        "  poller dead-letters list Telemetry.Readings    what the mapping gave up; also show, redrive, purge\n\n"
         "settings that are no options stand under Metadata: Poller: in the template or in --settings FILE;\n"
         "an option wins over its variable (POLLER_PORT), that over the file, and that over the template\n\n"
         + EXIT_CODES,

@@ -15,6 +15,9 @@ from typing import Any
 import pika
 import pytest
 from brokers import KafkaBroker, Produce, RabbitMQBroker, eventually, unique
+from integration.harness import stack
+from integration.harness.ledger import Ledger, wait_until_committed
+from integration.harness.service import Service
 from templates import PROVISIONED, document, write
 
 from poller.cli import main
@@ -215,6 +218,34 @@ def test_without_transactions_nothing_is_redriven_twice_either(buried: Buried, r
     assert buried.redriven() == pairs(range(10))
 
 
+def test_what_the_poller_gave_up_goes_back_as_it_was(
+    kafka: KafkaBroker, run: Run, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    topic, dead = kafka.create_topic(partitions=2), kafka.create_topic()
+    ledger.produce(kafka, topic, 60, partitions=2, poison=0.2)
+    event = stack.kafka_event(
+        kafka, topic, dead_letters=dead, MaximumRetryAttempts=0, FunctionResponseTypes=["ReportBatchItemFailures"]
+    )
+    with Service(tmp_path, stack.template({"Orders": stack.function(ledger, event)})) as service:
+        wait_until_committed(kafka, topic, topic)
+        assert service.stop() == 0
+    before = {(record.partition, record.offset) for record in kafka.read(topic)}
+    (template,) = tmp_path.glob("template-*.yaml")
+    code, sums, _ = run("redrive", "Orders.Source", "--template", str(template), "--same-partition")
+    assert len(ledger.poison) > 5
+    assert (code, sums["Letters"], sums["Marked"]) == (ExitCode.OK, len(ledger.poison), len(ledger.poison))
+    records = kafka.read(topic)
+    known = {record.value: contents(record) for record in records if (record.partition, record.offset) in before}
+    again = [record for record in records if (record.partition, record.offset) not in before]
+    assert sorted(json.loads(record.value)["id"] for record in again) == sorted(ledger.poison)
+    assert all(contents(record) == known[record.value] for record in again)
+
+
+def contents(record: Any) -> tuple[Any, ...]:
+    return record.partition, record.key, record.value, list(record.headers)
+
+
 def test_what_is_no_dead_letter_is_listed_and_never_redriven(kafka: KafkaBroker, run: Run) -> None:
     dead = kafka.create_topic()
     kafka.produce(dead, [Produce(b"poison"), Produce(None, b"k"), Produce(b'{"requestContext":{}}')])
@@ -312,6 +343,17 @@ def test_purge_deletes_what_is_there(kafka: KafkaBroker, buried: Buried, run: Ru
     assert run("list", buried.url)[1] == []
     bury(kafka, buried.dead, letters(kafka_records(buried.topic, 20)))
     assert [letter["Origin"] for letter in run("list", buried.url)[1]] == [f"{buried.topic}-1 20"]
+
+
+def test_a_compacted_topic_says_that_it_cannot_be_purged(
+    kafka: KafkaBroker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dead = kafka.create_topic(configs={"cleanup.policy": "compact"})
+    bury(kafka, dead, letters(kafka_records("orders", 1)))
+    url = f"kafka://{kafka.address}/{dead}"
+    assert main(["dead-letters", "purge", url, "--yes"]) == ExitCode.FAILED
+    assert "is compacted, and of such a topic nothing can be deleted" in capsys.readouterr().err
+    assert len(kafka.read(dead)) == 1
 
 
 def test_a_missing_topic_is_told_and_not_created(kafka: KafkaBroker, capsys: pytest.CaptureFixture[str]) -> None:

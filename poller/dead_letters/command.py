@@ -134,7 +134,7 @@ def _purge(given: argparse.Namespace, box: KafkaLetters | RabbitMQLetters, print
     if not given.yes:
         if not sys.stdin.isatty():
             raise ConfigError([Problem("--yes", "is missing, and nobody can be asked: nothing was purged")])
-        _say(f"Delete {plural(count, 'letter')} from {box.where} for ever? [y/N]")
+        _say(f"Purge {plural(count, 'letter')} from {box.where} for ever? [y/N]")
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
             _say("nothing was purged")
             return ExitCode.FAILED

@@ -469,4 +469,4 @@ def test_purge_asks(
     assert main(["dead-letters", "purge", "kafka://h:9092/dead"]) == code
     said = capsys.readouterr()
     assert said.out == out
-    assert said.err.startswith("Delete 1 letter from the box for ever? [y/N]\n")
+    assert said.err.startswith("Purge 1 letter from the box for ever? [y/N]\n")

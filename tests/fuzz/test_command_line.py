@@ -61,6 +61,8 @@ words = (
                 "-1",
                 "9" * 50,
             ),
+            *("dead-letters", "list", "show", "redrive", "purge", "--yes", "file:template.yaml", "file:.", "kafka://x"),
+            *("--since", "2h", "--until", "--error", "--origin", "amqp://h", "amqp://h//q", "kafka://h:1", "--dry-run"),
             *("--log-level", "--time-scale", "nan", "--template", "Telemetry", "--virtual-host", "/", "--stream-arn"),
         ]
     )
@@ -86,6 +88,10 @@ def run(given_arguments: list[str]) -> tuple[int, bytes, str]:
 @example(["validate", "--json", "\udcff"])
 @example(["validate", "x" * 5000])
 @example(["invoke", "F", "--event", "x" * 5000])
+@example(["dead-letters", "list", "\udcff://\udcff", "--queue", "\udcff"])
+@example(["dead-letters", "list", "file:\udcff", "--key", "\udcff", "--error", "\udcff"])
+@example(["dead-letters", "redrive", "amqp://[", "--queue", "q"])
+@example(["dead-letters", "show", "kafka://h:99999999/x", "0:0", "--template", "x" * 5000])
 @example(["generate-event", "kafka", "--topic", "\udcff", "--value", "\udcff", "--key", "\udcff"])
 def test_any_arguments_end_with_an_exit_code_and_a_sentence(tmp_path: Path, typed: list[str]) -> None:
     tried("command lines")
@@ -151,3 +157,38 @@ def test_an_event_that_cannot_be_read_is_told(tmp_path: Path, missing: str) -> N
     assert "cannot be read" in err
     assert PollerError.__name__ not in err
     assert sys.stdout is not None
+
+
+envelopes = st.fixed_dictionaries(
+    {},
+    optional={
+        "requestContext": st.dictionaries(
+            st.sampled_from(["condition", "requestId", "functionArn", "approximateInvokeCount"]), any_json
+        )
+        | any_json,
+        "responseContext": st.fixed_dictionaries({"functionError": any_json}) | any_json,
+        "timestamp": any_json,
+        "KafkaBatchInfo": any_json,
+        "RabbitMQBatchInfo": any_json,
+        "payload": any_json,
+    },
+)
+
+
+@given(
+    lines=st.lists(
+        (envelopes | any_json).map(lambda value: json.dumps(value).encode()) | st.binary(max_size=30), max_size=4
+    )
+)
+@example([b'{"requestContext":{"condition":"\\ud800\\u001b[2J"},"KafkaBatchInfo":{}}'])
+def test_any_file_can_be_listed_and_shown_as_dead_letters(tmp_path: Path, lines: list[bytes]) -> None:
+    tried("files of dead letters")
+    path = tmp_path / "dead"
+    path.write_bytes(b"\n".join(lines))
+    for json_option in ([], ["--json"]):
+        code, out, err = run(["dead-letters", "list", f"file:{path}", *json_option])
+        assert (code, "Traceback" in err, b"\x1b" in out) == (ExitCode.OK, False, False)
+        for number in range(1, len(path.read_bytes().split(b"\n")) + 1):
+            code, out, err = run(["dead-letters", "show", f"file:{path}", str(number), *json_option])
+            assert (code in {ExitCode.OK, ExitCode.BAD_CONFIGURATION}, "Traceback" in err) == (True, False)
+            assert b"\x1b" not in out

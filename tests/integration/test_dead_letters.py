@@ -17,7 +17,7 @@ import pytest
 from brokers import KafkaBroker, Produce, RabbitMQBroker, eventually, unique
 from integration.harness import stack
 from integration.harness.ledger import Ledger, wait_until_committed
-from integration.harness.service import Service
+from integration.harness.service import KAFKA_CLIENT, Service
 from templates import PROVISIONED, document, write
 
 from poller.cli import main
@@ -44,11 +44,14 @@ Run = Callable[..., tuple[int, Any, str]]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """A command in this process: exit code, the answer, what it said."""
 
     def call(action: str, *arguments: str) -> tuple[int, Any, str]:
-        code = main(["dead-letters", action, *arguments, "--json"])
+        with monkeypatch.context() as patch:
+            patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+            patch.delenv(KAFKA_CLIENT, raising=False)  # it is nearly a setting's, and so would be taken for a mistake
+            code = main(["dead-letters", action, *arguments, "--json"])
         out, err = capsys.readouterr()
         return code, json.loads(out) if out else None, err
 
@@ -219,9 +222,8 @@ def test_without_transactions_nothing_is_redriven_twice_either(buried: Buried, r
 
 
 def test_what_the_poller_gave_up_goes_back_as_it_was(
-    kafka: KafkaBroker, run: Run, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kafka: KafkaBroker, run: Run, ledger: Ledger, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     topic, dead = kafka.create_topic(partitions=2), kafka.create_topic()
     ledger.produce(kafka, topic, 60, partitions=2, poison=0.2)
     event = stack.kafka_event(
@@ -308,10 +310,7 @@ def test_a_second_redrive_ends_the_first_one(kafka: KafkaBroker, buried: Buried,
     assert buried.redriven() == pairs(range(10))
 
 
-def test_a_mapping_s_name_leads_to_its_letters(
-    kafka: KafkaBroker, buried: Buried, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+def test_a_mapping_s_name_leads_to_its_letters(kafka: KafkaBroker, buried: Buried, run: Run, tmp_path: Path) -> None:
     # Another address of the same cluster: that it is the same one is for the cluster to say.
     destination = f"kafka://localhost:{kafka.address.rpartition(':')[2]}/{buried.dead}"
     readings = {

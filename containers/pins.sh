@@ -16,7 +16,7 @@ compile() {
     mv "$work/pins" "$file"
 }
 
-compile requirements.txt "running poller, with its extra" pyproject.toml --extra fast
-compile requirements-dev.txt "developing and testing, and running too" pyproject.toml --extra fast requirements-functions.in --group dev -c requirements.txt
+compile requirements.txt "running poller, with its extras" pyproject.toml --extra fast --extra aws
+compile requirements-dev.txt "developing and testing, and running too" pyproject.toml --extra fast --extra aws requirements-functions.in --group dev -c requirements.txt
 compile requirements-functions.txt "the sample functions" requirements-functions.in -c requirements-dev.txt
 compile tests/bench/peers/requirements.txt "the Python peers of the bench" tests/bench/peers/requirements.in

@@ -64,7 +64,9 @@ class RunningMapping:
             "UUID": self.mapping.UUID,
             "State": "Disabled" if not self.mapping.Enabled else "Enabled" if opened else "Creating",
             "StateTransitionReason": _first(states, "USER_INITIATED", lambda state: state.reason),
-            "LastProcessingResult": _first(states, NO_RECORDS, lambda state: state.last_processing_result),
+            "LastProcessingResult": _first(
+                states, NO_RECORDS, lambda state: state.refusal or state.last_processing_result
+            ),
             "Problem": _first(states, "", lambda state: state.problem),
         }
 
@@ -287,6 +289,7 @@ def source_of(mapping: EventSourceMapping, number: int | str, kafka: KafkaClient
         event_source="aws:kafka" if mapping.kind == "MSK" else "SelfManagedKafka",
         event_source_arn=mapping.EventSourceArn,
         max_poll_records=max(500, mapping.BatchSize),
+        security=mapping.security,
     )
     client = kafka_client(kafka)
     if number == 0:
@@ -311,10 +314,10 @@ def _worker(target: Target, name: str, metrics: MappingMetrics, clock: Clock) ->
 def destination_of(target: Target) -> Destination:
     """The client for a target. Its library is imported only when a mapping wants it."""
     match target:
-        case KafkaTarget(servers, topic):
+        case KafkaTarget(servers, topic, security):
             from poller.destinations.kafka import KafkaDestination  # noqa: PLC0415
 
-            return KafkaDestination(",".join(servers), topic)
+            return KafkaDestination(",".join(servers), topic, security=security)
         case RabbitMQTarget(broker_url, exchange, routing_key):
             from poller.destinations.rabbitmq import RabbitMQDestination  # noqa: PLC0415
 

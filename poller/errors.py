@@ -43,10 +43,14 @@ class SourceUnavailable(SourceError):  # noqa: N818 - reads as what it says
 class SourceRejected(SourceError):  # noqa: N818
     """The broker is there and said no: credentials, permission, missing topic or queue."""
 
-    def __init__(self, message: str, *, code: str = "ESM_CONFIG_NOT_VALID") -> None:
+    def __init__(
+        self, message: str, *, code: str = "ESM_CONFIG_NOT_VALID", last_processing_result: str | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         """StateTransitionReason of C.2: ESM_CONFIG_NOT_VALID, EVENT_SOURCE_AUTHN_ERROR or EVENT_SOURCE_AUTHZ_ERROR."""
+        self.last_processing_result = last_processing_result
+        """LastProcessingResult of C.2, where there is one for this refusal."""
 
 
 class DestinationError(PollerError):

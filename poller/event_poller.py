@@ -116,13 +116,14 @@ class EventPoller:
         if not self.state.polling:
             _log.info("polling", extra=self._extra)
         self.state.polling, self.state.reason, self.state.problem = True, "USER_INITIATED", ""
+        self.state.refusal = None
 
     def _suspend(self, problem: SourceError, pause: float) -> None:
         self._plan.metrics.count("polling_error_count")
         self.state.polling = False
         self.state.problem = str(problem)
         if isinstance(problem, SourceRejected):
-            self.state.reason = problem.code
+            self.state.reason, self.state.refusal = problem.code, problem.last_processing_result
         _log.warning("%s; trying again in %.1f s", problem, pause, extra=self._extra)
         self._forget()
         self._close_source()

@@ -42,6 +42,8 @@ class PollerState:
     problem: str = ""
     """Why it does not poll, for a person."""
     last_processing_result: str = NO_RECORDS
+    refusal: str | None = None
+    """LastProcessingResult for as long as the broker refuses this poller; then the one before counts again."""
     lag: Mapping[Shard, int] | None = None
     held: int = 0
 

@@ -10,18 +10,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
+from poller.access_rules import Broken, broken_access
 from poller.supported import MAPPING_REFUSED
-from poller.validation import closest, describe, plural
+from poller.validation import describe, plural
 
 Kind = Literal["SelfManagedKafka", "MSK", "MQ"]
 
-Broken = tuple[str, str, str]
-"""Property, what is wrong with it, what would be right."""
-
-MISSING_ACCESS = "Required 'sourceAccessConfigurations' parameter is missing."
-
 _PROVISIONED = "add ProvisionedPollerConfig: {MinimumPollers: 1, MaximumPollers: 1}"
-_NO_LOGIN = "for a cluster without login give one VPC_SUBNET and one VPC_SECURITY_GROUP"
 
 _NEED_PROVISIONED_MODE = (
     "MaximumRetryAttempts",
@@ -106,7 +101,7 @@ def _kafka(values: Mapping[str, Any], kind: Kind, extension: str) -> Iterator[Br
             yield f"{config}.SchemaRegistryConfig", f"not supported: {MAPPING_REFUSED['SchemaRegistryConfig']}", ""
         if isinstance(given, dict) and "ConsumptionMode" in given:
             yield f"{config}.ConsumptionMode", "not supported: topics are read as streams", ""
-    yield from _kafka_access(values, kind)
+    yield from broken_access(values, kind)
     provisioned = values.get("ProvisionedPollerConfig")
     if isinstance(provisioned, dict):
         yield from _provisioned_mode(provisioned)
@@ -132,33 +127,6 @@ def _provisioned_mode(config: Mapping[str, Any]) -> Iterator[Broken]:
                 f"{most}{by_default} is above MinimumPollers {least}; the number of pollers does not change here",
                 f"set MaximumPollers: {least}",
             )
-
-
-def _kafka_access(values: Mapping[str, Any], kind: Kind) -> Iterator[Broken]:
-    field = "SourceAccessConfigurations"
-    access = values.get(field)
-    if not access:
-        if kind == "SelfManagedKafka":
-            yield field, MISSING_ACCESS, _NO_LOGIN
-        return
-    network = set()
-    for index, item in enumerate(access if isinstance(access, list | tuple) else ()):
-        access_type = _access_type(item)
-        if access_type in {"VPC_SUBNET", "VPC_SECURITY_GROUP"}:
-            network.add(access_type)
-        elif access_type is not None:
-            yield (
-                f"{field}[{index}].Type",
-                f"{access_type} is not supported: Kafka is read without login",
-                _NO_LOGIN,
-            )
-    if len(network) == 1:
-        yield field, "VPC_SUBNET and VPC_SECURITY_GROUP must both be there", _NO_LOGIN
-
-
-def _access_type(item: Any) -> str | None:
-    value = item.get("Type") if isinstance(item, dict) else None
-    return value if isinstance(value, str) else None
 
 
 def _kafka_destination(values: Mapping[str, Any], extension: str, *, provisioned: bool) -> Iterator[Broken]:
@@ -199,25 +167,7 @@ def _mq(values: Mapping[str, Any], extension: str) -> Iterator[Broken]:
     if destination:
         text = "Unsupported DestinationConfig parameter for given event source mapping type."
         yield "DestinationConfig", text, f"use {extension}.OnFailure"
-    yield from _mq_access(values)
-
-
-def _mq_access(values: Mapping[str, Any]) -> Iterator[Broken]:
-    field = "SourceAccessConfigurations"
-    access = values.get(field)
-    if not access:
-        yield field, MISSING_ACCESS, "give Type: BASIC_AUTH and, as URI, the ARN of a secret"
-        return
-    types = [_access_type(item) for item in access] if isinstance(access, list | tuple) else []
-    for index, access_type in enumerate(types):
-        if access_type not in {"BASIC_AUTH", "VIRTUAL_HOST", None}:
-            near = closest(str(access_type), ("BASIC_AUTH", "VIRTUAL_HOST"))
-            yield f"{field}[{index}].Type", f"{access_type} is not BASIC_AUTH or VIRTUAL_HOST", near
-    if types and "BASIC_AUTH" not in types and set(types) <= {"VIRTUAL_HOST"}:
-        yield field, "BASIC_AUTH is missing", "give Type: BASIC_AUTH and, as URI, the ARN of a secret"
-    for name in ("BASIC_AUTH", "VIRTUAL_HOST"):
-        if types.count(name) > 1:
-            yield field, f"{name} stands {types.count(name)} times, 1 is allowed", ""
+    yield from broken_access(values, "MQ")
 
 
 def _filters(values: Mapping[str, Any], data_key: str) -> Iterator[Broken]:

@@ -20,6 +20,7 @@ from poller.environment_variables import FunctionEnvironment
 from poller.errors import ConfigError, Problem
 from poller.mapping_rules import Kind, broken_rules, kind_of
 from poller.model import FunctionConfiguration
+from poller.sources.kafka_security import KafkaSecurity
 from poller.supported import MAPPING_WITHOUT_EFFECT
 from poller.validation import Boolean, Integer, Model, Text, describe, parse
 
@@ -216,8 +217,11 @@ class EventSourceMapping(Model):
     """`Function.Event` of the template, for logs and metrics and for `EventSources` of the settings."""
     bootstrap_servers: tuple[str, ...] = ()
     """Of a Kafka mapping: where the cluster is, whatever the kind."""
+    security: KafkaSecurity = KafkaSecurity()
+    """Of a Kafka mapping: how the cluster is logged in to."""
     broker_url: SecretStr | None = None
-    """Of an MQ mapping: `amqp://user:password@host:port/vhost`, complete and percent-encoded."""
+    """Of an MQ mapping: `amqp://user:password@host:port/vhost`, complete and percent-encoded; `amqps://` may have
+    `?cacertfile=path` behind it."""
     on_failure: Target | None = None
     """Where given-up records go, from DestinationConfig or the extension."""
     extensions: Extensions = Extensions()

@@ -1,16 +1,20 @@
-"""Values of `Secrets`: written out, or named by an environment variable or a file. Errors never repeat a value."""
+"""Values of `Secrets`: written out, or named by a variable, a file or a secret of AWS. Errors never repeat a value."""
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from poller.errors import Problem
 from poller.validation import join
 
-FORM = "must be a mapping such as {username: …, password: {Env: VARIABLE}}, or a JSON object from {Env: …} or {File: …}"
+FORM = (
+    "must be a mapping such as {username: …, password: {Env: VARIABLE}}, "
+    "or a JSON object from {Env: …}, {File: …} or {SecretsManager: …}"
+)
 
 
 class SecretReader:
@@ -19,12 +23,14 @@ class SecretReader:
     Args:
         folder: what a file's relative path is relative to.
         environment: where `{Env: NAME}` looks.
+        fetch: text of the secret that `{SecretsManager: name}` names; its ValueError is for a person.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str], fetch: Callable[[str], str]) -> None:
         self.problems: list[Problem] = []
         self._folder = folder
         self._environment = environment
+        self._fetch = functools.cache(fetch)  # of one secret, several keys may be asked for
 
     def read(self, value: Any, path: str) -> dict[str, str]:
         """Keys and values of one secret; the path is where it stands, for errors."""
@@ -45,11 +51,13 @@ class SecretReader:
             if isinstance(text, str | int) and not isinstance(text, bool):
                 found[key] = str(text)
             elif not any(problem.path == place for problem in self.problems):
-                self.problems.append(Problem(place, "must be text, {Env: VARIABLE} or {File: path}"))
+                self.problems.append(
+                    Problem(place, "must be text, {Env: VARIABLE}, {File: path} or {SecretsManager: name}")
+                )
         return found
 
     def _look_up(self, value: Any, path: str) -> Any:
-        """What `{Env: …}` or `{File: …}` stands for; anything else as it is; None after a problem."""
+        """What `{Env: …}` and the like stand for; anything else as it is; None after a problem."""
         match value:
             case {"Env": str(name), **rest} if not rest:
                 if name in self._environment:
@@ -57,14 +65,23 @@ class SecretReader:
                 self.problems.append(Problem(path, f"the environment variable {name} is not set"))
                 return None
             case {"File": str(name), **rest} if not rest:
+                return self._read(self._folder / name, path)
+            case {"SecretsManager": str(name), **rest} if not rest:
                 try:
-                    return (self._folder / name).read_text(encoding="utf-8").rstrip("\n")
-                except OSError as error:
-                    reason = error.strerror
-                except UnicodeDecodeError:
-                    reason = "it is not UTF-8 text"
-                except ValueError:
-                    reason = "that is no path"
-                self.problems.append(Problem(path, f"the file {self._folder / name} cannot be read: {reason}"))
-                return None
+                    return self._fetch(name)
+                except ValueError as error:
+                    self.problems.append(Problem(path, f"the secret {name} cannot be read: {error}"))
+                    return None
         return value
+
+    def _read(self, file: Path, path: str) -> str | None:
+        try:
+            return file.read_text(encoding="utf-8").rstrip("\n")
+        except OSError as error:
+            reason = error.strerror
+        except UnicodeDecodeError:
+            reason = "it is not UTF-8 text"
+        except ValueError:
+            reason = "that is no path"
+        self.problems.append(Problem(path, f"the file {file} cannot be read: {reason}"))
+        return None

@@ -19,6 +19,7 @@ from poller.document import read
 from poller.errors import ConfigError, Problem
 from poller.resources import Extensions
 from poller.secret_values import SecretReader
+from poller.secrets_manager import secret_value
 from poller.validation import Integer, Model, closest, describe, join, parse
 
 SECTION = "Metadata.Poller"
@@ -193,7 +194,8 @@ def load(template_section: Any, sources: Sources) -> Settings:
     problems = list(_pile_up(layers, template_section, sources))
     secrets = layers.values.get("Secrets")
     if isinstance(secrets, dict):
-        reader = SecretReader(sources.folder, sources.environment)
+        region = str(layers.values.get("Region", Settings.model_fields["Region"].default))
+        reader = SecretReader(sources.folder, sources.environment, lambda name: secret_value(name, region))
         layers.values["Secrets"] = {
             arn: reader.read(value, layers.where(f"Secrets.{arn}")) for arn, value in secrets.items()
         }

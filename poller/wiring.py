@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
-from poller.endpoints import KafkaTarget, Target, kafka_servers, rabbitmq_url, target
+from poller.endpoints import KafkaAddress, KafkaTarget, Target, kafka_address, rabbitmq_url, target
 from poller.errors import ConfigError, Problem
+from poller.logins import Secrets, kafka_security
 from poller.resources import EventSourceMapping, Extensions
 from poller.settings import SECTION, Settings
 from poller.validation import closest
@@ -48,7 +49,7 @@ def wire(declared: Sequence[Declared], settings: Settings, folder: Path) -> list
         problems += wire_one.problems
     problems += _duplicates(declared, settings)
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(list(dict.fromkeys(problems)))  # of a secret that several name, what is wrong is said once
     return wired
 
 
@@ -72,20 +73,28 @@ class _Wiring:
     def run(self) -> EventSourceMapping:
         mapping = self._mapping
         added: dict[str, Any] = {"extensions": self._extensions}
-        if mapping.SelfManagedEventSource is not None:
-            added["bootstrap_servers"] = mapping.SelfManagedEventSource.Endpoints.KAFKA_BOOTSTRAP_SERVERS
-        elif mapping.kind == "MSK":
-            added["bootstrap_servers"] = self._from_endpoint("EventSourceArn", "kafka://host:9092", kafka_servers)
-        else:
+        if mapping.kind == "MQ":
             added["broker_url"] = self._from_endpoint(
                 "EventSourceArn", "amqp://user:password@host:5672", self._broker_url
             )
+        elif (address := self._kafka_address()) is not None:
+            added["bootstrap_servers"] = address.servers
+            access = mapping.SourceAccessConfigurations
+            added["security"] = kafka_security(access, self._secrets, address.certificate_authority)
         self._check_extensions()
         # Without an address there is a problem already, and a destination at the same broker would only repeat it.
         if added.get("bootstrap_servers") or added.get("broker_url"):
-            servers, url = added.get("bootstrap_servers", ()), added.get("broker_url")
-            added["on_failure"] = self._on_failure(servers, url)
+            added["on_failure"] = self._on_failure(mapping.model_copy(update=added))
         return mapping.model_copy(update=added)
+
+    def _kafka_address(self) -> KafkaAddress | None:
+        if self._mapping.SelfManagedEventSource is not None:
+            return KafkaAddress(self._mapping.SelfManagedEventSource.Endpoints.KAFKA_BOOTSTRAP_SERVERS)
+        return self._from_endpoint("EventSourceArn", "kafka://host:9092", lambda url: kafka_address(url, self._folder))
+
+    @property
+    def _secrets(self) -> Secrets:
+        return Secrets(self._settings.Secrets, f"{SECTION}.Secrets", self._where, self.problems.append)
 
     def _from_endpoint(self, field: str, example: str, read: Callable[[str], T], arn: str = "") -> T | None:
         arn = arn or str(getattr(self._mapping, field))
@@ -104,20 +113,13 @@ class _Wiring:
         access = self._mapping.SourceAccessConfigurations
         arn = next(item.URI for item in access if item.Type == "BASIC_AUTH")
         username = password = None
-        if arn in self._settings.Secrets:
-            secret = self._settings.Secrets[arn]
-            missing = [name for name in ("username", "password") if name not in secret]
-            if missing:
-                self.problems.append(Problem(f"{SECTION}.Secrets.{arn}", f"has no {' and no '.join(missing)}"))
+        if arn in self._settings.Secrets or "@" not in url:
+            secret = self._secrets.of("BASIC_AUTH", arn, instead=", or put the login into the URL")
+            if secret is None:
                 return None
-            username, password = (secret[name].get_secret_value() for name in ("username", "password"))
-        elif "@" not in url:
-            hint = f"add under {SECTION}.Secrets: {arn}: {{username: …, password: …}}, or put the login into the URL"
-            self.problems.append(
-                Problem(self._where("SourceAccessConfigurations"), f"no login is known for {arn}", hint)
-            )
-            return None
-        return SecretStr(rabbitmq_url(url, username, password, self._mapping.virtual_host))
+            username, password = secret["username"], secret["password"]
+        virtual_host = self._mapping.virtual_host
+        return SecretStr(rabbitmq_url(url, username, password, virtual_host, folder=self._folder))
 
     def _check_extensions(self) -> None:
         given = self._extensions.model_fields_set
@@ -133,13 +135,16 @@ class _Wiring:
             reason = "a message is retried without end, so nothing would ever get there"
             self.problems.append(Problem(f"{self._path}.OnFailure", reason, hint))
 
-    def _on_failure(self, servers: tuple[str, ...], broker_url: SecretStr | None) -> Target | None:
+    def _on_failure(self, mapping: EventSourceMapping) -> Target | None:
+        servers = mapping.bootstrap_servers
         field = "DestinationConfig.OnFailure.Destination"
         destination = self._mapping.DestinationConfig.OnFailure.Destination
         extension = self._extensions.OnFailure
 
         def read(uri: str) -> Target:
-            found = target(uri, folder=self._folder, servers=servers, broker_url=broker_url)
+            found = target(
+                uri, folder=self._folder, servers=servers, security=mapping.security, broker_url=mapping.broker_url
+            )
             if (
                 isinstance(found, KafkaTarget)
                 and found.topic in self._mapping.Topics

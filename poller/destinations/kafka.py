@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
-from kafka.net.compat import KafkaNetClient
 
 from poller.errors import DestinationError
 from poller.model import DeadLetter
+from poller.sources.kafka_oauth import TokenError
+from poller.sources.kafka_python_client import Connections
+from poller.sources.kafka_security import KafkaSecurity, kafka_python_options
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to reach a broker."""
@@ -43,14 +44,15 @@ class KafkaDestination:
     Args:
         bootstrap_servers: comma-joined `host:port`.
         topic: where the letters go.
-        security: kafka-python's settings for login and TLS, as the source of the same cluster uses them.
+        security: login and TLS, as the source of the same cluster uses them.
     """
 
-    def __init__(self, bootstrap_servers: str, topic: str, *, security: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, bootstrap_servers: str, topic: str, *, security: KafkaSecurity | None = None) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._topic = topic
-        self._security = dict(security or {})
-        self._client: KafkaNetClient | None = None
+        self._security = security or KafkaSecurity()
+        self._tokens = self._security.token_source()
+        self._connections = Connections()
         self._producer: KafkaProducer | None = None
 
     def send(self, letters: Sequence[DeadLetter]) -> None:
@@ -68,19 +70,19 @@ class KafkaDestination:
         except DestinationError:
             self.close()
             raise
-        except (KafkaError, OSError, ValueError) as error:
+        except (KafkaError, TokenError, OSError, ValueError) as error:
             # A producer that failed may still hold letters, and would send them after their repetition: start anew.
+            reason = self._connections.refused(self._bootstrap_servers) or error
             self.close()
-            raise DestinationError(f"dead letters cannot be sent to {self._where}: {error}") from error
+            raise DestinationError(f"dead letters cannot be sent to {self._where}: {reason}") from error
 
     def close(self) -> None:
         """Drop the connection; what is not acknowledged is given up. Blocks two seconds at most."""
-        client, self._client = self._client, None
         producer, self._producer = self._producer, None
         if producer is None:
-            if client is not None:
-                client.close()  # the producer's constructor failed, and left the sockets open
+            self._connections.close()  # the producer's constructor may have failed, and left the sockets open
             return
+        self._connections.forget()
         try:
             producer.close(timeout=1)
         except KafkaTimeoutError:
@@ -133,7 +135,7 @@ class KafkaDestination:
         self._producer = KafkaProducer(
             bootstrap_servers=self._bootstrap_servers.split(","),
             client_id=f"poller-dead-letters-{self._topic}",
-            kafka_client=self._make_client,
+            kafka_client=self._connections.make,
             acks="all",
             # Not idempotent: there a refused size is fatal, and fails every letter under way with it. What a repetition
             # doubles is allowed to; one request at a time keeps the order without idempotence.
@@ -146,18 +148,14 @@ class KafkaDestination:
             delivery_timeout_ms=int(DELIVERY_TIMEOUT * 1000),
             reconnect_backoff_max_ms=1000,  # who calls backs off; within one `send`, try again soon
             metrics_enabled=False,
-            **self._security,
+            **kafka_python_options(self._security, self._tokens),
         )
         try:
             self._producer.partitions_for(self._topic)
         except KafkaTimeoutError as error:
+            if (refused := self._connections.refused(self._bootstrap_servers)) is not None:
+                raise DestinationError(str(refused)) from error
             raise DestinationError(
                 f"{self._where} does not exist, or this login may not see it: create it, as none is created here"
             ) from error
         return self._producer
-
-    def _make_client(self, **options: Any) -> KafkaNetClient:
-        self._client = KafkaNetClient(**options)
-        # KafkaProducer forgets to pass its option allow_auto_create_topics on: asking for a topic would make it.
-        self._client.cluster.config["allow_auto_create_topics"] = False
-        return self._client

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Sequence
+from urllib.parse import parse_qs, urlsplit
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
@@ -51,13 +53,16 @@ class RabbitMQDestination:
     broker's max_message_size is sent again without its payload.
 
     Args:
-        url: `amqp://user:password@host:port/vhost`, or `amqps://`.
+        url: `amqp://user:password@host:port/vhost`, or `amqps://`; then `?cacertfile=path` may stand behind it.
         exchange: the empty name is the default exchange, whose routing keys are queues.
         routing_key: of every letter.
     """
 
     def __init__(self, url: str, exchange: str, routing_key: str) -> None:
-        self._parameters = pika.URLParameters(url)
+        parts = urlsplit(url)
+        self._parameters = pika.URLParameters(parts._replace(query="").geturl())
+        self._tls = parts.scheme == "amqps"
+        self._ca_file = next(iter(parse_qs(parts.query).get("cacertfile", [])), None)
         self._parameters.heartbeat = HEARTBEAT
         self._parameters.socket_timeout = CONNECT_TIMEOUT
         self._parameters.stack_timeout = CONNECT_TIMEOUT
@@ -135,6 +140,9 @@ class RabbitMQDestination:
 
     def _connect(self) -> BlockingChannel:
         if self._channel is None:
+            if self._tls:
+                context = ssl.create_default_context(cafile=self._ca_file)
+                self._parameters.ssl_options = pika.SSLOptions(context, self._parameters.host)
             self._connection = pika.BlockingConnection(self._parameters)
             channel = self._connection.channel()
             channel.confirm_delivery()

@@ -20,13 +20,15 @@ from kafka import errors as kafka_errors
 from kafka.cluster import ClusterMetadata
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.net.compat import KafkaNetClient
 
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.model import Progress, Record, Shard
 from poller.sources import Features, Listener, kafka_header_names
 from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead, record_head, to_records
-from poller.sources.kafka_security import kafka_python_options
+from poller.sources.kafka_oauth import TokenError
+from poller.sources.kafka_python_client import Connections, refusal_of
+from poller.sources.kafka_refusals import ACCESS, KEYS, token_refusal
+from poller.sources.kafka_security import InvalidKeys, kafka_python_options
 
 _log = logging.getLogger(__name__)
 
@@ -38,17 +40,6 @@ _REBALANCED = (
     kafka_errors.UnknownMemberIdError,
     kafka_errors.FencedInstanceIdError,
 )
-_REFUSALS: dict[type[Exception], str] = {
-    kafka_errors.SaslAuthenticationFailedError: "EVENT_SOURCE_AUTHN_ERROR",
-    kafka_errors.UnsupportedSaslMechanismError: "EVENT_SOURCE_AUTHN_ERROR",
-    kafka_errors.IllegalSaslStateError: "EVENT_SOURCE_AUTHN_ERROR",
-    kafka_errors.AuthorizationError: "EVENT_SOURCE_AUTHZ_ERROR",
-    kafka_errors.InconsistentGroupProtocolError: "ESM_CONFIG_NOT_VALID",  # other members use another assignor
-    kafka_errors.InvalidGroupIdError: "ESM_CONFIG_NOT_VALID",
-    kafka_errors.InvalidSessionTimeoutError: "ESM_CONFIG_NOT_VALID",
-    kafka_errors.KafkaConfigurationError: "ESM_CONFIG_NOT_VALID",
-    kafka_errors.UnsupportedCodecError: "ESM_CONFIG_NOT_VALID",  # records compressed with a codec not installed
-}
 _REQUEST_TIMEOUT = 10.0
 """Seconds: how long a hung broker goes unnoticed. The client's 30 s outlast every session."""
 _METADATA_AGE = 10.0
@@ -74,7 +65,8 @@ class KafkaSource:
         self._settings = settings
         self._event_head = event_head(settings)
         self._listener: Listener | None = None
-        self._client: KafkaNetClient | None = None
+        self._connections = Connections()
+        self._tokens = settings.security.token_source()
         self._consumer: KafkaConsumer | None = None
         self._owned: dict[Shard, TopicPartition] = {}
         self._heads: dict[TopicPartition, tuple[Shard, bytes]] = {}
@@ -131,21 +123,14 @@ class KafkaSource:
             "reconnect_backoff_max_ms": 1000,  # the default of 30 s outlasts the restart of a broker
             "bootstrap_timeout_ms": int(settings.connect_timeout * 1000),
             "metrics_enabled": False,
-            "kafka_client": self._make_client,
-            **kafka_python_options(settings.security),
+            "kafka_client": self._connections.make,
+            **kafka_python_options(settings.security, self._tokens),
         }
-
-    def _make_client(self, **options: Any) -> KafkaNetClient:
-        # KafkaConsumer's constructor connects and, when that fails, leaves its I/O thread behind: so keep the handle.
-        # It also forgets to pass allow_auto_create_topics on, and would make a deleted topic anew by asking for it.
-        self._client = KafkaNetClient(**options)
-        self._metadata.config["allow_auto_create_topics"] = False
-        return self._client
 
     @property
     def _metadata(self) -> ClusterMetadata:
-        assert self._client is not None
-        cluster: ClusterMetadata = self._client.cluster
+        assert self._connections.client is not None
+        cluster: ClusterMetadata = self._connections.client.cluster
         return cluster
 
     def _subscribe(self, consumer: KafkaConsumer, metadata: ClusterMetadata) -> None:
@@ -163,9 +148,7 @@ class KafkaSource:
                 self._at_start = set(partitions)
                 return
             if topic in metadata.unauthorized_topics:
-                raise SourceRejected(
-                    f"Kafka at {addresses} does not allow topic {topic}", code="EVENT_SOURCE_AUTHZ_ERROR"
-                )
+                raise ACCESS.rejected(f"Kafka at {addresses} does not allow topic {topic}")
         raise SourceRejected(f"topic {topic} does not exist on {addresses}")
 
     def poll(self, max_wait: float) -> Sequence[Record]:
@@ -324,9 +307,8 @@ class KafkaSource:
         except Exception as error:  # noqa: BLE001 - whatever is broken there, this consumer is given up
             _log.warning("group %s was not left properly: %s", self._settings.group_id, error)
         finally:
-            if self._client is not None:
-                self._client.close()
-            self._consumer = self._client = self._trouble_since = None
+            self._connections.close()
+            self._consumer = self._trouble_since = None
             self._forget(list(self._heads))
 
     def _finish_rebalance(self, consumer: KafkaConsumer) -> None:
@@ -349,6 +331,8 @@ class KafkaSource:
         topic, addresses = self._settings.topic, self._settings.addresses
         trouble: SourceError
         if consumer._coordinator.coordinator_unknown():  # noqa: SLF001 - there is no public way to ask
+            if (refused := self._connections.refused(addresses)) is not None:
+                raise refused
             patience = self._settings.session_timeout
             trouble = SourceUnavailable(f"no Kafka broker answers at {addresses} for group {self._settings.group_id}")
         elif self._metadata.partitions_for_topic(topic) is None:
@@ -371,16 +355,19 @@ class KafkaSource:
             yield
         except SourceError:
             raise
+        except TokenError as error:
+            raise token_refusal(error, addresses) from None
+        except InvalidKeys as error:
+            raise KEYS.rejected(f"Kafka at {addresses}: {error}") from None
         except kafka_errors.KafkaTimeoutError as error:
-            raise SourceUnavailable(f"no Kafka broker answers at {addresses}") from error
+            refused = self._connections.refused(addresses)
+            raise refused or SourceUnavailable(f"no Kafka broker answers at {addresses}") from error
         except Exception as error:
             cause = error.__cause__
             if isinstance(error, kafka_errors.KafkaError) and cause and not isinstance(cause, kafka_errors.KafkaError):
                 raise cause from None
-            for refusal, code in _REFUSALS.items():
-                if isinstance(error, refusal):
-                    raise SourceRejected(f"Kafka at {addresses} refuses: {error}", code=code) from error
-            raise SourceUnavailable(f"Kafka at {addresses}: {error}") from error
+            refused = refusal_of(error, addresses)
+            raise refused or SourceUnavailable(f"Kafka at {addresses}: {error}") from error
 
     # Called by _Rebalances with the owner parked in poll or close, so there is no lock.
 

@@ -19,7 +19,13 @@ from poller.sources import Features, Listener
 from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead, record_head
 from poller.sources.kafka_held_back import HeldBack
 from poller.sources.kafka_librdkafka_commits import OffsetCommits
-from poller.sources.kafka_librdkafka_options import END_OF_PARTITION, REFUSALS, consumer_options, from_messages, is_news
+from poller.sources.kafka_librdkafka_options import (
+    END_OF_PARTITION,
+    consumer_options,
+    from_messages,
+    is_news,
+    is_refusal,
+)
 from poller.sources.kafka_librdkafka_watch import TopicWatch, translated
 
 _log = logging.getLogger(__name__)
@@ -44,6 +50,7 @@ class LibrdkafkaSource:
         self._event_head = event_head(settings)
         self._listener: Listener | None = None
         self._consumer: Consumer | None = None
+        self._tokens = settings.security.token_source()
         self._numbers: dict[Shard, int] = {}
         """Owned shards. From here on partitions are known by their numbers, as there is one topic."""
         self._heads: dict[int, tuple[Shard, bytes]] = {}
@@ -68,7 +75,9 @@ class LibrdkafkaSource:
         self._watch = TopicWatch(self._settings)
         try:
             with translated(self._settings.addresses):
-                options = consumer_options(self._settings)
+                if self._tokens is not None:
+                    self._tokens.token()  # fails sooner and more clearly than inside the client
+                options = consumer_options(self._settings, self._tokens)
                 consumer = Consumer(
                     options | {"error_cb": self._watch.on_error, "on_commit": self._watch.on_commit}, logger=_client_log
                 )
@@ -290,7 +299,7 @@ class LibrdkafkaSource:
                     self._start_over(number, records)
                 self._next[number] = offset  # markers of transactions take offsets, too
                 self._pin(number, offset)
-        elif error.code() in REFUSALS or error.fatal():
+        elif is_refusal(error) or error.fatal():
             raise KafkaException(error)
         else:
             self._watch.on_error(error)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from poller.sources.kafka_event import KafkaSettings
-from poller.sources.kafka_librdkafka_options import REFUSALS
+from poller.sources.kafka_librdkafka_options import is_refusal
 
 _log = logging.getLogger(__name__)
 
@@ -74,12 +74,12 @@ class OffsetCommits:
             consumer.commit(offsets=offsets, asynchronous=True)
             stored = consumer.committed(offsets, timeout=_TIMEOUT)
         except KafkaException as problem:
-            if problem.args[0].code() in REFUSALS:
+            if is_refusal(problem.args[0]):
                 raise
             self._put_off(problem.args[0])
             return False
         for one in stored:
-            if one.error is not None and one.error.code() in REFUSALS:
+            if one.error is not None and is_refusal(one.error):
                 raise KafkaException(one.error)
             if one.error is None and one.offset == self._waiting[one.partition]:
                 del self._waiting[one.partition]

@@ -10,27 +10,30 @@ from typing import Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message
 
+from poller.errors import SourceRejected
 from poller.model import Record, Shard
 from poller.sources.kafka_event import KafkaSettings, to_records
+from poller.sources.kafka_oauth import TokenSource
+from poller.sources.kafka_refusals import ACCESS, CONFIGURATION, KEYS, SASL, Refusal, tls_refusal
 from poller.sources.kafka_security import librdkafka_options
 
 _log = logging.getLogger(__name__)
 
-REFUSALS: dict[int, str] = {
-    KafkaError._AUTHENTICATION: "EVENT_SOURCE_AUTHN_ERROR",
-    KafkaError.SASL_AUTHENTICATION_FAILED: "EVENT_SOURCE_AUTHN_ERROR",
-    KafkaError.UNSUPPORTED_SASL_MECHANISM: "EVENT_SOURCE_AUTHN_ERROR",
-    KafkaError.ILLEGAL_SASL_STATE: "EVENT_SOURCE_AUTHN_ERROR",
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "EVENT_SOURCE_AUTHZ_ERROR",
-    KafkaError.GROUP_AUTHORIZATION_FAILED: "EVENT_SOURCE_AUTHZ_ERROR",
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "EVENT_SOURCE_AUTHZ_ERROR",
-    KafkaError.INCONSISTENT_GROUP_PROTOCOL: "ESM_CONFIG_NOT_VALID",  # other members use another assignor
-    KafkaError.INVALID_GROUP_ID: "ESM_CONFIG_NOT_VALID",
-    KafkaError.INVALID_SESSION_TIMEOUT: "ESM_CONFIG_NOT_VALID",
-    KafkaError._INVALID_ARG: "ESM_CONFIG_NOT_VALID",
-    KafkaError._NOT_IMPLEMENTED: "ESM_CONFIG_NOT_VALID",  # records compressed with a codec that is not built in
+REFUSALS: dict[int, Refusal] = {
+    KafkaError._AUTHENTICATION: SASL,
+    KafkaError.SASL_AUTHENTICATION_FAILED: SASL,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM: SASL,
+    KafkaError.ILLEGAL_SASL_STATE: SASL,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: ACCESS,
+    KafkaError.GROUP_AUTHORIZATION_FAILED: ACCESS,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: ACCESS,
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL: CONFIGURATION,  # other members use another assignor
+    KafkaError.INVALID_GROUP_ID: CONFIGURATION,
+    KafkaError.INVALID_SESSION_TIMEOUT: CONFIGURATION,
+    KafkaError._INVALID_ARG: CONFIGURATION,
+    KafkaError._NOT_IMPLEMENTED: CONFIGURATION,  # records compressed with a codec that is not built in
 }
-"""StateTransitionReason of C.2 by error code: what does not get better by itself."""
+"""By error code: what does not get better by itself."""
 
 END_OF_PARTITION: int = KafkaError._PARTITION_EOF
 
@@ -46,6 +49,27 @@ PASSING = {
 }
 """No broker answers, for now."""
 
+
+def refusal_of(error: KafkaError, addresses: str) -> SourceRejected | None:
+    """What the cluster refuses, or the client for it, if it is that."""
+    code, text = error.code(), error.str()
+    if code == KafkaError._INVALID_ARG and any(name in text for name in ("ssl.certificate", "ssl.key", "ssl.ca")):
+        return KEYS.rejected(f"Kafka at {addresses}: the client cannot use the certificate or the private key: {text}")
+    if code in REFUSALS:
+        return REFUSALS[code].rejected(f"Kafka at {addresses} refuses: {text}")
+    if code in _OF_TLS and (told := tls_refusal(text)) is not None:
+        refusal, reason = told
+        return refusal.rejected(f"Kafka at {addresses}: {reason}")
+    return None
+
+
+def is_refusal(error: KafkaError) -> bool:
+    """Whether it does not get better by itself."""
+    return refusal_of(error, "") is not None
+
+
+_OF_TLS = {KafkaError._SSL, KafkaError._TRANSPORT}
+
 _REQUEST_TIMEOUT = 10.0
 """Seconds: how long a hung broker goes unnoticed. The client's 60 s outlast every session."""
 
@@ -55,7 +79,7 @@ for the fetch under way is a partition that was paused or assigned meanwhile, ne
 of a core, 100 ms 0.16 %, 500 ms 0.08 %; reading a backlog of one partition beside empty ones took the same with all."""
 
 
-def consumer_options(settings: KafkaSettings) -> dict[str, Any]:
+def consumer_options(settings: KafkaSettings, tokens: TokenSource | None = None) -> dict[str, Any]:
     """The properties of a consumer."""
     session = int(settings.session_timeout * 1000)
     return {
@@ -88,7 +112,7 @@ def consumer_options(settings: KafkaSettings) -> dict[str, Any]:
         "check.crcs": True,
         "statistics.interval.ms": 0,
         "enable.metrics.push": False,
-        **librdkafka_options(settings.security),
+        **librdkafka_options(settings.security, tokens),
     }
 
 

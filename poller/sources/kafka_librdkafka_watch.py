@@ -11,7 +11,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.sources.kafka_event import KafkaSettings
-from poller.sources.kafka_librdkafka_options import MISSING, PASSING, REFUSALS
+from poller.sources.kafka_librdkafka_options import MISSING, PASSING, is_refusal, refusal_of
+from poller.sources.kafka_oauth import TokenError
+from poller.sources.kafka_refusals import ACCESS, token_refusal
 
 _client_log = logging.getLogger("confluent_kafka")
 
@@ -41,7 +43,7 @@ class TopicWatch:
 
     def on_error(self, error: KafkaError) -> None:
         """The client's `error_cb`, and what it gives out in place of a record."""
-        if error.code() in REFUSALS or error.fatal():
+        if is_refusal(error) or error.fatal():
             self._refusal = error
         elif error.code() not in PASSING:
             _client_log.debug("%s", error)
@@ -49,7 +51,7 @@ class TopicWatch:
 
     def on_commit(self, error: KafkaError | None, _: Sequence[TopicPartition]) -> None:
         """The client's `on_commit`. A commit that failed otherwise is noticed by whoever asked for it."""
-        if error is not None and error.code() in REFUSALS:
+        if error is not None and is_refusal(error):
             self._refusal = error
 
     def look_soon(self) -> None:
@@ -89,9 +91,7 @@ class TopicWatch:
             if error.code() == KafkaError.TOPIC_EXCEPTION:
                 raise SourceRejected(f"{topic!r} cannot be the name of a topic")
             if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-                raise SourceRejected(
-                    f"Kafka at {addresses} does not allow topic {topic}", code="EVENT_SOURCE_AUTHZ_ERROR"
-                )
+                raise ACCESS.rejected(f"Kafka at {addresses} does not allow topic {topic}")
             if error.code() not in MISSING:
                 raise SourceUnavailable(f"Kafka at {addresses} does not answer about topic {topic}: {error.str()}")
         raise SourceRejected(f"topic {topic} does not exist on {addresses}")
@@ -136,7 +136,7 @@ class TopicWatch:
                 self.all_is_well()
                 return True
             if error is not None:
-                if error.code() in REFUSALS:
+                if is_refusal(error):
                     raise KafkaException(error)
                 missing = self._trouble is SourceRejected
                 patience = _TOPIC_MISSING
@@ -167,10 +167,12 @@ def translated(addresses: str) -> Iterator[None]:
     """No error of the client leaves the source; what the loop's own listener raised inside of it does."""
     try:
         yield
+    except TokenError as problem:
+        raise token_refusal(problem, addresses) from None
     except KafkaException as problem:
         error: KafkaError = problem.args[0]
-        if (code := REFUSALS.get(error.code())) is not None:
-            raise SourceRejected(f"Kafka at {addresses} refuses: {error.str()}", code=code) from problem
+        if (refused := refusal_of(error, addresses)) is not None:
+            raise refused from problem
         if error.code() in PASSING:
             raise SourceUnavailable(f"no Kafka broker answers at {addresses}") from problem
         raise SourceUnavailable(f"Kafka at {addresses}: {error.str()}") from problem

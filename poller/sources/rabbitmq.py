@@ -306,6 +306,9 @@ class RabbitMQSource:
             text = str(error)
             if isinstance(error, pika_errors.ProbableAuthenticationError) and "ACCESS_REFUSED" in text:
                 raise SourceRejected(f"{address} refuses the credentials", code="EVENT_SOURCE_AUTHN_ERROR") from error
+            if "CERTIFICATE_VERIFY_FAILED" in repr(error):
+                reason = "has a certificate that is signed by an unknown authority or is not for this address"
+                raise SourceRejected(f"{address} {reason}", code="EVENT_SOURCE_AUTHN_ERROR") from error
             if isinstance(error, pika_errors.ProbableAccessDeniedError) and "NOT_ALLOWED" in text:
                 code = "ESM_CONFIG_NOT_VALID" if "not found" in text else "EVENT_SOURCE_AUTHZ_ERROR"
                 host = self._settings.virtual_host

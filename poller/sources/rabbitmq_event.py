@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pika.spec import Basic, BasicProperties
 from pybase64 import b64encode
@@ -43,7 +43,10 @@ class RabbitMQSettings:
 
     @classmethod
     def from_url(cls, url: str, *, queue: str, event_source_arn: str, **others: Any) -> RabbitMQSettings:
-        """Settings from `amqp://user:password@host:port/vhost` or `amqps://…`; as in AMQP, no path means vhost `/`."""
+        """Settings from `amqp://user:password@host:port/vhost` or `amqps://…?cacertfile=path`.
+
+        As in AMQP, no path means vhost `/`.
+        """
         parts = urlsplit(url)
         if parts.scheme not in {"amqp", "amqps"} or not parts.hostname:
             raise ValueError("a RabbitMQ address reads amqp://host:port or amqps://host:port")
@@ -51,6 +54,7 @@ class RabbitMQSettings:
             "host": parts.hostname,
             "port": parts.port or (5671 if parts.scheme == "amqps" else 5672),
             "tls": parts.scheme == "amqps",
+            "ca_file": next(iter(parse_qs(parts.query).get("cacertfile", [])), None),
         }
         if parts.username is not None:
             given["username"] = unquote(parts.username)

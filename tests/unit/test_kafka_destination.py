@@ -12,6 +12,8 @@ from poller.destinations import kafka
 from poller.destinations.kafka import KafkaDestination
 from poller.errors import DestinationError
 from poller.model import DeadLetter
+from poller.sources import kafka_python_client
+from poller.sources.kafka_security import KafkaSecurity
 
 
 class Client:
@@ -19,6 +21,7 @@ class Client:
 
     def __init__(self, **options: Any) -> None:
         self.cluster = SimpleNamespace(config={"allow_auto_create_topics": True})
+        self._manager = SimpleNamespace(_connect=None)
         self.closed = 0
 
     def close(self) -> None:
@@ -60,7 +63,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Producer]:
     made: list[Producer] = []
     monkeypatch.setattr(Producer, "made", made, raising=False)
     monkeypatch.setattr(kafka, "KafkaProducer", Producer)
-    monkeypatch.setattr(kafka, "KafkaNetClient", Client)
+    monkeypatch.setattr(kafka_python_client, "KafkaNetClient", Client)
     return made
 
 
@@ -80,12 +83,14 @@ def test_a_client_that_could_not_connect_is_closed(made: list[Producer], monkeyp
 
 
 def test_letters_are_acknowledged_by_all_replicas_in_order_and_topics_are_never_created(made: list[Producer]) -> None:
-    security = {"security_protocol": "SASL_SSL"}
+    security = KafkaSecurity("SASL_SSL", "SCRAM-SHA-512", "u", "p")
     with pytest.raises(DestinationError):
         KafkaDestination("b1:9092,b2:9092", "t", security=security).send([DeadLetter(b"{}")])
     (producer,) = made
     assert producer.options["bootstrap_servers"] == ["b1:9092", "b2:9092"]
     assert producer.options["acks"] == "all"
     assert producer.options["max_in_flight_requests_per_connection"] == 1
-    assert producer.options["security_protocol"] == "SASL_SSL"
+    assert producer.options["security_protocol"] == "SASL_SSL"  # D.1.4: as the source of the same cluster
+    assert producer.options["sasl_mechanism"] == "SCRAM-SHA-512"
+    assert producer.options["ssl_context"].check_hostname
     assert producer.client.cluster.config["allow_auto_create_topics"] is False

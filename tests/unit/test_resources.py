@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from pydantic import SecretStr, ValidationError
 from templates import NO_LOGIN, PROVISIONED
 
@@ -16,6 +17,8 @@ from poller.environment_variables import RESERVED_VARIABLES
 from poller.errors import ConfigError
 from poller.policy import filtering
 from poller.resources import EventSourceMapping, Function, event_source_mapping, function
+from poller.sources.kafka_security import KafkaSecurity
+from poller.sources.rabbitmq_event import RabbitMQSettings
 from poller.validation import under
 
 FUNCTION = {"FunctionName": "f", "Code": Path("code"), "Handler": "app.handler", "Runtime": "python3.13"}
@@ -239,20 +242,53 @@ def test_a_kafka_topic_needs_servers_where_the_source_has_none() -> None:
     [
         ("amqp://h/vhost", "has a path; the virtual host stands in SourceAccessConfigurations (Type: VIRTUAL_HOST)"),
         ("amqp://", "must have the form amqp://user:password@host:5672"),
-        ("amqp://h?heartbeat=1", "must have the form amqp://user:password@host:5672"),
+        ("amqp://h?heartbeat=1", "knows no other option behind ? than cacertfile=path"),
+        ("amqps://h?cacertfile", "knows no other option behind ? than cacertfile=path"),
+        ("amqp://h?cacertfile=ca.pem", "has cacertfile without TLS: that is amqps://host:5671"),
+        (
+            "amqps://h?cacertfile=none.pem",
+            "names FOLDER/none.pem as cacertfile, which cannot be read: No such file or directory",
+        ),
+        ("amqps://h?cacertfile=no.pem", "names FOLDER/no.pem as cacertfile, which holds no certificate in PEM format"),
     ],
 )
-def test_a_wrong_broker_is_refused(url: str, expected: str) -> None:
+def test_a_wrong_broker_is_refused(tmp_path: Path, url: str, expected: str) -> None:
+    (tmp_path / "ca.pem").write_bytes(trustme.CA().cert_pem.bytes())
+    (tmp_path / "no.pem").write_text("no certificate")
     with pytest.raises(ValueError) as caught:
-        endpoints.rabbitmq_url(url, "u", "p", "/")
-    assert str(caught.value) == expected
+        endpoints.rabbitmq_url(url, "u", "p", "/", folder=tmp_path)
+    assert str(caught.value).replace(f"{tmp_path}", "FOLDER") == expected
 
 
-def test_kafka_servers_behind_an_arn() -> None:
-    assert endpoints.kafka_servers("kafka://a:1,b:2") == ("a:1", "b:2")
-    for wrong in ("kafka://a:1/topic", "a:1", "kafka://a"):
+def test_an_authority_of_one_s_own_stands_in_a_broker_s_address_relative_to_the_template(tmp_path: Path) -> None:
+    folder = tmp_path / "a b"
+    folder.mkdir()
+    (folder / "ca.pem").write_bytes(trustme.CA().cert_pem.bytes())
+    url = endpoints.rabbitmq_url("amqps://h?cacertfile=ca.pem", "u", "p", "/", folder=folder)
+    assert RabbitMQSettings.from_url(url, queue="q", event_source_arn="a").ca_file == f"{folder}/ca.pem"
+    elsewhere = endpoints.target("amqps://u:p@h/x/k?cacertfile=ca.pem", folder=folder)
+    assert elsewhere == RabbitMQTarget(SecretStr(url), "x", "k")
+    assert str(elsewhere) == "amqps://h:5671/x/k"
+
+
+def test_kafka_servers_behind_an_arn(tmp_path: Path) -> None:
+    assert endpoints.kafka_address("kafka://a:1,b:2", tmp_path) == endpoints.KafkaAddress(("a:1", "b:2"))
+    certificate = trustme.CA().cert_pem.bytes().decode()
+    (tmp_path / "ca.pem").write_text(certificate)
+    secure = endpoints.kafka_address("kafka://a:1?cacertfile=ca.pem", tmp_path)
+    assert secure == endpoints.KafkaAddress(("a:1",), certificate)
+    for wrong in ("kafka://a:1/topic", "a:1", "kafka://a", "kafka://a:1?acks=all", "kafka://a:1?cacertfile=none"):
         with pytest.raises(ValueError):
-            endpoints.kafka_servers(wrong)
+            endpoints.kafka_address(wrong, tmp_path)
+
+
+def test_dead_letters_on_the_mapping_s_own_cluster_log_in_as_it_does_and_elsewhere_not() -> None:  # D.1.4
+    login = KafkaSecurity("SASL_SSL", "PLAIN", "u", "p")
+    expected = {"kafka://dead": login, "kafka://b:2/dead": login, "kafka://c:3/dead": KafkaSecurity()}
+    for uri, security in expected.items():
+        found = endpoints.target(uri, folder=Path(), servers=("a:1", "b:2"), security=login)
+        assert isinstance(found, KafkaTarget)
+        assert found.security == security
 
 
 def test_targets_as_text_show_no_password() -> None:

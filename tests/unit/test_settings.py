@@ -152,13 +152,13 @@ def test_what_is_wrong_is_told_with_the_place_where_it_stands(tmp_path: Path) ->
         ),
         (
             {"Secrets": {"s": {"password": ["hidden"]}}},
-            "Metadata.Poller.Secrets.s.password: must be text, {Env: VARIABLE} or {File: path}",
+            "Metadata.Poller.Secrets.s.password: must be text, {Env: VARIABLE}, {File: path} or {SecretsManager: name}",
         ),
         (
             {"Secrets": {"s": "hidden"}},
             (
                 "Metadata.Poller.Secrets.s: must be a mapping such as {username: …, password: {Env: VARIABLE}}, "
-                "or a JSON object from {Env: …} or {File: …}"
+                "or a JSON object from {Env: …}, {File: …} or {SecretsManager: …}"
             ),
         ),
     ],

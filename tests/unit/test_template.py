@@ -629,12 +629,6 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         document(readings={"SourceAccessConfigurations": NO_LOGIN[:1]}),
         [f"{EVENT}.SourceAccessConfigurations: VPC_SUBNET and VPC_SECURITY_GROUP must both be there {NO_LOGIN_HINT}"],
     ),
-    "login to Kafka": (  # D.1.3
-        document(readings={"SourceAccessConfigurations": [{"Type": "SASL_SCRAM_512_AUTH", "URI": SECRET}]}),
-        [
-            f"{EVENT}.SourceAccessConfigurations[0].Type: SASL_SCRAM_512_AUTH is not supported: Kafka is read without login {NO_LOGIN_HINT}"
-        ],
-    ),
     "needs provisioned mode": (  # D.1.2
         document(
             readings={
@@ -782,14 +776,14 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         document(settings={"Secrets": {}}),
         [
             (
-                f"{MQ_EVENT}.SourceAccessConfigurations: no login is known for {SECRET} "
+                f"{MQ_EVENT}.SourceAccessConfigurations: no secret is known for {SECRET} "
                 f"(add under Metadata.Poller.Secrets: {SECRET}: {{username: …, password: …}}, or put the login into the URL)"
             )
         ],
     ),
     "half a login": (
         document(settings={"Secrets": {SECRET: {"user": "x", "password": "y"}}}),
-        [f"Metadata.Poller.Secrets.{SECRET}: has no username"],
+        [(f"Metadata.Poller.Secrets.{SECRET}: has no username (expected for BASIC_AUTH: username, password)")],
     ),
     "two logins": (
         document(settings={"Endpoints": {BROKER: "amqp://a:b@host"}}),

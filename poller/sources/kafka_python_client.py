@@ -1,0 +1,93 @@
+"""kafka-python's connections, and what became of them: it tells nobody why one came about or did not.
+
+For consumers and producers alike: give `make` as their option `kafka_client`.
+"""
+
+# mypy: allow-untyped-calls
+# kafka-python has no annotations.
+# ruff: noqa: SLF001 - there is no public way to ask
+
+from __future__ import annotations
+
+from typing import Any
+
+from kafka import errors as kafka_errors
+from kafka.net.compat import KafkaNetClient
+
+from poller.errors import SourceError, SourceRejected
+from poller.sources import kafka_refusals
+from poller.sources.kafka_oauth import TokenError
+from poller.sources.kafka_refusals import Refusal, tls_refusal, token_refusal
+
+REFUSALS: dict[type[Exception], Refusal] = {
+    kafka_errors.SaslAuthenticationFailedError: kafka_refusals.SASL,
+    kafka_errors.UnsupportedSaslMechanismError: kafka_refusals.SASL,
+    kafka_errors.IllegalSaslStateError: kafka_refusals.SASL,
+    kafka_errors.AuthorizationError: kafka_refusals.ACCESS,
+    kafka_errors.InconsistentGroupProtocolError: kafka_refusals.CONFIGURATION,  # other members use another assignor
+    kafka_errors.InvalidGroupIdError: kafka_refusals.CONFIGURATION,
+    kafka_errors.InvalidSessionTimeoutError: kafka_refusals.CONFIGURATION,
+    kafka_errors.KafkaConfigurationError: kafka_refusals.CONFIGURATION,
+    kafka_errors.UnsupportedCodecError: kafka_refusals.CONFIGURATION,  # records compressed with a codec not installed
+}
+
+
+class Connections:
+    """The client of one consumer or producer, and the last failure of its connections.
+
+    `make` runs on the owner's thread; failures are noted on the client's.
+    """
+
+    def __init__(self) -> None:
+        self.client: KafkaNetClient | None = None
+        self._failure: Exception | None = None
+
+    def make(self, **options: Any) -> KafkaNetClient:
+        """The client. It is kept here, as the constructor that asks for it leaves it behind when it fails."""
+        self._failure = None
+        self.client = client = KafkaNetClient(**options)
+        # Consumer and producer forget to pass allow_auto_create_topics on, and would make a topic by asking for it.
+        client.cluster.config["allow_auto_create_topics"] = False
+        manager: Any = client._manager
+        connect = manager._connect
+
+        async def _connect(node: Any, connection: Any, **others: Any) -> None:
+            await connect(node, connection, **others)
+            future = connection.init_future
+            self._failure = future.exception if future.failed() else None
+            if isinstance(self._failure, kafka_errors.SaslAuthenticationFailedError):
+                # The client has a place for this, but in 3.0.12 never puts it there, and would log in again and again
+                # with the same password until its time is over.
+                manager._auth_failures[node.node_id] = self._failure
+
+        manager._connect = _connect
+        return client
+
+    def close(self) -> None:
+        """Close what is left of the client."""
+        client = self.client
+        self.forget()
+        if client is not None:
+            client.close()
+
+    def forget(self) -> None:
+        """Its owner closes the client."""
+        self.client = self._failure = None
+
+    def refused(self, addresses: str) -> SourceError | None:
+        """Why the last connection did not come about, if that was no mere failure of the network."""
+        failure = self._failure
+        if isinstance(failure, TokenError):
+            return token_refusal(failure, addresses)
+        return refusal_of(failure, addresses) if failure is not None else None
+
+
+def refusal_of(error: Exception, addresses: str) -> SourceRejected | None:
+    """What the cluster refuses, if it is that."""
+    for kind, refusal in REFUSALS.items():
+        if isinstance(error, kind):
+            return refusal.rejected(f"Kafka at {addresses} refuses: {error}")
+    if isinstance(error, kafka_errors.KafkaConnectionError) and (told := tls_refusal(str(error))) is not None:
+        refusal, text = told
+        return refusal.rejected(f"Kafka at {addresses}: {text}")
+    return None

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import docker
 import pika
@@ -66,7 +66,15 @@ def free_port() -> int:
 class Container:
     """One broker's container. `restart` and `pause` return when Docker is done; the broker takes longer."""
 
-    def __init__(self, image: str, *, hostname: str, environment: Mapping[str, str], ports: Mapping[int, int]) -> None:
+    def __init__(
+        self,
+        image: str,
+        *,
+        hostname: str,
+        environment: Mapping[str, str],
+        ports: Mapping[int, int],
+        files: Mapping[str, bytes] | None = None,
+    ) -> None:
         from testcontainers.core.config import testcontainers_config
         from testcontainers.core.container import DockerContainer
 
@@ -84,6 +92,8 @@ class Container:
         self._container.with_envs(**environment)
         for inside, outside in ports.items():
             self._container.with_bind_ports(inside, outside)
+        for path, content in (files or {}).items():
+            self._container.with_copy_into_container(content, path)
         self._container.start()
 
     @property
@@ -161,6 +171,30 @@ class Produce(NamedTuple):
     timestamp: int | None = None
 
 
+def kafka_environment(listeners: Mapping[str, int], protocols: Mapping[str, str]) -> dict[str, str]:
+    """Variables of a broker that listens on these ports of 127.0.0.1, beside those that it needs for itself."""
+    ports = {"INTERNAL": 9092, **listeners}
+    hosts = {name: "kafka" if name == "INTERNAL" else "127.0.0.1" for name in ports}
+    protocols = {"INTERNAL": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **protocols}
+    return {
+        "KAFKA_NODE_ID": "1",
+        "KAFKA_PROCESS_ROLES": "broker,controller",
+        "KAFKA_LISTENERS": ",".join(f"{name}://:{port}" for name, port in {**ports, "CONTROLLER": 9093}.items()),
+        "KAFKA_ADVERTISED_LISTENERS": ",".join(f"{name}://{hosts[name]}:{port}" for name, port in ports.items()),
+        "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": ",".join(f"{name}:{kind}" for name, kind in protocols.items()),
+        "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
+        "KAFKA_INTER_BROKER_LISTENER_NAME": "INTERNAL",
+        "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@kafka:9093",
+        "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
+        "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
+        "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
+        "KAFKA_SHARE_COORDINATOR_STATE_TOPIC_REPLICATION_FACTOR": "1",
+        "KAFKA_SHARE_COORDINATOR_STATE_TOPIC_MIN_ISR": "1",
+        "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+        "KAFKA_HEAP_OPTS": "-Xmx512M -Xms256M",
+    }
+
+
 class KafkaBroker:
     """A running Kafka. `container` is None when the address came from the environment."""
 
@@ -169,7 +203,7 @@ class KafkaBroker:
         self.container = container
 
     @classmethod
-    def start(cls) -> KafkaBroker:
+    def start(cls) -> Self:
         """The broker named in the environment, else a new container.
 
         Raises:
@@ -179,23 +213,7 @@ class KafkaBroker:
         if address:
             return cls(address)
         port = free_port()
-        environment = {
-            "KAFKA_NODE_ID": "1",
-            "KAFKA_PROCESS_ROLES": "broker,controller",
-            "KAFKA_LISTENERS": f"INTERNAL://:9092,EXTERNAL://:{port},CONTROLLER://:9093",
-            "KAFKA_ADVERTISED_LISTENERS": f"INTERNAL://kafka:9092,EXTERNAL://127.0.0.1:{port}",
-            "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "INTERNAL:PLAINTEXT,EXTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
-            "KAFKA_INTER_BROKER_LISTENER_NAME": "INTERNAL",
-            "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@kafka:9093",
-            "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
-            "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
-            "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
-            "KAFKA_SHARE_COORDINATOR_STATE_TOPIC_REPLICATION_FACTOR": "1",
-            "KAFKA_SHARE_COORDINATOR_STATE_TOPIC_MIN_ISR": "1",
-            "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
-            "KAFKA_HEAP_OPTS": "-Xmx512M -Xms256M",
-        }
+        environment = kafka_environment({"EXTERNAL": port}, {"EXTERNAL": "PLAINTEXT"})
         broker = cls(
             f"127.0.0.1:{port}",
             Container(KAFKA_IMAGE, hostname="kafka", environment=environment, ports={port: port}),
@@ -338,7 +356,7 @@ class RabbitMQBroker:
         self.container = container
 
     @classmethod
-    def start(cls) -> RabbitMQBroker:
+    def start(cls) -> Self:
         """The broker named in the environment, else a new container.
 
         Raises:

@@ -8,6 +8,7 @@ import os
 import signal
 import warnings
 from collections.abc import Iterator
+from typing import TypeVar
 
 import pytest
 
@@ -15,6 +16,9 @@ with warnings.catch_warnings():
     # kafka-python reads its protocol's schemas, at import, with functions that Python 3.11 calls deprecated.
     warnings.filterwarnings("ignore", "(open|read)_text is deprecated", DeprecationWarning)
     from brokers import BrokerUnavailable, KafkaBroker, RabbitMQBroker
+    from secure_brokers import SecureKafka, SecureRabbitMQ
+
+T = TypeVar("T", bound=KafkaBroker | RabbitMQBroker)
 
 
 def pytest_configure() -> None:
@@ -22,7 +26,7 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def _start(kind: type[KafkaBroker | RabbitMQBroker]) -> KafkaBroker | RabbitMQBroker:
+def _start(kind: type[T]) -> T:
     try:
         return kind.start()
     except BrokerUnavailable as error:
@@ -35,7 +39,6 @@ def _start(kind: type[KafkaBroker | RabbitMQBroker]) -> KafkaBroker | RabbitMQBr
 def kafka() -> Iterator[KafkaBroker]:
     """A real Kafka; mark tests that use it `broker`."""
     broker = _start(KafkaBroker)
-    assert isinstance(broker, KafkaBroker)
     yield broker
     broker.stop()
 
@@ -44,7 +47,22 @@ def kafka() -> Iterator[KafkaBroker]:
 def rabbitmq() -> Iterator[RabbitMQBroker]:
     """A real RabbitMQ; mark tests that use it `broker`."""
     broker = _start(RabbitMQBroker)
-    assert isinstance(broker, RabbitMQBroker)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(scope="session")
+def secure_kafka() -> Iterator[SecureKafka]:
+    """A real Kafka with TLS, logins and access control; mark tests that use it `broker`."""
+    broker = _start(SecureKafka)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(scope="session")
+def secure_rabbitmq() -> Iterator[SecureRabbitMQ]:
+    """A real RabbitMQ with TLS; mark tests that use it `broker`."""
+    broker = _start(SecureRabbitMQ)
     yield broker
     broker.stop()
 

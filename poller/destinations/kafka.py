@@ -132,6 +132,8 @@ class KafkaDestination:
     def _connect(self) -> KafkaProducer:
         if self._producer is not None:
             return self._producer
+        if self._tokens is not None:
+            self._tokens.token()  # here it may take its time; the client waits for it on its only thread
         self._producer = KafkaProducer(
             bootstrap_servers=self._bootstrap_servers.split(","),
             client_id=f"poller-dead-letters-{self._topic}",

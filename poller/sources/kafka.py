@@ -93,6 +93,8 @@ class KafkaSource:
         try:
             with self._translated():
                 kafka_header_names.install()
+                if self._tokens is not None:
+                    self._tokens.token()  # here it may take its time; the client waits for it on its only thread
                 consumer = KafkaConsumer(**self._options())
                 self._consumer = consumer
                 _keep_finished_joins(consumer._coordinator)  # noqa: SLF001 - a defect can only be mended inside

@@ -48,8 +48,11 @@ class Connections:
         self.client = client = KafkaNetClient(**options)
         # Consumer and producer forget to pass allow_auto_create_topics on, and would make a topic by asking for it.
         client.cluster.config["allow_auto_create_topics"] = False
-        manager: Any = client._manager
-        connect = manager._connect
+        self._watch(client._manager)
+        return client
+
+    def _watch(self, manager: Any) -> None:
+        connect, build_transport = manager._connect, manager._build_transport
 
         async def _connect(node: Any, connection: Any, **others: Any) -> None:
             await connect(node, connection, **others)
@@ -60,8 +63,14 @@ class Connections:
                 # with the same password until its time is over.
                 manager._auth_failures[node.node_id] = self._failure
 
+        async def _build_transport(*args: Any, **others: Any) -> Any:
+            transport = await build_transport(*args, **others)
+            _keep_last_words(transport)
+            return transport
+
         manager._connect = _connect
-        return client
+        if manager.config["security_protocol"] == "SASL_SSL":
+            manager._build_transport = _build_transport
 
     def close(self) -> None:
         """Close what is left of the client."""
@@ -82,11 +91,29 @@ class Connections:
         return refusal_of(failure, addresses) if failure is not None else None
 
 
+def _keep_last_words(transport: Any) -> None:
+    """Let a broker's refusal count that comes together with the end of the connection: 3.0.12 throws it away."""
+    receive = transport._sock_recv
+    held: list[Exception] = []
+
+    def _sock_recv() -> tuple[bytes, Exception | None]:
+        if held:
+            return b"", held.pop()
+        data, error = receive()
+        if data and error is not None:
+            held.append(error)  # the socket stays readable, so it is asked again at once
+            error = None
+        return data, error
+
+    transport._sock_recv = _sock_recv
+
+
 def refusal_of(error: Exception, addresses: str) -> SourceRejected | None:
     """What the cluster refuses, if it is that."""
     for kind, refusal in REFUSALS.items():
         if isinstance(error, kind):
-            return refusal.rejected(f"Kafka at {addresses} refuses: {error}")
+            said = error.args[0] if error.args else type(error).__name__  # without the error's number in front
+            return refusal.rejected(f"Kafka at {addresses} refuses: {said}")
     if isinstance(error, kafka_errors.KafkaConnectionError) and (told := tls_refusal(str(error))) is not None:
         refusal, text = told
         return refusal.rejected(f"Kafka at {addresses}: {text}")

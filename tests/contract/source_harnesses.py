@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from brokers import KafkaBroker, Produce, RabbitMQBroker, eventually, unique
+from secure_brokers import SecureKafka, SecureRabbitMQ
 
 from poller.errors import SourceUnavailable
 from poller.model import Progress, Record, Shard
@@ -114,13 +115,17 @@ class KafkaHarness:
     shards = 2
     wakes = False
     quiet = 0.5
+    restart: Callable[[], None] | None
 
-    def __init__(self, broker: KafkaBroker, client: str) -> None:
+    def __init__(self, broker: KafkaBroker, client: str, door: str = "") -> None:
         self._broker = broker
         self._make = KAFKA_CLIENTS[client]
         self._topic = broker.create_topic(partitions=2)
         self._settings = broker.settings(self._topic, group_id=unique("group"))
         self.restart = broker.restart if broker.container else None
+        if isinstance(broker, SecureKafka):
+            self._settings = broker.secure_settings(self._topic, door, group_id=unique("group"))
+            self.restart = None  # it is the same with a broker in the open, and takes long
 
     def source(self) -> Source:
         return self._make(self._settings)
@@ -138,12 +143,16 @@ class RabbitMQHarness:
     shards = 1
     wakes = True
     quiet = 0.3
+    restart: Callable[[], None] | None
 
     def __init__(self, broker: RabbitMQBroker, kind: str) -> None:
         self._broker = broker
         self._queue = broker.declare_queue(kind, dead_letters=True)
         self._settings = broker.settings(self._queue, prefetch=20)
         self.restart = broker.restart if broker.container else None
+        if isinstance(broker, SecureRabbitMQ):
+            self._settings = broker.secure_settings(self._queue, prefetch=20)
+            self.restart = None
 
     def source(self) -> Source:
         return RabbitMQSource(self._settings)

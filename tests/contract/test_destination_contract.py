@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from brokers import KafkaBroker, RabbitMQBroker, unique
+from secure_brokers import CERTIFICATE, SCRAM, SecureKafka, SecureRabbitMQ
 
 from poller.destinations import Destination
 from poller.destinations.file import FileDestination
@@ -55,15 +56,18 @@ def _file(folder: Path) -> Subject:
     return Subject(FileDestination(path), lambda: FileDestination(folder / "missing" / "file"), arrived)
 
 
-def _kafka(broker: KafkaBroker) -> Subject:
+def _kafka(broker: KafkaBroker, door: str = "") -> Subject:
     topic = broker.create_topic()
+    address, security = broker.address, None
+    if isinstance(broker, SecureKafka):
+        address, security = broker.address_of(door), broker.security(door)
 
     def arrived() -> list[DeadLetter]:
         return [DeadLetter(found.value, found.key, tuple(found.headers)) for found in broker.read(topic)]
 
     return Subject(
-        KafkaDestination(broker.address, topic),
-        lambda: KafkaDestination(broker.address, unique("missing")),
+        KafkaDestination(address, topic, security=security),
+        lambda: KafkaDestination(address, unique("missing"), security=security),
         arrived,
         keeps_keys=True,
         keeps_headers=True,
@@ -72,6 +76,9 @@ def _kafka(broker: KafkaBroker) -> Subject:
 
 def _rabbitmq(broker: RabbitMQBroker) -> Subject:
     queue = broker.declare_queue()
+    url = broker.url
+    if isinstance(broker, SecureRabbitMQ):
+        url = f"{broker.secure_url()}?cacertfile={broker.authority_file}"
 
     def arrived() -> list[DeadLetter]:
         found = []
@@ -82,28 +89,39 @@ def _rabbitmq(broker: RabbitMQBroker) -> Subject:
         return found
 
     return Subject(
-        RabbitMQDestination(broker.url, "", queue),
-        lambda: RabbitMQDestination(broker.url, unique("missing"), "key"),
+        RabbitMQDestination(url, "", queue),
+        lambda: RabbitMQDestination(url, unique("missing"), "key"),
         arrived,
         keeps_headers=True,
     )
 
 
-@pytest.fixture(
-    params=[
-        "memory",
-        "file",
-        pytest.param("kafka", marks=pytest.mark.broker),
-        pytest.param("rabbitmq", marks=pytest.mark.broker),
-    ]
-)
+KINDS = [
+    "memory",
+    "file",
+    pytest.param("kafka", marks=pytest.mark.broker),
+    pytest.param("rabbitmq", marks=pytest.mark.broker),
+]
+SECURE_KINDS = [
+    pytest.param("secure_kafka, SCRAM over TLS", marks=pytest.mark.broker),
+    pytest.param("secure_kafka, client certificate", marks=pytest.mark.broker),
+    pytest.param("secure_rabbitmq, TLS", marks=pytest.mark.broker),
+]
+also_secure = pytest.mark.parametrize("subject", [*KINDS, *SECURE_KINDS], indirect=True)
+"""For tests that say something about a connection with TLS."""
+
+
+@pytest.fixture(params=KINDS)
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
-    if request.param == "memory":
+    kind, _, door = request.param.partition(", ")
+    if kind == "memory":
         made = _memory()
-    elif request.param == "file":
+    elif kind == "file":
         made = _file(tmp_path)
+    elif kind.endswith("kafka"):
+        made = _kafka(request.getfixturevalue(kind), SCRAM if "SCRAM" in door else CERTIFICATE)
     else:
-        made = {"kafka": _kafka, "rabbitmq": _rabbitmq}[request.param](request.getfixturevalue(request.param))
+        made = _rabbitmq(request.getfixturevalue(kind))
     yield made
     made.destination.close()
 
@@ -112,6 +130,7 @@ def letters(*names: str) -> list[DeadLetter]:
     return [DeadLetter(json.dumps({"letter": name}).encode()) for name in names]
 
 
+@also_secure
 def test_what_was_sent_is_there_in_order_when_send_returns(subject: Subject) -> None:
     sent = letters(*(str(number) for number in range(300)))
     subject.destination.send(sent)
@@ -135,6 +154,7 @@ def test_a_letter_without_key_or_headers_arrives(subject: Subject) -> None:
     assert subject.arrived() == letters("plain")
 
 
+@also_secure
 def test_sending_after_close_connects_anew(subject: Subject) -> None:
     subject.destination.send(letters("before"))
     subject.destination.close()
@@ -159,6 +179,7 @@ def test_no_letters_are_no_work(subject: Subject) -> None:
     assert len(subject.arrived()) == 1
 
 
+@also_secure
 def test_a_missing_target_is_told_in_time_and_again_at_the_next_try(subject: Subject) -> None:
     missing = subject.missing()
     for _ in range(2):

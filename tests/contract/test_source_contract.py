@@ -20,6 +20,7 @@ from contract.source_harnesses import (
     settle,
     take,
 )
+from secure_brokers import CERTIFICATE, SCRAM
 
 from poller.errors import SourceUnavailable
 from poller.model import Progress
@@ -28,28 +29,41 @@ from poller.sources import Source
 FIVE = [b"message %d" % number for number in range(5)]
 
 BROKER = pytest.mark.broker
+DOORS = {"SCRAM over TLS": SCRAM, "client certificate": CERTIFICATE}
 
 
-@pytest.fixture(
-    params=[
-        "memory topic",
-        "memory queue",
-        pytest.param("kafka-python", marks=BROKER),
-        pytest.param("confluent-kafka", marks=BROKER),
-        pytest.param("rabbitmq quorum queue", marks=BROKER),
-        pytest.param("rabbitmq classic queue", marks=BROKER),
-    ]
-)
+SOURCES = [
+    "memory topic",
+    "memory queue",
+    pytest.param("kafka-python", marks=BROKER),
+    pytest.param("confluent-kafka", marks=BROKER),
+    pytest.param("rabbitmq quorum queue", marks=BROKER),
+    pytest.param("rabbitmq classic queue", marks=BROKER),
+]
+SECURE_SOURCES = [
+    pytest.param("kafka-python, SCRAM over TLS", marks=BROKER),
+    pytest.param("kafka-python, client certificate", marks=BROKER),
+    pytest.param("confluent-kafka, SCRAM over TLS", marks=BROKER),
+    pytest.param("confluent-kafka, client certificate", marks=BROKER),
+    pytest.param("rabbitmq quorum queue, TLS", marks=BROKER),
+]
+also_secure = pytest.mark.parametrize("harness", [*SOURCES, *SECURE_SOURCES], indirect=True)
+"""For tests of what goes over the wire each in its own way. The others say no more about a connection with TLS."""
+
+
+@pytest.fixture(params=SOURCES)
 def harness(request: pytest.FixtureRequest) -> SourceHarness:
-    match request.param:
+    kind, _, door = request.param.partition(", ")
+    broker = "secure_" if door else ""
+    match kind:
         case "memory topic":
             return MemoryTopicHarness()
         case "memory queue":
             return MemoryQueueHarness()
         case "kafka-python" | "confluent-kafka":
-            return KafkaHarness(request.getfixturevalue("kafka"), request.param)
+            return KafkaHarness(request.getfixturevalue(f"{broker}kafka"), kind, DOORS.get(door, ""))
         case "rabbitmq quorum queue":
-            return RabbitMQHarness(request.getfixturevalue("rabbitmq"), "quorum")
+            return RabbitMQHarness(request.getfixturevalue(f"{broker}rabbitmq"), "quorum")
         case _:
             return RabbitMQHarness(request.getfixturevalue("rabbitmq"), "classic")
 
@@ -81,6 +95,7 @@ def only_if(condition: object, reason: str) -> None:
 # --- taking --------------------------------------------------------------------------------------------------------
 
 
+@also_secure
 def test_records_arrive_once_and_in_the_order_of_their_positions(harness: SourceHarness, opened: Opener) -> None:
     harness.produce(FIVE)
     source = opened()
@@ -123,6 +138,7 @@ def test_an_event_is_never_larger_than_its_records_and_the_overhead_say(harness:
 # --- settling ------------------------------------------------------------------------------------------------------
 
 
+@also_secure
 def test_what_is_not_acknowledged_comes_again_after_reopening(harness: SourceHarness, opened: Opener) -> None:
     # D.1.2, D.2: at least once
     harness.produce(FIVE)
@@ -132,6 +148,7 @@ def test_what_is_not_acknowledged_comes_again_after_reopening(harness: SourceHar
     assert [record.value for record in take(source, 5)] == FIVE
 
 
+@also_secure
 def test_what_is_acknowledged_does_not_come_again(harness: SourceHarness, opened: Opener) -> None:
     harness.produce(FIVE)
     source = opened()
@@ -180,6 +197,7 @@ def test_what_belongs_to_a_lost_connection_is_passed_over(harness: SourceHarness
     assert len(take(source, 5)) == 5
 
 
+@also_secure
 def test_a_released_message_comes_again_counted_and_marked(harness: SourceHarness, opened: Opener) -> None:
     # D.2, G 39: redelivered is true the next time
     only_if(harness.features.redelivers, "a stream is retried in its lane")
@@ -197,6 +215,7 @@ def test_a_released_message_comes_again_counted_and_marked(harness: SourceHarnes
     assert source.poll(harness.quiet) == []
 
 
+@also_secure
 def test_a_rejected_message_is_dead_lettered_by_the_broker(harness: SourceHarness, opened: Opener) -> None:
     # F.3
     only_if(harness.features.redelivers, "a stream has no dead letters of its own")
@@ -213,6 +232,7 @@ def test_a_rejected_message_is_dead_lettered_by_the_broker(harness: SourceHarnes
 # --- pausing, waking -----------------------------------------------------------------------------------------------
 
 
+@also_secure
 def test_a_paused_shard_gives_nothing_until_it_is_resumed(harness: SourceHarness, opened: Opener) -> None:
     only_if(harness.features.ordered, "a queue is limited by its prefetch")
     harness.produce([b"before"])
@@ -227,6 +247,7 @@ def test_a_paused_shard_gives_nothing_until_it_is_resumed(harness: SourceHarness
     assert [later.value for later in take(source, 1)] == [b"while paused"]
 
 
+@also_secure
 def test_wake_makes_a_waiting_poll_return(harness: SourceHarness, opened: Opener) -> None:
     only_if(harness.wakes, "wake is allowed to do nothing")
     source = opened()

@@ -21,7 +21,7 @@ class Client:
 
     def __init__(self, **options: Any) -> None:
         self.cluster = SimpleNamespace(config={"allow_auto_create_topics": True})
-        self._manager = SimpleNamespace(_connect=None)
+        self._manager = SimpleNamespace(_connect=None, _build_transport=None, config={"security_protocol": "PLAINTEXT"})
         self.closed = 0
 
     def close(self) -> None:

@@ -16,13 +16,18 @@ from typing import Any, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from poller import supported
+from poller import access_rules, supported
 from poller.intrinsics import CONDITIONS, FUNCTIONS
 from poller.mapping_rules import broken_rules
 from poller.parameters import TYPES
 from poller.resources import EventSourceMapping, Extensions, Function
 from poller.settings import MAPS, Settings, option, variable
 from poller.wiring import KAFKA_EXTENSIONS, MQ_EXTENSIONS
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
 
 NOTES = {
     "EventSourceMapping.BatchSize": "Records of one event at most.",
@@ -55,8 +60,15 @@ NOTES = {
     "KafkaEventSourceConfig.ConsumerGroupId": "Also `ConsumerGroupId` of a SAM event.",
     "ProvisionedPollers.MinimumPollers": "Members of the consumer group in this service, over all its workers.",
     "ProvisionedPollers.MaximumPollers": "Has to be the same number.",
-    "SourceAccessConfiguration.Type": "MQ: `BASIC_AUTH`, `VIRTUAL_HOST`. Kafka: `VPC_SUBNET` and `VPC_SECURITY_GROUP`, "
-    "that is, no login.",
+    "SourceAccessConfiguration.Type": "MQ: "
+    + _names(access_rules.MQ)
+    + ". MSK: "
+    + _names(access_rules.MSK)
+    + ". Kafka: "
+    + _names(access_rules.KAFKA)
+    + ".",
+    "SourceAccessConfiguration.URI": "A secret's ARN; of `VIRTUAL_HOST`, the network and `OAUTHBEARER_SCOPE` and the "
+    "like, the value.",
 }
 DEFAULTS = {
     "EventSourceMapping.MaximumBatchingWindowInSeconds": "500 ms",
@@ -102,7 +114,7 @@ _MSK = {"EventSourceArn": "arn:aws:kafka:us-east-1:000000000000:cluster/c/c", "T
 _MQ = {
     "EventSourceArn": "arn:aws:mq:us-east-1:000000000000:broker:b:b",
     "Queues": ["q"],
-    "SourceAccessConfigurations": [{"Type": "BASIC_AUTH", "URI": "secret"}],
+    "SourceAccessConfigurations": [{"Type": "BASIC_AUTH", "URI": "arn:aws:secretsmanager:r:a:secret:s"}],
 }
 _PROVISIONED = {"ProvisionedPollerConfig": SAMPLES["ProvisionedPollerConfig"]}
 

@@ -108,12 +108,19 @@ def _keep_last_words(transport: Any) -> None:
     transport._sock_recv = _sock_recv
 
 
+def _in_words(error: Exception) -> str:
+    """What the client's error says, without its number and its class."""
+    said = error.args[0] if error.args else ""
+    names = ", ".join(sorted(said)) if isinstance(said, set | frozenset) else str(said).rpartition("Error: ")[2]
+    kind = str(getattr(error, "description", "") or type(error).__name__).rstrip(".")
+    return f"{kind}: {names}" if names else kind
+
+
 def refusal_of(error: Exception, addresses: str) -> SourceRejected | None:
     """What the cluster refuses, if it is that."""
     for kind, refusal in REFUSALS.items():
         if isinstance(error, kind):
-            said = error.args[0] if error.args else type(error).__name__  # without the error's number in front
-            return refusal.rejected(f"Kafka at {addresses} refuses: {said}")
+            return refusal.rejected(f"Kafka at {addresses} refuses: {_in_words(error)}")
     if isinstance(error, kafka_errors.KafkaConnectionError) and (told := tls_refusal(str(error))) is not None:
         refusal, text = told
         return refusal.rejected(f"Kafka at {addresses}: {text}")

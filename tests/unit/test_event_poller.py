@@ -318,6 +318,19 @@ def test_a_broker_that_fails_is_opened_again_and_its_state_tells(
     assert rig.counted("polling_error_count") > 2
 
 
+def test_while_a_broker_refuses_its_words_are_the_result_and_afterwards_the_one_before_counts_again() -> None:  # C.2
+    rig = Rig()
+    refusal = "PROBLEM: SASL authentication failed"
+    rig.source.failing = SourceRejected("no", code="EVENT_SOURCE_AUTHN_ERROR", last_processing_result=refusal)
+    thread = run(rig)
+    wait_until(lambda: rig.poller.state.refusal == refusal)
+    assert rig.poller.state.last_processing_result == "No records processed"
+    rig.source.failing = None
+    wait_until(lambda: rig.poller.state.polling and rig.poller.state.refusal is None)
+    rig.poller.stop()
+    thread.join(5)
+
+
 def test_after_a_lost_connection_everything_unacknowledged_is_forgotten_and_read_again() -> None:
     rig = Rig()
     rig.arrive(0, 1)

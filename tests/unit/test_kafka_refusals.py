@@ -77,6 +77,22 @@ def test_kafka_python_s_errors_have_their_reason_and_result(error: Exception, ex
 
 
 @pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            errors.SaslAuthenticationFailedError("SaslAuthenticationFailedError: Authentication failed: no such user"),
+            "SASL Authentication failed: Authentication failed: no such user",
+        ),
+        (errors.TopicAuthorizationFailedError({"orders"}), "Topic authorization failed: orders"),
+        (errors.GroupAuthorizationFailedError("billing"), "Group authorization failed: billing"),
+        (errors.KafkaConfigurationError(), "KafkaConfigurationError"),
+    ],
+)
+def test_kafka_python_s_refusals_are_told_in_words(error: Exception, text: str) -> None:
+    assert str(kafka_python_refusal(error, "b:1")) == f"Kafka at b:1 refuses: {text}"
+
+
+@pytest.mark.parametrize(
     ("code", "text", "expected"),
     [
         (KafkaError._AUTHENTICATION, "SASL authentication error: wrong", (AUTHN, SASL_FAILED)),

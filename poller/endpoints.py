@@ -128,7 +128,7 @@ def _authority_file(parts: SplitResult, folder: Path) -> Path | None:
 
 def _certificates(path: Path) -> str:
     try:
-        text = path.read_text(encoding="ascii")
+        text = path.read_text(encoding="utf-8")
         trusting(text)
     except OSError as error:
         raise ValueError(f"names {path} as cacertfile, which cannot be read: {error.strerror}") from None

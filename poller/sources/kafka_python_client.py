@@ -109,10 +109,10 @@ def _keep_last_words(transport: Any) -> None:
 
 
 def _in_words(error: Exception) -> str:
-    """What the client's error says, without its number and its class."""
+    """What the client's error says: Kafka's name for it, and for whom or what it is."""
     said = error.args[0] if error.args else ""
     names = ", ".join(sorted(said)) if isinstance(said, set | frozenset) else str(said).rpartition("Error: ")[2]
-    kind = str(getattr(error, "description", "") or type(error).__name__).rstrip(".")
+    kind = str(getattr(error, "message", "") or type(error).__name__)
     return f"{kind}: {names}" if names else kind
 
 

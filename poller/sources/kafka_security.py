@@ -124,10 +124,10 @@ def tls_context(security: KafkaSecurity) -> ssl.SSLContext:
     if security.certificate:
         _check(security)
         # Readable by this user only, and gone again once OpenSSL has read it.
-        with tempfile.NamedTemporaryFile("w", prefix="poller-", suffix=".pem") as file:
-            file.write(f"{security.certificate}\n{security.private_key}\n")
-            file.flush()
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="poller-", suffix=".pem") as file:
             try:
+                file.write(f"{security.certificate}\n{security.private_key}\n")
+                file.flush()
                 # A text even if empty: with none, OpenSSL would ask for one on the terminal.
                 context.load_cert_chain(file.name, password=security.private_key_password)
             except (ssl.SSLError, ValueError) as error:
@@ -141,10 +141,15 @@ def trusting(certificate_authority: str, name: str = "certificate") -> ssl.SSLCo
     Raises:
         InvalidKeys: it is no certificate; the text begins with `name`.
     """
+    # People's files have remarks around the certificates, in any language; OpenSSL passes over them, but wants ASCII.
+    text = certificate_authority.encode("ascii", "ignore").decode()
     try:
-        return ssl.create_default_context(cadata=certificate_authority or None)
+        context = ssl.create_default_context(cadata=text or None)
     except (ssl.SSLError, ValueError):
-        raise InvalidKeys(f"{name} is not in PEM format (-----BEGIN CERTIFICATE-----)") from None
+        context = None
+    if context is None or (certificate_authority and "-----BEGIN CERTIFICATE-----" not in text):
+        raise InvalidKeys(f"{name} is not in PEM format (-----BEGIN CERTIFICATE-----)")
+    return context
 
 
 def _check(security: KafkaSecurity) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fuzz.intrinsic import understood, values_with_functions
 from fuzz.odd import any_json, any_text, no_hang, scalars, tree
 from fuzz.tally import tried
-from poller.endpoints import kafka_servers, rabbitmq_url, target
+from poller.endpoints import kafka_address, rabbitmq_url, target
 from poller.errors import ConfigError
 from poller.intrinsics import Resolver
 from poller.parameters import TYPES, parameter_values
@@ -84,7 +84,7 @@ ENVIRONMENT = {"DEEP": "[" * 100_000, "LONG": '{"password": ' + "9" * 5000 + "}"
 @given(value=secrets | any_json | st.sampled_from([{"Env": name} for name in ENVIRONMENT]))
 def test_any_secret_is_read_or_told_and_never_shown(tmp_path: Path, value: Any) -> None:
     tried("secrets")
-    reader = SecretReader(tmp_path, ENVIRONMENT)
+    reader = SecretReader(tmp_path, ENVIRONMENT, str)
     found = reader.read(value, "Secrets.x")
     assert all(isinstance(text, str) for text in found.values())
     understood(reader.problems)
@@ -147,6 +147,7 @@ urls = any_text | st.lists(
             "..",
             "\0",
             "\ud800",
+            "cacertfile=",
             "99999999",
             "x" * 300,
         ]
@@ -159,8 +160,8 @@ urls = any_text | st.lists(
 def test_any_address_is_taken_or_refused(tmp_path: Path, url: str, username: str | None, servers: bool) -> None:
     tried("addresses")
     for attempt in (
-        lambda: kafka_servers(url),
-        lambda: rabbitmq_url(url, username, username, "/"),
+        lambda: kafka_address(url, tmp_path),
+        lambda: rabbitmq_url(url, username, username, "/", folder=tmp_path),
         lambda: target(url, folder=tmp_path, servers=("b:1",) if servers else ()),
     ):
         try:

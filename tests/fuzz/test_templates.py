@@ -13,6 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from templates import (
     PROVISIONED,
+    SECRET,
+    SETTINGS,
     _transform_in_process,  # noqa: F401 - a fixture
     document,
     write,
@@ -27,13 +29,27 @@ from poller.errors import ConfigError
 
 WHOLE = document(
     readings={
+        "SourceAccessConfigurations": [
+            {"Type": "OAUTHBEARER_AUTH", "URI": f"{SECRET}-1"},
+            {"Type": "OAUTHBEARER_SCOPE", "URI": "read"},
+        ],
         "ProvisionedPollerConfig": PROVISIONED,
         "DestinationConfig": {"OnFailure": {"Type": "Kafka", "Destination": "kafka://dlq"}},
         "FilterCriteria": {"Filters": [{"Pattern": '{"value": ["a"]}'}]},
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
     },
     function={"Environment": {"Variables": {"AA": {"Fn::Sub": "${Size}"}}}, "Timeout": {"Ref": "Size"}},
-    settings={"EventSources": {"Tasks.Queue": {"MaximumRetryAttempts": 1, "OnFailure": "amqp:///x/k"}}},
+    settings={
+        "EventSources": {"Tasks.Queue": {"MaximumRetryAttempts": 1, "OnFailure": "amqp:///x/k"}},
+        "Secrets": {
+            **SETTINGS["Secrets"],
+            f"{SECRET}-1": {
+                "oauthTokenEndpointUrl": "https://h/token",
+                "oauthClientId": "c",
+                "oauthClientSecret": "s",
+            },
+        },
+    },
     Parameters={"Size": {"Type": "Number", "Default": 1, "AllowedValues": [1]}},
     Conditions={"C": {"Fn::Equals": ["a", "a"]}},
     Mappings={"M": {"a": {"b": "c"}}},

@@ -139,14 +139,14 @@ def test_conditions_that_depend_on_one_another_in_a_long_row_are_refused() -> No
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"password": ' + "9" * 5000 + "}"])
 def test_a_secret_that_cannot_be_read_is_told_and_not_shown(tmp_path: Path, text: str) -> None:
-    reader = SecretReader(tmp_path, {"SECRET": text})
+    reader = SecretReader(tmp_path, {"SECRET": text}, str)
     assert reader.read({"Env": "SECRET"}, "Secrets.x") == {}
     [told] = reader.problems
     assert str(told) == f"Secrets.x: {FORM}"
 
 
 def test_a_secret_s_file_that_is_no_path_is_told(tmp_path: Path) -> None:
-    reader = SecretReader(tmp_path, {})
+    reader = SecretReader(tmp_path, {}, str)
     assert reader.read({"File": "\0"}, "Secrets.x") == {}
     assert "cannot be read: that is no path" in reader.problems[0].reason
 

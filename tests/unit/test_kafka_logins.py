@@ -14,7 +14,7 @@ from templates import BROKER, NO_LOGIN, PROVISIONED, SECRET, SETTINGS, document,
 from poller.endpoints import KafkaTarget
 from poller.resources import EventSourceMapping
 from poller.sources.kafka_oauth import OAuthClient
-from poller.sources.kafka_security import KafkaSecurity
+from poller.sources.kafka_security import InvalidKeys, KafkaSecurity, tls_context, trusting
 
 LOGIN = "arn:aws:secretsmanager:us-east-1:000000000000:secret:login"
 CA = "arn:aws:secretsmanager:us-east-1:000000000000:secret:ca"
@@ -309,6 +309,26 @@ def test_a_client_certificate_that_cannot_work_is_refused_with_the_words_of_aws(
 ) -> None:
     found = problems(tmp_path, template(access("CLIENT_CERTIFICATE_TLS_AUTH"), {LOGIN: GOOD_KEYS | changed}))
     assert found == [f"{SECRETS}.{LOGIN}: Provided certificate or private key is invalid: {expected}"]
+
+
+def test_remarks_around_certificates_do_no_harm(tmp_path: Path) -> None:
+    held = {"certificate": f"friendlyName: Zoë\n{CHAIN}", "privateKey": KEY}
+    authority = {"certificate": f"subject=Ünïcode\n{CERTIFICATE}"}
+    items = access("CLIENT_CERTIFICATE_TLS_AUTH", "SERVER_ROOT_CA_CERTIFICATE")
+    assert loaded(tmp_path, items, {LOGIN: held, CA: authority}).security.protocol == "SSL"
+
+
+@pytest.mark.parametrize("certificate", ["\u00eb", "\udcff", "\0", " ", "-----BEGIN CERTIFICATE-----\n"])
+def test_a_text_that_is_no_certificate_is_never_taken_for_none(certificate: str) -> None:
+    with pytest.raises(InvalidKeys, match="certificate is not in PEM format"):
+        trusting(certificate)
+
+
+@pytest.mark.parametrize("rest", ["\ud800", "\0", "Zo\u00eb"])
+def test_a_damaged_key_is_told_and_not_shown(rest: str) -> None:
+    key = f"-----BEGIN PRIVATE KEY-----\n{rest}"
+    with pytest.raises(InvalidKeys, match="privateKey is not in PKCS#8 PEM format: it is damaged"):
+        tls_context(KafkaSecurity("SSL", certificate=CHAIN, private_key=key))
 
 
 def test_what_is_wrong_with_a_secret_that_two_mappings_name_is_said_once(tmp_path: Path) -> None:

@@ -81,10 +81,10 @@ def test_kafka_python_s_errors_have_their_reason_and_result(error: Exception, ex
     [
         (
             errors.SaslAuthenticationFailedError("SaslAuthenticationFailedError: Authentication failed: no such user"),
-            "SASL Authentication failed: Authentication failed: no such user",
+            "SASL_AUTHENTICATION_FAILED: Authentication failed: no such user",
         ),
-        (errors.TopicAuthorizationFailedError({"orders"}), "Topic authorization failed: orders"),
-        (errors.GroupAuthorizationFailedError("billing"), "Group authorization failed: billing"),
+        (errors.TopicAuthorizationFailedError({"orders"}), "TOPIC_AUTHORIZATION_FAILED: orders"),
+        (errors.GroupAuthorizationFailedError("billing"), "GROUP_AUTHORIZATION_FAILED: billing"),
         (errors.KafkaConfigurationError(), "KafkaConfigurationError"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import replace
 
 import pytest
 from confluent_kafka import Consumer
@@ -10,7 +11,7 @@ from kafka import KafkaConsumer
 
 from poller.sources.kafka_event import KafkaSettings
 from poller.sources.kafka_librdkafka_options import consumer_options
-from poller.sources.kafka_security import KafkaSecurity, kafka_python_options, librdkafka_options
+from poller.sources.kafka_security import InvalidKeys, KafkaSecurity, kafka_python_options, librdkafka_options
 
 # Made for these tests: nothing trusts it. The key's password is "open".
 CERTIFICATE = """-----BEGIN CERTIFICATE-----
@@ -31,7 +32,7 @@ BGidM1Vg87n6srBm05WJ0Ur8bXEgDpsGzHX6OoPIpJflL7SsCW+/1Dptn1C1pXr0
 W6NfbMRBIR9Htb6AjkAuguFj6PDF4hSsUKQE2lbD5PoSQdHoIyz8YSUdLOtWfus=
 -----END ENCRYPTED PRIVATE KEY-----"""
 
-LOGIN = KafkaSecurity("SASL_PLAINTEXT", "SCRAM-SHA-256", username="reader", password="hush")
+LOGIN = KafkaSecurity("SASL_SSL", "SCRAM-SHA-256", username="reader", password="hush")
 MUTUAL = KafkaSecurity(
     "SSL",
     certificate_authority=CERTIFICATE,
@@ -48,14 +49,16 @@ def test_without_login_only_the_protocol_is_given() -> None:
 
 def test_a_login_is_the_same_for_both_clients() -> None:
     # D.1.3: SASL_SCRAM_256_AUTH
-    assert kafka_python_options(LOGIN) == {
-        "security_protocol": "SASL_PLAINTEXT",
+    options = kafka_python_options(LOGIN)
+    assert options.pop("ssl_context").check_hostname  # SASL goes over TLS only
+    assert options == {
+        "security_protocol": "SASL_SSL",
         "sasl_mechanism": "SCRAM-SHA-256",
         "sasl_plain_username": "reader",
         "sasl_plain_password": "hush",
     }
     assert librdkafka_options(LOGIN) == {
-        "security.protocol": "SASL_PLAINTEXT",
+        "security.protocol": "SASL_SSL",
         "sasl.mechanism": "SCRAM-SHA-256",
         "sasl.username": "reader",
         "sasl.password": "hush",
@@ -90,8 +93,9 @@ def test_tls_without_certificates_trusts_the_authorities_of_the_machine() -> Non
 
 
 def test_a_key_with_another_password_is_an_error_and_no_question_on_the_terminal() -> None:
-    with pytest.raises(ssl.SSLError):
-        kafka_python_options(KafkaSecurity("SSL", certificate=CERTIFICATE, private_key=PRIVATE_KEY))
+    for password, text in {"": "there is no privateKeyPassword", "shut": "privateKeyPassword does not open"}.items():
+        with pytest.raises(InvalidKeys, match=text):
+            kafka_python_options(replace(MUTUAL, private_key_password=password))
 
 
 @pytest.mark.parametrize("security", [LOGIN, MUTUAL])

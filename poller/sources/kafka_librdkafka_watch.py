@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -77,14 +77,7 @@ class TopicWatch:
         """
         topic, addresses = self._settings.topic, self._settings.addresses
         for _ in range(3):  # a topic that was made a moment ago may miss in the first answer
-            try:
-                error = self._ask(consumer, self._settings.connect_timeout)
-            except KafkaException:
-                # A refused login is told to `on_error` only, and that from inside a poll: as nothing is subscribed yet,
-                # it gives no record.
-                consumer.poll(0)
-                self.raise_refusal()
-                raise
+            error = self._ask_first(consumer)
             if error is None:
                 self._look_after = time.monotonic() + _TROUBLED_PAUSE  # once the group was joined, as a rule
                 return
@@ -95,6 +88,20 @@ class TopicWatch:
             if error.code() not in MISSING:
                 raise SourceUnavailable(f"Kafka at {addresses} does not answer about topic {topic}: {error.str()}")
         raise SourceRejected(f"topic {topic} does not exist on {addresses}")
+
+    def _ask_first(self, consumer: Consumer) -> KafkaError | None:
+        # A refused login is told to `on_error` only, and that from inside a poll: with nothing subscribed yet, it gives
+        # no record. Until then the client logs in again and again: so look soon, then wait for a slow broker.
+        with suppress(KafkaException):
+            return self._ask(consumer, _ANSWER_TIMEOUT)
+        consumer.poll(0)
+        self.raise_refusal()
+        try:
+            return self._ask(consumer, self._settings.connect_timeout)
+        except KafkaException:
+            consumer.poll(0)
+            self.raise_refusal()
+            raise
 
     def all_is_well(self) -> None:
         """For the loop, when records come: while it is busy it should not wait for answers."""

@@ -58,9 +58,10 @@ class Connections:
             await connect(node, connection, **others)
             future = connection.init_future
             self._failure = future.exception if future.failed() else None
-            if isinstance(self._failure, kafka_errors.SaslAuthenticationFailedError):
+            refused = isinstance(self._failure, kafka_errors.SaslAuthenticationFailedError)
+            if refused and manager.cluster.is_bootstrap(node.node_id):
                 # The client has a place for this, but in 3.0.12 never puts it there, and would log in again and again
-                # with the same password until its time is over.
+                # with the same password until its time is over. Later on it should: one broker of several may lag.
                 manager._auth_failures[node.node_id] = self._failure
 
         async def _build_transport(*args: Any, **others: Any) -> Any:

@@ -161,20 +161,26 @@ def test_what_a_cluster_refuses_is_told_in_aws_s_words_and_read_once_it_is_mende
         "Authority": (AUTHN, "PROBLEM: Lambda failed to authenticate server"),
         "Certificate": (AUTHN, "PROBLEM: Server failed to authenticate Lambda"),
     }
+    mended = ("Password", "Topic", "Group")
     with Service(ledger.path.parent, template(ledger, events, secrets)) as service:
-        for name, (code, result) in expected.items():
-            state = service.wait_for_problem(f"Orders.{name}", "Kafka at .*(refuses|allow|certificate)")
-            assert (state["StateTransitionReason"], state["LastProcessingResult"]) == (code, result), name
+
+        def wait_until_told(*names: str) -> None:
+            for name in names:
+                state = service.wait_for_problem(f"Orders.{name}", "Kafka at .*(refuses|allow|certificate)")
+                assert (state["StateTransitionReason"], state["LastProcessingResult"]) == expected[name], name
+
+        wait_until_told(*mended)
         assert service.get("healthz")[0] == 200
         service.wait_for_log(r"trying again in 0\.\d s", mapping="Orders.Password")
         service.wait_for_log(r"trying again in (0\.9|1\.\d) s", mapping="Orders.Password")
         secure_kafka.set_password(user, PASSWORD)
         secure_kafka.undo_deny(USER, ResourceType.TOPIC, topics["Topic"])
         secure_kafka.undo_deny(USER, ResourceType.GROUP, topics["Group"])
-        for name in ("Password", "Topic", "Group"):
+        for name in mended:
             ledger.produce(secure_kafka, topics[name], 5, partitions=1)
+        wait_until_told("Authority", "Certificate")
         ledger.wait_until_handled()
-        for name in ("Password", "Topic", "Group"):
+        for name in mended:
             state = service.state(f"Orders.{name}")
             assert state["Problem"] == ""
             assert state["StateTransitionReason"] == "USER_INITIATED"

@@ -128,6 +128,7 @@ class Client:
             _connect=self._connect,
             _build_transport=self._build_transport,
             _auth_failures={},
+            cluster=SimpleNamespace(is_bootstrap=lambda node_id: isinstance(node_id, str)),
         )
 
     async def _connect(self, node: Any, connection: Any) -> None:
@@ -144,11 +145,11 @@ def client(monkeypatch: pytest.MonkeyPatch) -> type[Client]:
     return Client
 
 
-NODE = SimpleNamespace(node_id=1)
+NODE = SimpleNamespace(node_id="bootstrap-0")
 
 
-def connect(connections: Connections) -> None:
-    asyncio.run(connections.client._manager._connect(NODE, SimpleNamespace()))
+def connect(connections: Connections, node: object = NODE) -> None:
+    asyncio.run(connections.client._manager._connect(node, SimpleNamespace()))
 
 
 def test_a_failure_is_known_until_a_connection_comes_about(client: type[Client]) -> None:
@@ -167,12 +168,15 @@ def test_a_failure_is_known_until_a_connection_comes_about(client: type[Client])
         assert connections.refused("b:1") is None
 
 
-def test_after_a_refused_login_the_client_tries_no_more(client: type[Client]) -> None:
+def test_after_a_refused_login_at_its_first_contact_the_client_tries_no_more(client: type[Client]) -> None:
     connections = Connections()
-    client.failures = [refusal := errors.SaslAuthenticationFailedError("wrong")]
+    refusal = errors.SaslAuthenticationFailedError("wrong")
+    client.failures = [refusal, refusal]
     connections.make()
+    connect(connections, SimpleNamespace(node_id=1))
+    assert connections.client._manager._auth_failures == {}
     connect(connections)
-    assert connections.client._manager._auth_failures == {1: refusal}
+    assert connections.client._manager._auth_failures == {"bootstrap-0": refusal}
 
 
 @pytest.mark.parametrize(("refused", "kind"), [(True, SourceRejected), (False, SourceUnavailable)])

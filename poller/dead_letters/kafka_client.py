@@ -12,23 +12,17 @@ from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka import errors as kafka_errors
-from kafka.net.compat import KafkaNetClient
 
 from poller.dead_letters.letter import LettersError
-from poller.sources.kafka_security import KafkaSecurity, kafka_python_options
+from poller.sources.kafka_oauth import TokenError
+from poller.sources.kafka_python_client import Connections
+from poller.sources.kafka_security import InvalidKeys, KafkaSecurity, kafka_python_options
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to reach a broker."""
 
 REQUEST_TIMEOUT = 15.0
 """Seconds without an answer after which a broker counts as gone."""
-
-_SAID_NO = (
-    kafka_errors.AuthorizationError,
-    kafka_errors.SaslAuthenticationFailedError,
-    kafka_errors.UnsupportedSaslMechanismError,
-    kafka_errors.IllegalSaslStateError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,61 +45,48 @@ class Cluster:
             "request_timeout_ms": int(REQUEST_TIMEOUT * 1000),
             "reconnect_backoff_max_ms": 1000,
             "metrics_enabled": False,
-            **kafka_python_options(self.security),
+            **kafka_python_options(self.security, self.security.token_source()),
         }
 
     def cluster_id(self) -> str:
         """The cluster's own name, by which two lists of addresses are known to mean the same brokers; blocks."""
-        with translated(self), self.admin() as admin:
+        with self.admin(self) as admin:
             found: str = admin.describe_cluster()["cluster_id"]
             return found
 
     @contextmanager
-    def admin(self) -> Iterator[KafkaAdminClient]:
-        """For questions and deletions; its errors are the client library's."""
-        made: list[KafkaNetClient] = []
+    def admin(self, where: object) -> Iterator[KafkaAdminClient]:
+        """For questions and deletions; errors are LettersErrors that begin with `where`."""
+        connections = Connections()
         options = {name: value for name, value in self.options().items() if name != "metrics_enabled"}
-        try:
-            admin = KafkaAdminClient(kafka_client=client_keeper(made), **options)
-        except Exception:
-            close_all(made)
-            raise
-        try:
-            yield admin
-        finally:
-            admin.close()
-
-
-def client_keeper(made: list[KafkaNetClient]) -> Any:
-    """A maker of network clients that keeps them: a constructor that fails leaves its client's sockets open."""
-
-    def make(**options: Any) -> KafkaNetClient:
-        client = KafkaNetClient(**options)
-        client.cluster.config["allow_auto_create_topics"] = False  # kafka-python forgets to pass the option on
-        made.append(client)
-        return client
-
-    return make
-
-
-def close_all(made: Sequence[KafkaNetClient]) -> None:
-    """Close the clients that a failed constructor left."""
-    for client in made:
-        client.close()
+        with translated(where, self, connections):
+            try:
+                admin = KafkaAdminClient(kafka_client=connections.make, **options)
+            except kafka_errors.KafkaError as error:
+                refused = connections.refused(",".join(self.bootstrap_servers))
+                connections.close()  # its sockets are still open
+                if refused is not None:
+                    raise LettersError(str(refused)) from error
+                raise
+            try:
+                yield admin
+            finally:
+                admin.close()
 
 
 @contextmanager
-def translated(where: object) -> Iterator[None]:
-    """Errors of the client become a LettersError that begins with where they happened."""
+def translated(where: object, cluster: Cluster, connections: Connections) -> Iterator[None]:
+    """Errors of the client become a LettersError that begins with where they happened, or that tells a refusal."""
     try:
         yield
-    except LettersError:
-        raise
-    except _SAID_NO as error:
-        raise LettersError(f"{where} refuses this login: {error}") from error
-    except kafka_errors.KafkaTimeoutError as error:
-        raise LettersError(f"{where} does not answer: {error}") from error
-    except (kafka_errors.KafkaError, OSError) as error:
+    except (kafka_errors.KafkaError, TokenError, InvalidKeys, OSError) as error:
+        refused = connections.refused(",".join(cluster.bootstrap_servers))
+        if refused is not None:
+            raise LettersError(str(refused)) from error
+        if isinstance(error, kafka_errors.AuthorizationError):
+            raise LettersError(f"{where} refuses this login: {error}") from error
+        if isinstance(error, kafka_errors.KafkaTimeoutError):
+            raise LettersError(f"{where} does not answer: {error}") from error
         raise LettersError(f"{where}: {error or type(error).__name__}") from error
 
 

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from kafka import KafkaProducer
 from kafka import errors as kafka_errors
-from kafka.net.compat import KafkaNetClient
 
-from poller.dead_letters.kafka_client import Cluster, client_keeper, close_all, missing_topic, translated
+from poller.dead_letters.kafka_client import Cluster, missing_topic, translated
 from poller.dead_letters.letter import LetterRefusedError, LettersError
+from poller.sources.kafka_python_client import Connections
 
 TOPIC_TIMEOUT = 3.0
 """Seconds to learn a topic's partitions."""
@@ -62,7 +62,7 @@ class KafkaSender:
     def __init__(self, cluster: Cluster, transactional_id: str | None = None) -> None:
         self._cluster = cluster
         self._transactional_id = transactional_id
-        self._made: list[KafkaNetClient] = []
+        self._connections = Connections()
         self._producer: KafkaProducer | None = None
         self._missing: set[str] = set()
 
@@ -73,7 +73,7 @@ class KafkaSender:
             LettersError: the cluster is not there, refuses the login, or has no transactions for it.
         """
         if self._producer is None:
-            with translated(self._cluster):
+            with translated(self._cluster, self._cluster, self._connections):
                 self._connect()
 
     def send(self, messages: Sequence[Message]) -> int:
@@ -84,11 +84,11 @@ class KafkaSender:
             LettersError: it is not known, or not so, that all are durable.
         """
         self.open()
-        with translated(self._cluster):
+        with translated(self._cluster, self._cluster, self._connections):
             for message in messages:
                 self._check(message)
         try:
-            with translated(self._cluster):
+            with translated(self._cluster, self._cluster, self._connections):
                 return self._send(messages)
         except BaseException:
             # Whatever is under way must not arrive later, behind the back of whoever sends it again. Nor should readers
@@ -103,7 +103,7 @@ class KafkaSender:
         """Leave; what is not acknowledged is given up. Blocks two seconds at most."""
         producer, self._producer = self._producer, None
         if producer is None:
-            close_all(self._made)
+            self._connections.close()
             return
         try:
             producer.close(timeout=1)
@@ -113,10 +113,9 @@ class KafkaSender:
                 producer.close(timeout=1)
 
     def _connect(self) -> None:
-        self._made.clear()
         self._producer = KafkaProducer(
             **self._cluster.options(),
-            kafka_client=client_keeper(self._made),
+            kafka_client=self._connections.make,
             transactional_id=self._transactional_id,
             transaction_timeout_ms=int(TRANSACTION_TIMEOUT * 1000),
             acks="all",

@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.consumer.fetcher import ConsumerRecord
-from kafka.net.compat import KafkaNetClient
 
 from poller.dead_letters import ledger
 from poller.dead_letters.filters import Filter
 from poller.dead_letters.kafka_client import (
     REQUEST_TIMEOUT,
     Cluster,
-    client_keeper,
-    close_all,
     missing_topic,
     translated,
 )
@@ -28,6 +26,7 @@ from poller.dead_letters.kafka_sender import Message
 from poller.dead_letters.letter import KafkaOriginal, KafkaPlace, Letter, LettersError
 from poller.dead_letters.reading import letter_of_record
 from poller.sources import kafka_header_names
+from poller.sources.kafka_python_client import Connections
 
 SHOWN_WITHIN = 15.0
 """Seconds in which what was committed has to show in the ledger."""
@@ -38,7 +37,7 @@ class KafkaReader:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._made: list[KafkaNetClient] = []
+        self._connections = Connections()
         self._consumer: KafkaConsumer | None = None
 
     def partitions(self, topic: str) -> list[TopicPartition]:
@@ -77,7 +76,7 @@ class KafkaReader:
 
     def original(self, place: KafkaPlace) -> KafkaOriginal | None:
         """The record at that place, if the topic still has it."""
-        with translated(self._cluster):
+        with self.translated(self._cluster):
             partition = TopicPartition(place.topic, place.partition)
             if partition not in self.partitions(place.topic):
                 return None
@@ -89,20 +88,24 @@ class KafkaReader:
                 return KafkaOriginal(place, record.key, record.value, headers)
             return None
 
+    def translated(self, where: object) -> AbstractContextManager[None]:
+        """Errors of this reader as LettersErrors that begin with `where`."""
+        return translated(where, self._cluster, self._connections)
+
     def close(self) -> None:
         """Leave the cluster."""
         if self._consumer is not None:
             self._consumer.close(autocommit=False, timeout_ms=1000)
             self._consumer = None
         else:
-            close_all(self._made)
+            self._connections.close()
 
     def _connected(self) -> KafkaConsumer:
         if self._consumer is None:
             kafka_header_names.install()
             self._consumer = KafkaConsumer(
                 **self._cluster.options(),
-                kafka_client=client_keeper(self._made),
+                kafka_client=self._connections.make,
                 group_id=None,
                 enable_auto_commit=False,
                 isolation_level="read_committed",
@@ -136,7 +139,7 @@ class KafkaLetters:
         Raises:
             LettersError: the cluster or the topic is not there, or is not allowed.
         """
-        with translated(self.where):
+        with self._reader.translated(self.where):
             self._spans = self._reader.ends(self._partitions())
             matching = set()
             for record in self._reader.read(self._spans):
@@ -149,7 +152,7 @@ class KafkaLetters:
 
     def letters(self, wanted: Filter, *, redriven: bool = False) -> Iterator[Letter]:
         """Those that `survey` saw and the filter lets through; with `redriven` also those that are."""
-        with translated(self.where):
+        with self._reader.translated(self.where):
             for record in self._reader.read(self._spans):
                 is_redriven = (record.partition, record.offset) in self._redriven
                 if (is_redriven and not redriven) or _entry(record) is not None:
@@ -167,7 +170,7 @@ class KafkaLetters:
         first, end = self._spans.get(place, (0, 0))
         if not first <= int(offset) < end:
             return None
-        with translated(self.where):
+        with self._reader.translated(self.where):
             for record in self._reader.read({place: (int(offset), int(offset) + 1)}):
                 if _entry(record) is None:
                     return replace(_letter(record), redriven=(record.partition, record.offset) in self._redriven)
@@ -196,7 +199,7 @@ class KafkaLetters:
         return found
 
     def _in_ledger(self) -> int:
-        with translated(self.where):
+        with self._reader.translated(self.where):
             ends = self._reader.ends(list(self._spans))
             since = {partition: (self._spans[partition][1], end) for partition, (_, end) in ends.items()}
             entries = [(record.partition, _entry(record)) for record in self._reader.read(since)]
@@ -215,7 +218,7 @@ class KafkaLetters:
         ends = {partition: end for partition, (first, end) in self._spans.items() if first < end}
         if not ends:
             return 0
-        with translated(self.where), self.cluster.admin() as admin:
+        with self.cluster.admin(self.where) as admin:
             try:
                 admin.delete_records(ends, timeout_ms=int(REQUEST_TIMEOUT * 1000))
             except kafka_errors.PolicyViolationError as error:

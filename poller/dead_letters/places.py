@@ -14,12 +14,13 @@ from poller.endpoints import (
     FileTarget,
     KafkaTarget,
     RabbitMQTarget,
-    kafka_servers,
+    kafka_address,
     rabbitmq_url,
     target,
 )
 from poller.errors import ConfigError, Problem
 from poller.resources import EventSourceMapping
+from poller.sources.kafka_security import KafkaSecurity
 from poller.template import Template
 from poller.validation import closest
 
@@ -79,7 +80,7 @@ def places(name: str, load: Callable[[], Template], *, queue: str | None = None,
         return found
     if urlsplit(origin).scheme in AMQP_PORTS:
         return replace(found, rabbitmq_url=_checked("--origin", lambda: _broker(origin)))
-    return replace(found, cluster=Cluster(_checked("--origin", lambda: kafka_servers(origin))))
+    return replace(found, cluster=_checked("--origin", lambda: _cluster(origin, found)))
 
 
 def _of_url(url: str, queue: str | None) -> Places:
@@ -113,7 +114,8 @@ def _of_mapping(mapping: EventSourceMapping, queue: str | None) -> Places:
         raise ConfigError([Problem(mapping.name, reason, hint)])
     else:
         letters = Queue(url, queue)
-    return Places(letters, Cluster(mapping.bootstrap_servers) if mapping.bootstrap_servers else None, url)
+    servers = mapping.bootstrap_servers
+    return Places(letters, Cluster(servers, mapping.security) if servers else None, url)
 
 
 def _mapping(name: str, template: Template) -> EventSourceMapping:
@@ -126,7 +128,7 @@ def _mapping(name: str, template: Template) -> EventSourceMapping:
 
 
 def _topic_of(found: KafkaTarget) -> Topic:
-    return Topic(Cluster(found.bootstrap_servers), found.topic)
+    return Topic(Cluster(found.bootstrap_servers, found.security), found.topic)
 
 
 def _queue_of(found: RabbitMQTarget, queue: str | None) -> Queue:
@@ -137,11 +139,21 @@ def _queue_of(found: RabbitMQTarget, queue: str | None) -> Queue:
     return Queue(found.broker_url.get_secret_value(), queue or found.routing_key)
 
 
+def _cluster(url: str, known: Places) -> Cluster:
+    """The cluster at these addresses, logged in to as the mapping does if it is the mapping's own."""
+    address = kafka_address(url, Path.cwd())
+    if known.cluster is not None and set(known.cluster.bootstrap_servers) & set(address.servers):
+        return replace(known.cluster, bootstrap_servers=address.servers)
+    if address.certificate_authority:
+        return Cluster(address.servers, KafkaSecurity("SSL", certificate_authority=address.certificate_authority))
+    return Cluster(address.servers)
+
+
 def _broker(url: str) -> str:
     """A broker's URL whose path is a virtual host, completed."""
     parts = urlsplit(url)
     virtual_host = unquote(parts.path[1:]) or "/"
-    return rabbitmq_url(parts._replace(path="").geturl(), None, None, virtual_host)
+    return rabbitmq_url(parts._replace(path="").geturl(), None, None, virtual_host, folder=Path.cwd())
 
 
 def _checked(path: str, read: Callable[[], T]) -> T:

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
@@ -30,17 +31,19 @@ class RabbitMQClient:
     """One connection with one channel that confirms what is published. For one thread.
 
     Args:
-        url: `amqp://user:password@host:port/vhost`, or `amqps://`.
+        url: `amqp://user:password@host:port/vhost`, or `amqps://`; then `?cacertfile=path` may stand behind it.
     """
 
     def __init__(self, url: str) -> None:
-        self._parameters = pika.URLParameters(url)
+        parts = urlsplit(url)
+        self._parameters = pika.URLParameters(parts._replace(query="").geturl())
+        self._tls = parts.scheme == "amqps"
+        self._ca_file = next(iter(parse_qs(parts.query).get("cacertfile", [])), None)
         self._parameters.heartbeat = HEARTBEAT
         self._parameters.socket_timeout = CONNECT_TIMEOUT
         self._parameters.stack_timeout = CONNECT_TIMEOUT
         self._parameters.blocked_connection_timeout = BLOCKED_TIMEOUT
         self._parameters.connection_attempts = 1
-        parts = urlsplit(url)
         # Never with the password.
         self.where = f"RabbitMQ at {parts.hostname}:{self._parameters.port}, virtual host {self.virtual_host}"
         self._connection: pika.BlockingConnection | None = None
@@ -56,6 +59,9 @@ class RabbitMQClient:
     def channel(self) -> BlockingChannel:
         """The channel; connects when there is none. Raises pika's errors."""
         if self._connection is None or not self._connection.is_open:
+            if self._tls:
+                context = ssl.create_default_context(cafile=self._ca_file)
+                self._parameters.ssl_options = pika.SSLOptions(context, self._parameters.host)
             self._connection = pika.BlockingConnection(self._parameters)
             self._channel = None
         if self._channel is None or not self._channel.is_open:

@@ -31,6 +31,7 @@ from poller.sources.kafka_librdkafka_watch import TopicWatch, translated
 _log = logging.getLogger(__name__)
 _client_log = logging.getLogger("confluent_kafka")
 
+_REBALANCE_TIMEOUT = 5.0
 _CLOSE_TIMEOUT = 2.0
 
 
@@ -268,13 +269,16 @@ class LibrdkafkaSource:
 
     def close(self) -> None:
         """Revoke all shards, commit what that makes final, and leave the group. Blocks a few seconds at most."""
-        consumer, self._consumer = self._consumer, None
+        consumer = self._consumer
         try:
             if consumer is not None:
+                self._finish_rebalance(consumer)
+                self._consumer = None
                 self._revoke(consumer, list(self._heads))
         except Exception as error:  # noqa: BLE001 - whatever is broken there, this consumer is given up
             _log.warning("group %s was not left properly: %s", self._settings.group_id, error)
         finally:
+            self._consumer = None
             if consumer is not None:
                 # Without limit, too: where a broker hangs it waits for a farewell that nobody takes.
                 leaving = threading.Thread(target=_leave, args=[consumer], name="leaving a group", daemon=True)
@@ -282,6 +286,12 @@ class LibrdkafkaSource:
                 leaving.join(_CLOSE_TIMEOUT)
             self._subscribed = False
             self._forget(list(self._heads))
+
+    def _finish_rebalance(self, consumer: Consumer) -> None:
+        # Brokers refuse commits in some moments of a rebalance; a group that is left like that repeats finished work.
+        deadline = time.monotonic() + _REBALANCE_TIMEOUT
+        while not self._commits.make(consumer) and consumer.memberid() and time.monotonic() < deadline:
+            consumer.poll(0.05)  # what arrives was never taken up, so it comes again
 
     def _opened(self) -> Consumer:
         if self._consumer is None:

@@ -63,15 +63,18 @@ def test_a_channel_that_the_broker_closes_under_a_batch_is_made_anew_and_its_lat
         behind = RabbitMQBroker(f"amqp://{url.username}:{url.password}@{gateway.address}")
         with reading_queue(ledger, behind, queue).service() as service:
             wait_for_invocations(service, 1)
+            first = service.metric("invoked_event_count_total", "Tasks.Source")  # what had arrived, not always all
             seen = len(service.lines)
             gateway.slip_in(UNKNOWN_TAG)
             service.wait_for_log("channel.* trying again|PRECONDITION_FAILED.* trying again", since=seen)
             service.wait_for_log("^polling", since=seen)
             wait_for_invocations(service, 2)
             gate.touch()  # the old batch answers, and so does the one that came instead
+            # The service does not wait for the old one any more: once the queue is empty, a stop would cut it short.
+            eventually(lambda: ledger.duplicates() == first, what="the end of both batches")
             finish_queue(ledger, rabbitmq, queue, service)
     assert_queue_balanced(ledger, rabbitmq, queue)
-    assert ledger.duplicates() == 10
+    assert ledger.duplicates() == first > 0
     tally.fault("RabbitMQ closes the channel")
 
 

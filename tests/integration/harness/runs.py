@@ -60,10 +60,14 @@ def reading_topic(
     return Run(ledger.path.parent, ledger, stack.template(functions, extensions=extensions, TimeScale=5))
 
 
-def reading_queue(ledger: Ledger, broker: RabbitMQBroker, queue: str, **extensions: Any) -> Run:
+def reading_queue(
+    ledger: Ledger, broker: RabbitMQBroker, queue: str, *, whole: int | None = None, **extensions: Any
+) -> Run:
+    """A mapping of a queue; with `whole`, a batch waits until it has that many messages."""
+    batches = {"BatchSize": BATCH} if whole is None else {"BatchSize": whole, "MaximumBatchingWindowInSeconds": 60}
     given = {"MaximumRetryAttempts": 1, "FunctionResponseTypes": ["ReportBatchItemFailures"], **extensions}
     template = stack.template(
-        {"Tasks": stack.function(ledger, stack.mq_event(queue, BatchSize=BATCH))},
+        {"Tasks": stack.function(ledger, stack.mq_event(queue, **batches))},
         extensions={"Tasks": given},
         endpoints={stack.RABBITMQ_ARN: broker.url},
         TimeScale=5,

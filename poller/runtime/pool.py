@@ -117,7 +117,7 @@ class _Worker(threading.Thread):
             if ahead is None:
                 return
             take_back = self.environment.lay(ahead.job.invocation)
-            self.pool._laid(ahead, take_back)  # noqa: SLF001
+            self.pool._laid(self, ahead, take_back)  # noqa: SLF001
 
 
 class FunctionPool:
@@ -314,9 +314,13 @@ class FunctionPool:
                 self._hungry.append(worker)
         return None
 
-    def _laid(self, ahead: _Ahead, take_back: Callable[[], bool]) -> None:
+    def _laid(self, worker: _Worker, ahead: _Ahead, take_back: Callable[[], bool]) -> None:
         with self._lock:
             ahead.take_back = take_back
+            # A stop that came while it was on its way could not take it back.
+            left = [] if self._running else self._take_back(worker, all_of_them=True)
+            self._faults += len(left)
+        self._answer([(job.on_result, _stopped(job.invocation)) for job in left])
 
     def _put_back(self, worker: _Worker) -> None:
         with self._lock:

@@ -15,6 +15,7 @@ from handlers.rig import HANDLERS, Function, Gate, error_of, exited
 
 from poller.model import FunctionConfiguration, Invocation
 from poller.runtime.claims import SLOTS
+from poller.runtime.environment import ExecutionEnvironment
 from poller.runtime.pool import FunctionPool
 
 
@@ -252,6 +253,34 @@ def test_a_stop_answers_what_lies_ahead_without_having_begun_it(tmp_path, begun)
     by_request = {result.request_id: result.status for result in answers.results}
     assert by_request == {"running": 200, "a": 500, "b": 500, "c": 500}
     assert not any((tmp_path / f"{name}.entered").exists() for name in "abc")
+
+
+def test_an_event_that_is_on_its_way_into_the_pipe_at_the_stop_is_taken_back(tmp_path, monkeypatch):
+    gate, answers = Gate(tmp_path), Everybody()
+    pool = make_pool("gate.handler", tmp_path, concurrency=1)
+    submit(pool, answers, "running", gate.event("running"))
+    gate.entered("running")
+    laying, stopped = threading.Event(), threading.Event()
+    lay = ExecutionEnvironment.lay
+
+    def lay_late(environment, invocation):
+        laying.set()
+        assert stopped.wait(10)
+        return lay(environment, invocation)
+
+    monkeypatch.setattr(ExecutionEnvironment, "lay", lay_late)
+    submit(pool, answers, "late", gate.event("late"))
+    assert laying.wait(10)
+    stopping = threading.Thread(target=pool.stop, kwargs={"grace": 30.0})
+    stopping.start()
+    while pool._running:
+        os.sched_yield()
+    stopped.set()
+    assert [(one.request_id, one.status) for one in answers.wait(1)] == [("late", 500)]
+    gate.open("running", "late")
+    stopping.join()
+    assert answers.results[1].status == 200
+    assert not (tmp_path / "late.entered").exists()
 
 
 def test_a_process_that_is_stopped_loses_no_event_that_lies_in_its_pipe(function, begun):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -45,6 +46,7 @@ class ScriptedSource:
     def __init__(self, *, ordered: bool = True) -> None:
         self.features = Features(ordered=ordered, redelivers=not ordered, rebalances=ordered, wakes=not ordered)
         self.arriving: list[Record] = []
+        self._handing_over = threading.Lock()  # where the loop runs on a thread, the test adds while it polls
         self.waits: list[float] = []
         self.paused: set[Shard] = set()
         self.acknowledged: list[Progress] = []
@@ -66,9 +68,14 @@ class ScriptedSource:
         self.waits.append(max_wait)
         if self.failing:
             raise self.failing
-        arrived = [item for item in self.arriving if item.shard not in self.paused]
-        self.arriving = [item for item in self.arriving if item.shard in self.paused]
+        with self._handing_over:
+            arrived = [item for item in self.arriving if item.shard not in self.paused]
+            self.arriving = [item for item in self.arriving if item.shard in self.paused]
         return arrived
+
+    def arrive(self, records: Sequence[Record]) -> None:
+        with self._handing_over:
+            self.arriving += records
 
     def pause(self, shards: Collection[Shard]) -> None:
         self.paused |= set(shards)
@@ -182,7 +189,7 @@ class Rig:
         return [DeadLetter(str(item.position).encode()) for item in discard.records]
 
     def arrive(self, *positions: int, **changes: Any) -> None:
-        self.source.arriving += [record(position, **changes) for position in positions]
+        self.source.arrive([record(position, **changes) for position in positions])
 
     def step(self, seconds: float = 0.0) -> None:
         self.clock.pass_(seconds)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from poller.api_errors import ApiError
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +18,8 @@ class Problem:
     """Such as `Resources.Telemetry.Properties.Events.Readings.BatchSize`."""
     reason: str
     suggestion: str = ""
+    error: ApiError | None = None
+    """What a call of the API answers for it, where that is more than `reason` under InvalidParameterValueException."""
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.reason}" if self.path else self.reason

@@ -12,13 +12,14 @@ import queue
 import random
 import threading
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from poller.clock import Clock
 from poller.errors import SourceError, SourceRejected
-from poller.mapping_plan import FAILED, OK, MappingPlan, PollerState, discard_text, failure_text
+from poller.giving_up import Delivered, GivingUp
+from poller.mapping_plan import FAILED, OK, MappingPlan, PollerChange, PollerState, failure_text
 from poller.model import (
     SOURCE_TIMEOUT_CAP,
     Batch,
@@ -53,12 +54,6 @@ class _Answered:
     result: InvocationResult
 
 
-@dataclass(frozen=True, slots=True)
-class _Delivered:
-    lane: Lane
-    discard: Discard
-
-
 class EventPoller:
     """One poller of one mapping: `run` on a thread of its own until `stop`; tests drive `step`."""
 
@@ -67,9 +62,14 @@ class EventPoller:
         self._plan = plan
         self._source = source
         self._lanes = lanes
+        self._giving_up = GivingUp(source, lanes, self._report)
         self._clock = clock
-        self._completed: queue.SimpleQueue[_Answered | _Delivered] = queue.SimpleQueue()
+        self._completed: queue.SimpleQueue[_Answered | Delivered] = queue.SimpleQueue()
+        self._changes: queue.SimpleQueue[tuple[PollerChange, threading.Event]] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self._attention = threading.Event()
+        """Something was asked of a poller that may be waiting for its broker."""
+        self._grace = plan.shutdown_grace
         self._assigned: set[Shard] = set()
         self._paused: set[Shard] = set()
         self._slice = SHORTEST_SLICE
@@ -84,10 +84,32 @@ class EventPoller:
 
     # --- life -----------------------------------------------------------------------------------------------------
 
-    def stop(self) -> None:
-        """Ask `run` to finish what is in work and return. Any thread, any number of times; does not wait."""
+    def stop(self, grace: float | None = None) -> None:
+        """Ask `run` to finish what is in work and return. Any thread, any number of times; does not wait.
+
+        Args:
+            grace: seconds that what is in work may take; ShutdownGrace unless given.
+        """
+        if grace is not None:
+            self._grace = grace
         self._stopping.set()
+        self._attention.set()
         self._source.wake()
+
+    def update(self, change: Callable[[Source], PollerChange]) -> threading.Event:
+        """Work by other values from the next batch on. Any thread; does not wait.
+
+        Args:
+            change: makes the values for this poller's source; called at once, on the caller's thread.
+
+        Returns:
+            Set as soon as it does so: within a second, save while it is finishing because of `stop`.
+        """
+        taken_up = threading.Event()
+        self._changes.put((change(self._source), taken_up))
+        self._attention.set()
+        self._source.wake()
+        return taken_up
 
     def run(self) -> None:
         """Poll until `stop`. A broker that fails is opened again with growing pauses, for ever."""
@@ -127,13 +149,36 @@ class EventPoller:
         _log.warning("%s; trying again in %.1f s", problem, pause, extra=self._extra)
         self._forget()
         self._close_source()
-        self._stopping.wait(pause)
+        if not self._stopping.is_set():
+            self._attention.wait(pause)
+        self._take_up_changes()
+
+    def _take_up_changes(self) -> None:
+        self._attention.clear()
+        while not self._changes.empty():
+            change, taken_up = self._changes.get_nowait()
+            try:
+                self._change(change)
+            finally:
+                taken_up.set()
+
+    def _change(self, change: PollerChange) -> None:
+        before, self._plan = self._plan, change.plan
+        grew = change.limits.batch_size != self._lanes.limits.batch_size
+        filtered_out = self._lanes.change(change.limits, matches=change.matches, expired=change.expired)
+        change.plan.metrics.count("filtered_out_event_count", filtered_out)
+        if before.dead_letters is not change.plan.dead_letters:
+            self._giving_up.send_again(change.plan)
+        self._commit_owed = True
+        if grew:
+            self._source.expect(change.limits.batch_size)
 
     def _forget(self) -> None:
         """Everything unacknowledged comes again; late results find their lanes gone."""
         self._commit_held_up = False
         self._uncounted = 0
         self._lanes.drop()
+        self._giving_up.forget()
         self._assigned.clear()
         self._paused.clear()
 
@@ -145,8 +190,12 @@ class EventPoller:
 
     def _finish_in_work(self) -> None:
         """Take nothing more, but keep the connection alive until what is in work has ended or the grace is over."""
-        deadline = self._clock.monotonic() + self._plan.shutdown_grace
+        deadline = self._clock.monotonic() + self._grace
         self._source.pause(self._assigned | self._lanes.shards())
+        if self._source.features.redelivers:
+            unstarted, failed = self._lanes.give_back()
+            self._source.drain(unstarted)
+            self._source.release(failed)
         while self._lanes.in_work() and (now := self._clock.monotonic()) < deadline:
             self._source.poll(0)  # what still arrives was never taken up, so it comes again
             self._apply(self._wait_completed(min(0.05, deadline - now)), self._clock.monotonic())
@@ -158,6 +207,8 @@ class EventPoller:
 
     def step(self) -> None:
         """One turn: take up records, hand over what is due, carry out what was answered, acknowledge."""
+        if not self._changes.empty():
+            self._take_up_changes()
         now = self._clock.monotonic()
         if self._may_poll(now):
             self._waiting = True  # before looking what was reported: a report that comes later wakes the poll
@@ -237,15 +288,15 @@ class EventPoller:
         invocation = Invocation(batch.request_id, batch.event, self._plan.function_arn, SOURCE_TIMEOUT_CAP)
         self._plan.pool.submit(invocation, on_result, wait=True)
 
-    def _report(self, item: _Answered | _Delivered) -> None:
+    def _report(self, item: _Answered | Delivered) -> None:
         """Called on the threads of pools and destinations; the loop goes on with it."""
         self._completed.put(item)
         if self._waiting:
             self._source.wake()
 
-    def _wait_completed(self, timeout: float) -> list[_Answered | _Delivered]:
+    def _wait_completed(self, timeout: float) -> list[_Answered | Delivered]:
         """Everything that was reported; waits for the first report at most `timeout` seconds."""
-        completed: list[_Answered | _Delivered] = []
+        completed: list[_Answered | Delivered] = []
         if timeout and self._completed.empty():
             with suppress(queue.Empty):
                 completed.append(self._completed.get(timeout=timeout))
@@ -253,21 +304,19 @@ class EventPoller:
             completed.append(self._completed.get_nowait())
         return completed
 
-    def _apply(self, completed: Sequence[_Answered | _Delivered], now: float) -> None:
+    def _apply(self, completed: Sequence[_Answered | Delivered], now: float) -> None:
         """Carry out what answers and deliveries mean. Also runs inside `_on_revoked`, so it calls no client."""
         if completed:
             self._slice = SHORTEST_SLICE
             self._commit_owed = True
         for item in completed:
-            if item.lane not in self._lanes:
-                continue  # revoked meanwhile: the shard's next owner reads it again
             match item:
-                case _Answered(lane, batch, result):
+                case Delivered():
+                    self._giving_up.finish(item, self._plan)
+                case _Answered(lane, batch, result) if lane in self._lanes:
                     self._judge(lane, batch, result, now)
-                case _Delivered(lane, discard):
-                    self._lanes.settle(lane, discard.records)
-                    self._plan.metrics.count("on_failure_destination_delivered_event_count", len(discard.records))
-                    _log.warning("%s, sent to the on-failure destination", discard_text(discard), extra=self._extra)
+                case _:
+                    pass  # revoked meanwhile: the shard's next owner reads it again
 
     def _judge(self, lane: Lane, batch: Batch, result: InvocationResult, now: float) -> None:
         plan = self._plan
@@ -287,27 +336,8 @@ class EventPoller:
             self._discard(lane, discard)
 
     def _discard(self, lane: Lane, discard: Discard) -> None:
-        """Give records up: to the destination, to the broker's dead-letter exchange, or knowingly dropped."""
-        plan = self._plan
-        if plan.dead_letters is not None and plan.build_letters is not None:
-
-            def on_done() -> None:
-                self._report(_Delivered(lane, discard))
-
-            plan.dead_letters.submit(plan.build_letters(discard), on_done)
-            return
-        if self._source.features.redelivers:
-            self._source.reject(discard.records)
-            self._lanes.settle(lane, discard.records, acknowledge=False)
-            plan.metrics.count("rejected_event_count", len(discard.records))
-            _log.warning("%s, rejected, for the queue's dead-letter exchange", discard_text(discard), extra=self._extra)
-        else:
-            self._lanes.settle(lane, discard.records)
-            self._commit_owed = True  # it may never have been invoked, so that no answer says so
-            plan.metrics.count("dropped_event_count", len(discard.records))
-            _log.warning(
-                "%s, dropped: the mapping has no OnFailure destination", discard_text(discard), extra=self._extra
-            )
+        self._giving_up.give_up(lane, discard, self._plan)
+        self._commit_owed = True  # it may never have been invoked, so that no answer says so
 
     def _hold_back(self) -> None:
         """Pause shards with enough waiting, so memory is bounded by lanes, batches and the read-ahead."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from poller.metrics import MappingMetrics
-from poller.model import Batch, DeadLetter, Discard, Invocation, InvocationResult, Shard
+from poller.model import Batch, DeadLetter, Discard, Invocation, InvocationResult, Record, Shard
+from poller.policy.batching import BatchingLimits
 from poller.policy.reporting import Outcome
 from poller.policy.retrying import RetryPolicy
 
@@ -63,6 +64,18 @@ class MappingPlan:
     """Makes the on-failure records of a discard; given together with `dead_letters`."""
     revocation_grace: float = 1.0
     shutdown_grace: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class PollerChange:
+    """What a poller does from its next batch on. What it has in work ends as it was begun."""
+
+    plan: MappingPlan
+    limits: BatchingLimits
+    matches: Callable[[bytes | None], bool] | None = None
+    """See `Lanes`; also asked again about what waits for a batch."""
+    expired: Callable[[Sequence[Record], float], tuple[list[Record], list[Record]]] | None = None
+    """See `Lanes`."""
 
 
 def failure_text(batch: Batch, outcome: Outcome, result: InvocationResult) -> str:

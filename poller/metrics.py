@@ -103,6 +103,11 @@ class Metrics:
         """Bind the series of one mapping. They show 0 from now on, so that rates work from the first record."""
         return MappingMetrics(labels, self._counters, self._histograms)
 
+    def forget(self, mapping: str) -> None:
+        """Show the series of a mapping no longer, whatever functions it had: it is deleted."""
+        for metric in (*self._counters.values(), *self._histograms.values()):
+            metric.remove_by_labels({"mapping": mapping})
+
 
 @dataclass(frozen=True, slots=True)
 class MappingSnapshot:

@@ -7,6 +7,7 @@
 | the Kafka client's | sockets, heartbeats; in its listener the parked poller's lanes | block beyond RevocationGrace |
 | `invoke-<function>-<n>` | one execution environment | touch a source, save `wake` |
 | `destination-<mapping>` | its destination's client | decide anything |
+| `mapping-<mapping>` | one change of a mapping's state, while it is carried out | touch clients |
 | `api` | HTTP connections | block |
 | `log` | nothing; writes log lines that were said together | |
 

@@ -13,12 +13,18 @@ def shares_of(template: Template, workers: int) -> list[Share]:
     return shares(limits, [_demand(mapping) for mapping in template.mappings], workers)
 
 
-def _demand(mapping: EventSourceMapping) -> MappingDemand:
+def pollers_of(mapping: EventSourceMapping) -> int:
+    """Pollers that a service of one process starts a mapping with while it is enabled (C.8)."""
+    return _wanted(mapping) or 1
+
+
+def _wanted(mapping: EventSourceMapping) -> int | None:
+    if mapping.kind == "MQ":
+        return 1  # C.8: one environment for each mapping, however many workers there are
     provisioned = mapping.ProvisionedPollerConfig
-    if not mapping.Enabled:  # C.2: Disabled at once, and nothing is read
-        pollers: int | None = 0
-    elif mapping.kind == "MQ":
-        pollers = 1  # C.8: one environment for each mapping, however many workers there are
-    else:
-        pollers = provisioned.MinimumPollers if provisioned else None
-    return MappingDemand(mapping.name, mapping.FunctionName, pollers)
+    return provisioned.MinimumPollers if provisioned else None
+
+
+def _demand(mapping: EventSourceMapping) -> MappingDemand:
+    # C.2: what is made with Enabled=false is Disabled at once, and nothing is read.
+    return MappingDemand(mapping.name, mapping.FunctionName, _wanted(mapping) if mapping.Enabled else 0)

@@ -8,6 +8,7 @@ from typing import Any
 
 from poller import supported
 from poller.errors import ConfigError, Problem
+from poller.function_names import named_function
 from poller.intrinsics import Resolver
 from poller.resources import RUNTIMES, Function, event_source_mapping, function
 from poller.sam import FUNCTION, TRANSFORM, Translator
@@ -264,11 +265,8 @@ class ResourceReader:
 
     def _named_function(self, text: str, path: str) -> str:
         """A function's name from what C.1 takes: a name, or a full or partial ARN, with `$LATEST` or without."""
-        parts = text.split(":")
-        if "function" in parts[:-1]:
-            parts = parts[parts.index("function") + 1 :]
-        name, qualifier = parts[0], ":".join(parts[1:])
-        if qualifier not in {"", "$LATEST"}:
+        name, qualifier = named_function(text)
+        if qualifier:
             self._problem(path, f"not supported: versions and aliases ({qualifier})")
         if name not in self._function_names:
             self._problem(path, "Function does not exist", closest(name, self._function_names))

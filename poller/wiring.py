@@ -44,12 +44,27 @@ def wire(declared: Sequence[Declared], settings: Settings, folder: Path) -> list
     problems: list[Problem] = []
     wired = []
     for item in declared:
-        wire_one = _Wiring(item, settings, folder)
-        wired.append(wire_one.run())
-        problems += wire_one.problems
-    problems += _duplicates(declared, settings)
+        extensions = settings.EventSources.get(item.mapping.name, Extensions())
+        try:
+            wired.append(wire_one(item, settings, folder, extensions))
+        except ConfigError as error:
+            problems += error.problems
+    problems += duplicates(declared, settings)
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))  # of a secret that several name, what is wrong is said once
+    return wired
+
+
+def wire_one(declared: Declared, settings: Settings, folder: Path, extensions: Extensions) -> EventSourceMapping:
+    """Complete one mapping; as `wire`, but for duplicates, and with these extensions.
+
+    Raises:
+        ConfigError: every address or login that is missing, every extension that makes no sense.
+    """
+    wiring = _Wiring(declared, settings, folder, extensions)
+    wired = wiring.run()
+    if wiring.problems:
+        raise ConfigError(wiring.problems)
     return wired
 
 
@@ -63,11 +78,11 @@ def unknown_extensions(settings: Settings, names: Iterable[str]) -> Iterator[Pro
 
 
 class _Wiring:
-    def __init__(self, declared: Declared, settings: Settings, folder: Path) -> None:
+    def __init__(self, declared: Declared, settings: Settings, folder: Path, extensions: Extensions) -> None:
         self.problems: list[Problem] = []
         self._mapping, self._where = declared.mapping, declared.where
         self._settings, self._folder = settings, folder
-        self._extensions = settings.EventSources.get(self._mapping.name, Extensions())
+        self._extensions = extensions
         self._path = f"{SECTION}.EventSources.{self._mapping.name}"
 
     def run(self) -> EventSourceMapping:
@@ -167,7 +182,7 @@ class _Wiring:
         return None
 
 
-def _duplicates(declared: Sequence[Declared], settings: Settings) -> Iterator[Problem]:
+def duplicates(declared: Sequence[Declared], settings: Settings) -> Iterator[Problem]:
     """C.3: the same function and topic with any shared broker; the same function, broker and queue."""
     for index, item in enumerate(declared):
         for earlier in declared[:index]:

@@ -52,6 +52,8 @@ class ScriptedSource:
         self.acknowledged: list[Progress] = []
         self.released: list[Record] = []
         self.rejected: list[Record] = []
+        self.expected: list[int] = []
+        self.drained: list[Record] | None = None
         self.opened = self.closed = 0
         self.failing: SourceError | None = None
         self.commits_held_up = False
@@ -82,6 +84,12 @@ class ScriptedSource:
 
     def resume(self, shards: Collection[Shard]) -> None:
         self.paused -= set(shards)
+
+    def expect(self, batch_size: int) -> None:
+        self.expected.append(batch_size)
+
+    def drain(self, unstarted: Sequence[Record]) -> None:
+        self.drained = list(unstarted)
 
     def acknowledge(self, progress: Progress) -> bool:
         self.acknowledged.append(progress)

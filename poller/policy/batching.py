@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import accumulate
@@ -104,6 +104,21 @@ class RecordBuffer:
         del self._records[:count], self._ends[:count]
         self._forget_arrivals(count)
         return taken
+
+    def keep(self, matches: Callable[[Record], bool]) -> list[Record]:
+        """Remove and return the records that do not match; what stays counts as arrived with the first of them."""
+        removed: list[Record] = []
+        kept: list[Record] = []
+        for record in self._records:
+            (kept if matches(record) else removed).append(record)
+        if removed:
+            first_seen = self.first_seen
+            self._records, self._ends = [], []
+            self._passed = self.size = 0
+            self._arrivals.clear()
+            if kept:
+                self.add(kept, first_seen)
+        return removed
 
     def _size_of(self, count: int) -> int:
         return self._ends[count - 1] - self._passed + count

@@ -84,6 +84,42 @@ class Lanes:
         """
         return self._lanes.get(lane.shard) is lane
 
+    def change(
+        self,
+        limits: BatchingLimits,
+        *,
+        matches: Callable[[bytes | None], bool] | None,
+        expired: Callable[[Sequence[Record], float], tuple[list[Record], list[Record]]] | None,
+    ) -> int:
+        """Work by other values from the next batch on; returns how many waiting records the filter passes over now.
+
+        Batches that exist already, in work or waiting for another attempt, stay as they are. What an earlier filter
+        passed over stays passed over.
+        """
+        self.limits, self._matches, self._expired = limits, matches, expired
+        filtered_out = 0
+        if matches is not None:
+            for lane in self._lanes.values():
+                passed_over = lane.buffer.keep(lambda record: matches(record.value))
+                filtered_out += len(passed_over)
+                self._finish(passed_over)
+        return filtered_out
+
+    def give_back(self) -> tuple[list[Record], list[Record]]:
+        """Forget what is not in work: the messages no batch took, and those that failed and wait to go back.
+
+        For a queue whose reading ends while something is in work; a stream has nothing to give back.
+        """
+        unstarted: list[Record] = []
+        failed: list[Record] = []
+        for lane in self._lanes.values():
+            unstarted += [record for batch in lane.waiting for record in batch.records]
+            unstarted += lane.buffer.keep(lambda _: False)
+            lane.waiting = []
+            failed += [record for item in lane.returns for record in item.records]
+            lane.returns = []
+        return unstarted, failed
+
     def extend(self, records: Sequence[Record], now: float) -> int:
         """Take up polled records; returns how many did not match the filter."""
         filtered_out = 0

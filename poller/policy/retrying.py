@@ -98,10 +98,10 @@ class RetryPolicy:
             return [Retry([self._again(batch, failed, batch.attempt, now + pause, throttles)])]
         if self.redelivers:
             return self._return_or_discard(failed, result, seed, now)
-        if self.bisect_batch_on_function_error and outcome.thrown and len(failed) > 1:
-            # C.4: splitting does not consume attempts.
+        if self.bisect_batch_on_function_error and outcome.thrown and len(batch.records) > 1:
+            # C.4: splitting does not consume attempts. One that is left, as the others are too old, has its own try.
             middle = len(failed) // 2
-            halves = (failed[:middle], failed[middle:])
+            halves = [half for half in (failed[:middle], failed[middle:]) if half]
             return [Retry([self._again(batch, half, batch.attempt, now, 0) for half in halves])]
         if self._is_used_up(batch.attempt):
             return [Discard(failed, RETRY_ATTEMPTS_EXHAUSTED, batch.attempt, result)]

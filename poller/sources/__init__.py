@@ -64,6 +64,17 @@ class Source(Protocol):
     def resume(self, shards: Collection[Shard]) -> None:
         """Undo `pause`."""
 
+    def expect(self, batch_size: int) -> None:
+        """Batches have so many records from now on, so that many must be able to wait here at once."""
+
+    def drain(self, unstarted: Sequence[Record]) -> None:
+        """Take nothing more, since the mapping ends; `acknowledge`, `release` and `reject` go on until `close`.
+
+        Args:
+            unstarted: messages that no handler has seen. They go back at once, where the broker can tell them from
+                failed ones without a count. Of a stream there are none.
+        """
+
     def acknowledge(self, progress: Progress) -> bool:
         """Make progress durable at the broker. Idempotent; what is stale (a lost shard or channel) is passed over.
 

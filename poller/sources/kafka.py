@@ -234,6 +234,12 @@ class KafkaSource:
         self._opened().resume(*[self._owned[shard] for shard in shards if shard in self._owned])
         self._paused.difference_update(shards)
 
+    def expect(self, batch_size: int) -> None:
+        """Nothing: what waits is bounded by bytes, and by the loop's pauses."""
+
+    def drain(self, unstarted: Sequence[Record]) -> None:
+        """Nothing: `pause` holds a stream."""
+
     def acknowledge(self, progress: Progress) -> bool:
         """Commit the positions of owned shards in one request; blocks about 2 ms, 1 s when the broker is away.
 

@@ -216,6 +216,12 @@ class LibrdkafkaSource:
     def _go_on(self, number: int) -> None:
         self._opened().resume([TopicPartition(self._settings.topic, number)])
 
+    def expect(self, batch_size: int) -> None:
+        """Nothing: what waits is bounded by bytes, and by the loop's pauses."""
+
+    def drain(self, unstarted: Sequence[Record]) -> None:
+        """Nothing: `pause` holds a stream."""
+
     def acknowledge(self, progress: Progress) -> bool:
         """Commit the positions of owned shards in one request; blocks about 2 ms, 1 s when the broker is away.
 

@@ -184,6 +184,12 @@ class MemoryTopicSource:
         """Undo `pause`."""
         self._paused.difference_update(shards)
 
+    def expect(self, batch_size: int) -> None:
+        """Nothing: a poll takes what there is."""
+
+    def drain(self, unstarted: Sequence[Record]) -> None:
+        """Nothing: `pause` holds a stream."""
+
     def acknowledge(self, progress: Progress) -> bool:
         """Commit the positions of shards that this member owns."""
         self._opened()
@@ -353,6 +359,16 @@ class MemoryQueueSource:
 
     def resume(self, shards: Collection[Shard]) -> None:
         """Nothing, as `pause`."""
+
+    def expect(self, batch_size: int) -> None:
+        """Let two batches of that size be unsettled."""
+        self._prefetch = 2 * batch_size
+
+    def drain(self, unstarted: Sequence[Record]) -> None:
+        """Take nothing more; what no handler has seen goes back uncounted."""
+        back = self._settle(unstarted)
+        self._prefetch = 0
+        self._queue.put_back(back, counted=False)
 
     def acknowledge(self, progress: Progress) -> bool:
         """Forget messages that are done; what is settled already is passed over."""

@@ -25,7 +25,7 @@ from pika.spec import Basic, BasicProperties
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.model import Progress, Record, Shard
 from poller.sources import Features, Listener, amqp_table
-from poller.sources.rabbitmq_event import RabbitMQSettings, build_event, event_head, to_record
+from poller.sources.rabbitmq_event import RabbitMQSettings, build_event, event_head, prefetch_of, to_record
 
 _log = logging.getLogger(__name__)
 
@@ -112,6 +112,8 @@ class RabbitMQSource:
         """Delivery tags in the order of delivery."""
         self._returned = ReturnedMessages()
         self._cancelled = False
+        self._prefetch = settings.prefetch
+        self._consumer_tag = ""
         self._lag: dict[Shard, int] = {}
         self._lag_after = 0.0
 
@@ -131,13 +133,16 @@ class RabbitMQSource:
                 self._connection = pika.BlockingConnection(self._parameters())
                 self._channel = channel = self._connection.channel()
                 self._look_at_queue(channel)
-                channel.basic_qos(prefetch_count=settings.prefetch)
                 channel.add_on_cancel_callback(self._on_cancelled)
-                channel.basic_consume(settings.queue, self._on_message)
+                self._consume(channel)
         except SourceError:
             self.close()
             raise
         listener.assigned([settings.shard])
+
+    def _consume(self, channel: BlockingChannel) -> None:
+        channel.basic_qos(prefetch_count=self._prefetch)  # holds for consumers that come after it
+        self._consumer_tag = channel.basic_consume(self._settings.queue, self._on_message)
 
     def _parameters(self) -> pika.ConnectionParameters:
         settings = self._settings
@@ -200,6 +205,32 @@ class RabbitMQSource:
 
     def resume(self, shards: Collection[Shard]) -> None:
         """Nothing, as `pause`."""
+
+    def expect(self, batch_size: int) -> None:
+        """Let as many messages be unsettled as batches of that size want.
+
+        What the broker sends in the moment of the change goes back to it, which a quorum queue counts as a delivery.
+        """
+        self._prefetch = prefetch_of(batch_size)
+        if self._channel is not None:
+            channel = self._channel
+            with self._translated():
+                channel.basic_cancel(self._consumer_tag)
+                self._consume(channel)
+
+    def drain(self, unstarted: Sequence[Record]) -> None:
+        """Cancel the consumer and hand back what no handler has seen, with `basic.nack`.
+
+        From RabbitMQ 4.3 on a quorum queue does not count that as a delivery (F.3).
+        """
+        channel = self._opened()
+        current = self._current([*unstarted, *self._arrived])
+        self._arrived.clear()
+        with self._translated():
+            channel.basic_cancel(self._consumer_tag)
+            for tag in current:
+                channel.basic_nack(tag, requeue=True)
+        self._settle(current)
 
     def acknowledge(self, progress: Progress) -> bool:
         """Acknowledge messages: one `basic.ack` for the run of the oldest, one each for the others.

@@ -75,6 +75,11 @@ class RabbitMQSettings:
         return f"{self.queue}::{self.virtual_host}"
 
 
+def prefetch_of(batch_size: int) -> int:
+    """Messages that may be unsettled at once: one batch in work and one that waits; AMQP counts to 65,535."""
+    return min(2 * batch_size, 65_535)
+
+
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _quote = json.encoder.encode_basestring_ascii
 _new_tuple = tuple.__new__  # a Record without its keyword arguments: half the time

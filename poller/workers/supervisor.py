@@ -24,7 +24,8 @@ from prometheus_client import CollectorRegistry
 from poller import log, service
 from poller.api.health import application
 from poller.api.server import HttpServer, bind
-from poller.control_plane import RunningMapping, labels_of
+from poller.assembly import labels_of
+from poller.mapping_runner import status_of
 from poller.metrics import Metrics, StateCollector
 from poller.policy.retrying import BackOff
 from poller.policy.workers import Share
@@ -147,7 +148,7 @@ class Workers:
         }
         states = []
         for mapping in self._template.mappings:
-            unknown = RunningMapping(mapping, labels_of(mapping)).state()
+            unknown = status_of(mapping, "Creating" if mapping.Enabled else "Disabled")
             of_workers = [
                 _with_trouble(reported.get((keeper.share.worker, mapping.name)), unknown, keeper.trouble())
                 for keeper in self.keepers

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 
-from poller import cli, control_plane
+from poller import assembly, cli
 
 
 def main() -> int:
-    control_plane.DEFAULT_WINDOW = float(sys.argv.pop(1))
+    assembly.DEFAULT_WINDOW = float(sys.argv.pop(1))
     return cli.main()
 
 

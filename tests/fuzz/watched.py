@@ -91,6 +91,12 @@ class WatchedSource:
         self.inner.resume(shards)
         self.paused -= set(shards)
 
+    def expect(self, batch_size: int) -> None:
+        self.inner.expect(batch_size)
+
+    def drain(self, unstarted: Sequence[Record]) -> None:
+        self.inner.drain(unstarted)
+
     def acknowledge(self, progress: Progress) -> bool:
         if not self.features.ordered:
             self.model.acknowledges(progress.records)

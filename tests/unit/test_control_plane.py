@@ -12,10 +12,12 @@ from textwrap import indent
 import pytest
 from scripted import FakeClock
 
-from poller.control_plane import ControlPlane, _join, batching_limits, destination_of, retry_policy, source_of
+from poller.assembly import batching_limits, destination_of, retry_policy, source_of
+from poller.control_plane import ControlPlane
 from poller.destinations.file import FileDestination
 from poller.destinations.kafka import KafkaDestination
 from poller.destinations.rabbitmq import RabbitMQDestination
+from poller.mapping_runner import _join
 from poller.metrics import Metrics
 from poller.policy.batching import WindowStart
 from poller.resources import EventSourceMapping
@@ -214,9 +216,11 @@ def test_two_workers_have_together_the_pollers_of_one_service(
 
 def test_a_worker_without_pollers_of_a_mapping_starts_nothing_for_it_and_sends_no_dead_letters(tmp_path: Path) -> None:
     second = plane_of(2, tmp_path, MQ)
-    [running] = second._running
-    assert (running.pollers, running.threads, running.dead_letters) == ([], [], None)
+    second.start()
+    assert [snapshot.pollers for snapshot in second.mappings()] == [0]
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("poller-", "destination-"))]
     assert second.alive()
+    second.stop()
 
 
 def test_two_workers_have_together_the_concurrency_of_one_service(tmp_path: Path) -> None:  # A.2

@@ -78,6 +78,16 @@ def test_bisect_splits_in_two_halves_at_once_and_consumes_no_attempt() -> None: 
     only(Discard, decide(policy, left, function_error()))
 
 
+def test_who_is_left_of_a_failed_batch_as_its_neighbours_are_too_old_is_tried_alone() -> None:  # C.4
+    policy = RetryPolicy(maximum_retry_attempts=0, maximum_record_age=60, bisect_batch_on_function_error=True)
+    old, ageless = record(1, timestamp=int((WALL - 61) * 1000)), record(2, timestamp=0)
+    discard, retry = decide(policy, Batch([old, ageless], 0.0), function_error())
+    assert discard == Discard([old], "RecordAgeExceeded", 1, None)
+    assert isinstance(retry, Retry)
+    [alone] = retry.batches
+    assert (positions(alone.records), alone.attempt) == ([2], 1)
+
+
 def test_a_partial_response_retries_the_named_only_and_does_not_bisect() -> None:  # C.6
     item = batch(1, 2, 3, 4)
     outcome = Outcome(failed=item.records[1:3])

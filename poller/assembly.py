@@ -1,0 +1,224 @@
+"""From the values of a mapping to the parts that run it: limits, retries, source, destination, and a poller of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from poller.clock import Clock
+from poller.destinations import Destination
+from poller.destinations.worker import DestinationWorker
+from poller.endpoints import FileTarget, KafkaTarget, RabbitMQTarget, Target
+from poller.event_poller import EventPoller
+from poller.mapping_plan import MappingPlan, PollerChange
+from poller.metrics import MappingLabels, MappingMetrics, Metrics
+from poller.model import DeadLetter, Discard, FunctionConfiguration
+from poller.policy.batching import DEFAULT_WINDOW, BatchingLimits, WindowStart
+from poller.policy.filtering import compile_filters
+from poller.policy.invocation_records import KafkaOrigin, RabbitMQOrigin, RecordContext, dead_letters
+from poller.policy.lanes import Lanes
+from poller.policy.retrying import RETRIES_BEFORE_ON_FAILURE, WITHOUT_END, BackOff, RetryPolicy
+from poller.policy.workers import Share
+from poller.resources import EventSourceMapping
+from poller.runtime.pool import FunctionPool
+from poller.settings import KafkaClientName, Settings, kafka_client
+from poller.sources import Source
+
+READ_AHEAD = 256 * 1024
+"""Encoded bytes that wait per shard at least before its source is paused. After a pause a source takes milliseconds to
+go on, and a batch of a hundred small records is worked off in less."""
+
+_log = logging.getLogger(__name__)
+
+
+def labels_of(mapping: EventSourceMapping) -> MappingLabels:
+    """Who the series of a mapping belong to."""
+    return MappingLabels(mapping.name, mapping.FunctionName, (*mapping.Topics, *mapping.Queues)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """What the parts of every mapping are made with. Makes them; starts nothing, keeps nothing."""
+
+    settings: Settings
+    metrics: Metrics
+    clock: Clock
+    share: Share
+    configurations: Mapping[str, FunctionConfiguration]
+    """By function."""
+    pools: Mapping[str, FunctionPool] = field(repr=False)
+    """By function."""
+
+    def dead_letters(self, mapping: EventSourceMapping) -> DestinationWorker | None:
+        """What sends a mapping's dead letters, not yet started; None when they go nowhere."""
+        if mapping.on_failure is None:
+            return None
+        metrics = self.metrics.of_mapping(labels_of(mapping))
+        return dead_letter_worker(mapping.on_failure, mapping.name, metrics, self.clock)
+
+    def poller(self, mapping: EventSourceMapping, number: int, letters: DestinationWorker | None) -> EventPoller:
+        """One poller of a mapping, with a source of its own.
+
+        Args:
+            mapping: complete, as `poller.wiring` leaves it.
+            number: from 0, unique among the mapping's pollers that run; for client ids.
+            letters: what sends the dead letters of all of them.
+        """
+        source = source_of(mapping, self.share.poller_name(number), self.settings.KafkaClient)
+        change = self.change(mapping, source, letters)
+        lanes = Lanes(change.limits, ordered=source.features.ordered, matches=change.matches, expired=change.expired)
+        return EventPoller(change.plan, source, lanes, self.clock)
+
+    def change(self, mapping: EventSourceMapping, source: Source, letters: DestinationWorker | None) -> PollerChange:
+        """What a poller is to do, by the values of its mapping as they are now."""
+        settings = self.settings
+        configuration = self.configurations[mapping.FunctionName]
+        retry = retry_policy(mapping, settings.TimeScale)
+        filters = compile_filters(mapping.filter_patterns, "data" if mapping.kind == "MQ" else "value")
+        plan = MappingPlan(
+            name=mapping.name,
+            function_arn=configuration.function_arn,
+            pool=self.pools[mapping.FunctionName],
+            retry=retry,
+            report_batch_item_failures=mapping.report_batch_item_failures,
+            metrics=self.metrics.of_mapping(labels_of(mapping)),
+            dead_letters=letters,
+            build_letters=letters_for(mapping, configuration, source, self.clock) if letters else None,
+            revocation_grace=settings.RevocationGrace,
+            shutdown_grace=settings.ShutdownGrace,
+        )
+        return PollerChange(
+            plan,
+            batching_limits(mapping, source.overhead(1)),
+            matches=filters.matches if filters else None,
+            expired=retry.split_expired if retry.maximum_record_age != WITHOUT_END else None,
+        )
+
+
+def batching_limits(mapping: EventSourceMapping, overhead: int) -> BatchingLimits:
+    """BatchSize and window of a mapping; where a window starts depends on the source and its mode (C.4)."""
+    seconds = mapping.MaximumBatchingWindowInSeconds
+    if mapping.kind == "MQ":
+        window_start = WindowStart.FIRST_RECORD
+    elif mapping.ProvisionedPollerConfig is not None:
+        window_start = WindowStart.PREVIOUS_HANDOVER
+    else:
+        window_start = WindowStart.PREVIOUS_RESULT
+    return BatchingLimits(
+        batch_size=mapping.BatchSize,
+        window=DEFAULT_WINDOW if seconds is None else float(seconds),
+        window_start=window_start,
+        overhead=overhead,
+        read_ahead=READ_AHEAD,
+    )
+
+
+def retry_policy(mapping: EventSourceMapping, time_scale: float) -> RetryPolicy:
+    """The failure settings of a mapping (C.1, D.1.2)."""
+    attempts = mapping.maximum_retry_attempts
+    redelivers = mapping.kind == "MQ"
+    if (
+        attempts == WITHOUT_END
+        and mapping.on_failure is not None
+        and not redelivers
+        and mapping.ProvisionedPollerConfig
+    ):
+        attempts = RETRIES_BEFORE_ON_FAILURE
+    return RetryPolicy(
+        redelivers=redelivers,
+        maximum_retry_attempts=attempts,
+        maximum_record_age=float(mapping.MaximumRecordAgeInSeconds),
+        bisect_batch_on_function_error=mapping.BisectBatchOnFunctionError,
+        back_off=BackOff(time_scale=time_scale),
+    )
+
+
+def source_of(mapping: EventSourceMapping, number: int | str, kafka: KafkaClientName = "auto") -> Source:
+    """The consumer of a mapping. Its client library is imported only when a mapping wants it."""
+    client_id = f"poller-{mapping.name}-{number}"
+    if mapping.kind == "MQ":
+        from poller.sources.rabbitmq import RabbitMQSource  # noqa: PLC0415
+        from poller.sources.rabbitmq_event import RabbitMQSettings, prefetch_of  # noqa: PLC0415
+
+        assert mapping.broker_url is not None
+        return RabbitMQSource(
+            RabbitMQSettings.from_url(
+                mapping.broker_url.get_secret_value(),
+                queue=mapping.Queues[0],
+                prefetch=prefetch_of(mapping.BatchSize),
+                event_source_arn=mapping.EventSourceArn or "",
+            )
+        )
+    from poller.sources.kafka_event import KafkaSettings  # noqa: PLC0415
+
+    settings = KafkaSettings(
+        bootstrap_servers=mapping.bootstrap_servers,
+        topic=mapping.Topics[0],
+        group_id=mapping.consumer_group_id,
+        starting_position=mapping.StartingPosition,
+        client_id=client_id,
+        event_source="aws:kafka" if mapping.kind == "MSK" else "SelfManagedKafka",
+        event_source_arn=mapping.EventSourceArn,
+        max_poll_records=max(500, mapping.BatchSize),
+        security=mapping.security,
+    )
+    client = kafka_client(kafka)
+    if number == 0:
+        _log.info("reads topic %s with %s", settings.topic, client, extra={"mapping": mapping.name})
+    if client == "confluent-kafka":
+        from poller.sources.kafka_librdkafka import LibrdkafkaSource  # noqa: PLC0415
+
+        return LibrdkafkaSource(settings)
+    from poller.sources.kafka import KafkaSource  # noqa: PLC0415
+
+    return KafkaSource(settings)
+
+
+def dead_letter_worker(target: Target, name: str, metrics: MappingMetrics, clock: Clock) -> DestinationWorker:
+    """The thread for dead letters, not yet started; failed sends are counted and logged."""
+
+    def on_error(text: str) -> None:
+        metrics.count("on_failure_destination_delivery_error_count")
+        _log.warning("dead letters for %s: %s", target, text, extra={"mapping": name})
+
+    return DestinationWorker(destination_of(target), name, clock=clock, on_error=on_error)
+
+
+def destination_of(target: Target) -> Destination:
+    """The client for a target. Its library is imported only when a mapping wants it."""
+    match target:
+        case KafkaTarget(servers, topic, security):
+            from poller.destinations.kafka import KafkaDestination  # noqa: PLC0415
+
+            return KafkaDestination(",".join(servers), topic, security=security)
+        case RabbitMQTarget(broker_url, exchange, routing_key):
+            from poller.destinations.rabbitmq import RabbitMQDestination  # noqa: PLC0415
+
+            return RabbitMQDestination(broker_url.get_secret_value(), exchange, routing_key)
+        case FileTarget(path):
+            from poller.destinations.file import FileDestination  # noqa: PLC0415
+
+            return FileDestination(path)
+
+
+def letters_for(
+    mapping: EventSourceMapping, configuration: FunctionConfiguration, source: Source, clock: Clock
+) -> Callable[[Discard], list[DeadLetter]]:
+    """Makes the on-failure records of one mapping (D.1.4)."""
+    origin: KafkaOrigin | RabbitMQOrigin = (
+        RabbitMQOrigin(mapping.Queues[0], mapping.virtual_host)
+        if mapping.kind == "MQ"
+        else KafkaOrigin(",".join(mapping.bootstrap_servers))
+    )
+    context = RecordContext(
+        function_name=configuration.function_name,
+        function_arn=configuration.function_arn,
+        mapping_uuid=mapping.UUID,
+        event_source_arn=mapping.EventSourceArn,
+        origin=origin,
+        build_event=source.build_event,
+        error_headers=mapping.extensions.ErrorHeaders,
+    )
+    each_record = isinstance(mapping.on_failure, KafkaTarget)
+    return lambda discard: dead_letters(discard, context, now=clock.time(), each_record=each_record)

@@ -45,6 +45,7 @@ NOTES = {
     "EventSourceMapping.Queues": "Exactly one.",
     "EventSourceMapping.StartingPosition": "Of a consumer group without committed offsets.",
     "EventSourceMapping.Topics": "Exactly one.",
+    "EventMetrics.Metrics": "All are always on; AWS writes none of them unless asked. `KafkaMetrics` not for MQ.",
     "EventFilter.Pattern": "See [filters](../how-to/filter-records.md).",
     "FailureDestination.Destination": "`kafka://topic` on the cluster that is read, or an ARN of SQS, SNS or S3 with "
     "an address in `Metadata.Poller.Endpoints`.",
@@ -98,6 +99,7 @@ SAMPLES: Mapping[str, Any] = {
     "FunctionResponseTypes": ["ReportBatchItemFailures"],
     "MaximumRecordAgeInSeconds": 60,
     "MaximumRetryAttempts": 1,
+    "MetricsConfig": {"Metrics": ["EventCount"]},
     "ProvisionedPollerConfig": {"MinimumPollers": 1, "MaximumPollers": 1},
     "Queues": ["q"],
     "SourceAccessConfigurations": None,

@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from poller.api_errors import ACCESS_MISSING
 from poller.validation import closest, describe
 
 Broken = tuple[str, str, str]
 """Property, what is wrong with it, what would be right."""
-
-MISSING = "Required 'sourceAccessConfigurations' parameter is missing."
 
 NETWORK = ("VPC_SUBNET", "VPC_SECURITY_GROUP")
 LOGINS = (
@@ -48,7 +47,7 @@ def broken_access(values: Mapping[str, Any], kind: Literal["SelfManagedKafka", "
     access = values.get(_FIELD)
     if not access:
         if kind != "MSK":
-            yield _FIELD, MISSING, _MQ_LOGIN if kind == "MQ" else _NO_LOGIN
+            yield _FIELD, ACCESS_MISSING, _MQ_LOGIN if kind == "MQ" else _NO_LOGIN
         return
     items = list(access) if isinstance(access, list | tuple) else []
     types = [_type(item) for item in items]

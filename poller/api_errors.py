@@ -23,8 +23,11 @@ ACCESS_MISSING = "Required 'sourceAccessConfigurations' parameter is missing."
 INVALID_FILTER = "Invalid filter pattern definition."
 MAPPING_MISSING = "The resource you requested does not exist."
 
-STARTING_POSITIONS = "Member must satisfy enum value set: [LATEST, AT_TIMESTAMP, TRIM_HORIZON]"
-"""C.3; other enumerations are told likewise, by `one_of`."""
+_TEXTS = frozenset({UNRECOGNIZED_SOURCE, FUNCTION_MISSING, UNSUPPORTED_DESTINATION, ACCESS_MISSING, INVALID_FILTER})
+"""Reasons of problems that are AWS's own text for an InvalidParameterValueException."""
+
+STARTING_POSITIONS = ("LATEST", "AT_TIMESTAMP", "TRIM_HORIZON")
+"""In the order of AWS's text (C.3)."""
 
 LONGEST_VALUE = 80
 """Characters of a wrong value that a text repeats."""
@@ -122,6 +125,11 @@ def no_longer(limit: int) -> str:
     return f"Member must have length less than or equal to {limit}"
 
 
+def matching(pattern: str) -> str:
+    """Constraint on a text."""
+    return f"Member must satisfy regular expression pattern: {pattern}"
+
+
 def one_of(names: Iterable[str]) -> str:
     """Constraint on a name."""
     return f"Member must satisfy enum value set: [{', '.join(names)}]"
@@ -133,22 +141,33 @@ def error_of(problems: Sequence[Problem]) -> ApiError:
     As on AWS, ranges are looked at first, all of them at once, then the rest, of which the first one counts. What else
     is wrong stands in the explanation, so that nothing is found out one call at a time.
     """
-    errors = [problem.error for problem in problems]
+    errors = [_error(problem) for problem in problems]
     violations = [error for error in errors if error is not None and error.type == VALIDATION]
     if violations:
-        details = [error.text.split(": ", 1)[1] for error in violations]
+        details = [error.text.removeprefix(_ONE_VIOLATION) for error in violations]
         explanation = "; ".join(str(problem) for problem in problems)
         return ApiError(400, VALIDATION, _validation(details), explanation)
-    first, *others = sorted(problems, key=lambda problem: problem.error is None)
+    first, *others = sorted(problems, key=lambda problem: _error(problem) is None)
     rest = [str(problem) for problem in others]
-    error = first.error or invalid_parameter(str(first))
-    if first.error is not None:
-        rest = [text for text in (first.suggestion, *rest) if text]
-    return ApiError(error.status, error.type, error.text, "; ".join(rest))
+    error = _error(first)
+    if error is None:
+        return invalid_parameter(str(first), "; ".join(rest))
+    return ApiError(error.status, error.type, error.text, "; ".join(filter(None, (first.suggestion, *rest))))
+
+
+def _error(problem: Problem) -> ApiError | None:
+    """The error that a problem is in AWS's words; None when it is ours."""
+    if problem.reason.startswith(_ONE_VIOLATION):
+        return ApiError(400, VALIDATION, problem.reason)
+    return problem.error or (invalid_parameter(problem.reason) if problem.reason in _TEXTS else None)
+
+
+_ONE_VIOLATION = "1 validation error detected: "
 
 
 def _validation(details: Sequence[str]) -> str:
-    return f"{len(details)} validation error{'s' if len(details) > 1 else ''} detected: {'; '.join(details)}"
+    head = _ONE_VIOLATION if len(details) == 1 else f"{len(details)} validation errors detected: "
+    return head + "; ".join(details)
 
 
 def _detail(value: Any, field: str, constraint: str) -> str:
@@ -175,5 +194,5 @@ def _wire_name(field: str) -> str:
         if part.startswith("["):
             parts.append(f"{int(part[1:-1]) + 1}.member")
         else:
-            parts.append(part if part.isupper() or "_" in part else part[:1].lower() + part[1:])
+            parts.append(part if "_" in part else part.lower() if part.isupper() else part[:1].lower() + part[1:])
     return ".".join(parts)

@@ -19,7 +19,7 @@ class Problem:
     reason: str
     suggestion: str = ""
     error: ApiError | None = None
-    """What a call of the API answers for it, where that is more than `reason` under InvalidParameterValueException."""
+    """What a call of the API answers for it, where that is more than `reason` as InvalidParameterValueException."""
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.reason}" if self.path else self.reason

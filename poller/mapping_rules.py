@@ -7,10 +7,11 @@ is wrong.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from poller.access_rules import Broken, broken_access
+from poller.api_errors import STARTING_POSITIONS, UNRECOGNIZED_SOURCE, UNSUPPORTED_DESTINATION, one_of, violation
 from poller.supported import MAPPING_REFUSED
 from poller.validation import describe, plural
 
@@ -24,6 +25,13 @@ _NEED_PROVISIONED_MODE = (
     "BisectBatchOnFunctionError",
     "FunctionResponseTypes",
 )
+_FOR_MQ = {
+    "MaximumRetryAttempts": "use {extension}.MaximumRetryAttempts",
+    "MaximumRecordAgeInSeconds": "let messages expire on the broker: x-message-ttl of the queue, or their expiration",
+    "BisectBatchOnFunctionError": "name the messages that failed: {extension}.FunctionResponseTypes",
+    "FunctionResponseTypes": "use {extension}.FunctionResponseTypes",
+}
+"""The same properties for MQ, which has none of them on AWS, and what exists instead."""
 _DESTINATION = re.compile(r"kafka://[^.][a-zA-Z0-9._-]{0,248}|arn:aws[a-zA-Z0-9-]*:(sqs|sns|s3):.+")
 
 
@@ -60,7 +68,7 @@ def broken_rules(values: Mapping[str, Any], extension: str) -> Iterator[Broken]:
             ("supported: MSK (arn:aws:kafka:…), MQ (arn:aws:mq:…) and SelfManagedEventSource"),
         )
     else:
-        yield "", "Unrecognized event source.", "give EventSourceArn or SelfManagedEventSource"
+        yield "", UNRECOGNIZED_SOURCE, "give EventSourceArn or SelfManagedEventSource"
     if kind:
         yield from _filters(values, "data" if kind == "MQ" else "value")
 
@@ -75,6 +83,11 @@ def _service(values: Mapping[str, Any]) -> str | None:
     return parts[2] if len(parts) >= 6 and parts[0] == "arn" else None  # noqa: PLR2004 - fields of an ARN
 
 
+def _list(value: Any) -> Sequence[Any]:
+    """The value if it is a list, else nothing: the model says that it should be one."""
+    return value if isinstance(value, list | tuple) else ()
+
+
 def _exactly_one(values: Mapping[str, Any], name: str, noun: str) -> Iterator[Broken]:
     given = values.get(name)
     if given is None:
@@ -87,6 +100,23 @@ def _kafka(values: Mapping[str, Any], kind: Kind, extension: str) -> Iterator[Br
     yield from _exactly_one(values, "Topics", "topic")
     if values.get("Queues"):
         yield "Queues", "belongs to MQ; a Kafka source has Topics", ""
+    yield from _kafka_config(values, kind)
+    position = values.get("StartingPosition")
+    if isinstance(position, str) and position not in STARTING_POSITIONS:
+        text = violation(position, "StartingPosition", one_of(STARTING_POSITIONS)).text
+        yield "StartingPosition", text, "it is case-sensitive" if position.upper() in STARTING_POSITIONS else ""
+    yield from broken_access(values, kind)
+    provisioned = values.get("ProvisionedPollerConfig")
+    if isinstance(provisioned, dict):
+        yield from _provisioned_mode(provisioned)
+    if not provisioned:
+        for name in _NEED_PROVISIONED_MODE:
+            if not _asks_for_nothing(values.get(name)):
+                yield name, "needs ProvisionedPollerConfig, as on AWS", _PROVISIONED
+    yield from _kafka_destination(values, extension, provisioned=bool(provisioned))
+
+
+def _kafka_config(values: Mapping[str, Any], kind: Kind) -> Iterator[Broken]:
     foreign = "AmazonManaged" if kind == "SelfManagedKafka" else "SelfManaged"
     if values.get(f"{foreign}KafkaEventSourceConfig"):
         own = "SelfManaged" if kind == "SelfManagedKafka" else "AmazonManaged"
@@ -100,16 +130,15 @@ def _kafka(values: Mapping[str, Any], kind: Kind, extension: str) -> Iterator[Br
         if isinstance(given, dict) and "SchemaRegistryConfig" in given:
             yield f"{config}.SchemaRegistryConfig", f"not supported: {MAPPING_REFUSED['SchemaRegistryConfig']}", ""
         if isinstance(given, dict) and "ConsumptionMode" in given:
-            yield f"{config}.ConsumptionMode", "not supported: topics are read as streams", ""
-    yield from broken_access(values, kind)
-    provisioned = values.get("ProvisionedPollerConfig")
-    if isinstance(provisioned, dict):
-        yield from _provisioned_mode(provisioned)
-    if not provisioned:
-        for name in _NEED_PROVISIONED_MODE:
-            if not _asks_for_nothing(values.get(name)):
-                yield name, "needs ProvisionedPollerConfig, as on AWS", _PROVISIONED
-    yield from _kafka_destination(values, extension, provisioned=bool(provisioned))
+            yield from _consumption_mode(config, given["ConsumptionMode"])
+
+
+def _consumption_mode(config: str, mode: Any) -> Iterator[Broken]:
+    if config.startswith("AmazonManaged"):
+        yield f"{config}.ConsumptionMode", "is for self-managed Kafka only, as on AWS", ""
+    elif mode == "Queue":
+        hint = "leave it out: topics are read as streams, by consumers of a group"
+        yield f"{config}.ConsumptionMode", "not supported: Queue reads share groups, which is not built here", hint
 
 
 def _provisioned_mode(config: Mapping[str, Any]) -> Iterator[Broken]:
@@ -139,8 +168,7 @@ def _kafka_destination(values: Mapping[str, Any], extension: str, *, provisioned
     elif destination.startswith("kafka://"):
         if not provisioned:
             yield field, "kafka:// needs ProvisionedPollerConfig, as on AWS", _PROVISIONED
-        topics = values.get("Topics")
-        if isinstance(topics, list | tuple) and destination.removeprefix("kafka://") in topics:
+        if destination.removeprefix("kafka://") in _list(values.get("Topics")):
             yield field, "is the topic that the mapping reads; given-up records would come back for ever", ""
 
 
@@ -159,21 +187,22 @@ def _mq(values: Mapping[str, Any], extension: str) -> Iterator[Broken]:
     for name in ("SelfManagedKafkaEventSourceConfig", "AmazonManagedKafkaEventSourceConfig"):
         if values.get(name):
             yield name, "belongs to Kafka; MQ has no such property", ""
-    for name in _NEED_PROVISIONED_MODE:
+    for name, instead in _FOR_MQ.items():
         if not _asks_for_nothing(values.get(name)):
-            extended = name in {"MaximumRetryAttempts", "FunctionResponseTypes"}
-            yield name, "AWS has no such property for MQ", f"use {extension}.{name}" if extended else ""
+            yield name, "AWS has no such property for MQ", instead.format(extension=extension)
+    metrics = values.get("MetricsConfig")
+    if isinstance(metrics, dict) and "KafkaMetrics" in _list(metrics.get("Metrics")):
+        yield "MetricsConfig.Metrics", "KafkaMetrics belongs to Kafka", ""
     _, destination = _destination(values)
     if destination:
-        text = "Unsupported DestinationConfig parameter for given event source mapping type."
-        yield "DestinationConfig", text, f"use {extension}.OnFailure"
+        yield "DestinationConfig", UNSUPPORTED_DESTINATION, f"use {extension}.OnFailure"
     yield from broken_access(values, "MQ")
 
 
 def _filters(values: Mapping[str, Any], data_key: str) -> Iterator[Broken]:
     criteria = values.get("FilterCriteria")
-    filters = criteria.get("Filters") if isinstance(criteria, dict) else None
-    if not isinstance(filters, list | tuple) or not filters:
+    filters = _list(criteria.get("Filters") if isinstance(criteria, dict) else None)
+    if not filters:
         return
     from poller.policy.filtering import compile_filters  # noqa: PLC0415 - most mappings have no filter
 

@@ -7,37 +7,28 @@ The template builds these models, and so does whoever else creates a function or
 from __future__ import annotations
 
 import json
-import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from poller.api_errors import at_least, at_most
 from poller.endpoints import Target
 from poller.environment_variables import FunctionEnvironment
 from poller.errors import ConfigError, Problem
+from poller.kafka_cluster import KafkaCluster, KafkaEventSourceConfig, SelfManagedKafkaConfig, Topic
 from poller.mapping_rules import Kind, broken_rules, kind_of
 from poller.model import FunctionConfiguration
 from poller.sources.kafka_security import KafkaSecurity
 from poller.supported import MAPPING_WITHOUT_EFFECT
-from poller.validation import Boolean, Integer, Model, Text, describe, parse
+from poller.validation import Boolean, Integer, Model, Text, Violation, in_pattern, parse
 
 RUNTIMES = ("python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
 
 _NAMESPACE = uuid.UUID("b2f1f0c4-6f0e-5d53-9a43-8d0c6c1d7a11")
-
-
-def _matching(pattern: str, what: str) -> AfterValidator:
-    compiled = re.compile(pattern)
-
-    def check(value: str) -> str:
-        if not compiled.fullmatch(value):
-            raise ValueError(f"{describe(value)} is not {what}")
-        return value
-
-    return AfterValidator(check)
 
 
 def _runtime(value: str) -> str:
@@ -55,10 +46,10 @@ def _package_type(value: Any) -> Any:
 class Function(Model):
     """A function, as CreateFunction takes it (A.7); `Code` is a local folder."""
 
-    FunctionName: Annotated[str, _matching("[a-zA-Z0-9-_]{1,64}", "1 to 64 letters, digits, '-' or '_'")]
+    FunctionName: Annotated[str, in_pattern("[a-zA-Z0-9-_]{1,64}", "1 to 64 letters, digits, '-' or '_'")]
     Code: Path
     """Folder with the handler's code."""
-    Handler: Annotated[str, Field(max_length=128), _matching(r"[^\s]+", "a handler, such as handler.handler")]
+    Handler: Annotated[str, Field(max_length=128), in_pattern(r"[^\s]+", "a handler, such as handler.handler")]
     Runtime: Annotated[str, AfterValidator(_runtime)]
     Timeout: Annotated[Integer, Field(ge=1, le=900)] = 3
     """Seconds."""
@@ -87,40 +78,6 @@ class Function(Model):
         )
 
 
-Server = Annotated[
-    str,
-    Field(max_length=300),
-    _matching(r"[A-Za-z0-9._-]+:[0-9]{1,5}", "host:port; several servers are several items of the list"),
-]
-ConsumerGroup = Annotated[str, Field(max_length=200), _matching(r"[a-zA-Z0-9-/*:_+=.@]+", "a consumer group's name")]
-
-
-class KafkaEndpoints(Model):
-    """Where a cluster is."""
-
-    KAFKA_BOOTSTRAP_SERVERS: Annotated[tuple[Server, ...], Field(min_length=1, max_length=10)]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _cloudformation_name(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "KafkaBootstrapServers" in values:
-            values = {**values, "KAFKA_BOOTSTRAP_SERVERS": values["KafkaBootstrapServers"]}
-            del values["KafkaBootstrapServers"]
-        return values
-
-
-class KafkaCluster(Model):
-    """A Kafka cluster of one's own."""
-
-    Endpoints: KafkaEndpoints
-
-
-class KafkaEventSourceConfig(Model):
-    """The consumer group; AWS has one such model for MSK and one for self-managed Kafka."""
-
-    ConsumerGroupId: ConsumerGroup | None = None
-
-
 class SourceAccessConfiguration(Model):
     """How to log in: the type says what the URI names (D.1.3)."""
 
@@ -135,7 +92,7 @@ class EventFilter(Model):
 
 
 class EventFilters(Model):
-    """Patterns of which one has to match."""
+    """Patterns of which one has to match. AWS's quota is 5 and can be raised to 10: there is no account here, so 10."""
 
     Filters: Annotated[tuple[EventFilter, ...], Field(max_length=10)] = ()
 
@@ -159,10 +116,19 @@ class ProvisionedPollers(Model):
     MaximumPollers: Annotated[Integer, Field(ge=1, le=2000)] = 200
 
 
+class EventMetrics(Model):
+    """Which groups of metrics AWS shall write; here all of them are always on."""
+
+    Metrics: Annotated[tuple[Literal["EventCount", "ErrorCount", "KafkaMetrics"], ...], Field(max_length=3)] = ()
+
+
 def _record_age(seconds: int) -> int:
+    text = f"{seconds} is neither -1 nor 60 to 604800"
     if seconds == -1 or 60 <= seconds <= 604_800:  # noqa: PLR2004 - the range of C.1
         return seconds
-    raise ValueError(f"{seconds} is neither -1 nor 60 to 604800")
+    if 0 <= seconds < 60:  # noqa: PLR2004 - in the range of AWS's model, and refused by the service all the same
+        raise ValueError(text)
+    raise Violation(text, at_least(-1) if seconds < 0 else at_most(604_800))
 
 
 def _starting_position(value: Any) -> Any:
@@ -195,13 +161,10 @@ class EventSourceMapping(Model):
     """None is the 500 ms that these sources have by default (C.1)."""
     EventSourceArn: str | None = None
     SelfManagedEventSource: KafkaCluster | None = None
-    SelfManagedKafkaEventSourceConfig: KafkaEventSourceConfig | None = None
+    SelfManagedKafkaEventSourceConfig: SelfManagedKafkaConfig | None = None
     AmazonManagedKafkaEventSourceConfig: KafkaEventSourceConfig | None = None
-    Topics: tuple[
-        Annotated[str, _matching(r"[a-zA-Z0-9_-][a-zA-Z0-9._-]{1,248}", "a topic: 2 to 249 letters, digits, . _ or -")],
-        ...,
-    ] = ()
-    Queues: tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...] = ()
+    Topics: Annotated[tuple[Topic, ...], Field(max_length=1)] = ()
+    Queues: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...], Field(max_length=1)] = ()
     StartingPosition: Annotated[Literal["TRIM_HORIZON", "LATEST"], BeforeValidator(_starting_position)] = "TRIM_HORIZON"
     """Means nothing for MQ."""
     MaximumRetryAttempts: Annotated[Integer, Field(ge=-1, le=10_000)] = -1
@@ -210,6 +173,7 @@ class EventSourceMapping(Model):
     FunctionResponseTypes: tuple[Literal["ReportBatchItemFailures"], ...] = ()
     DestinationConfig: Destinations = Destinations()
     FilterCriteria: EventFilters = EventFilters()
+    MetricsConfig: EventMetrics = EventMetrics()
     ProvisionedPollerConfig: ProvisionedPollers | None = None
     SourceAccessConfigurations: Annotated[tuple[SourceAccessConfiguration, ...], Field(max_length=23)] = ()
 
@@ -291,14 +255,23 @@ def event_source_mapping(
     problems = [
         Problem(where(field), reason, suggestion) for field, reason, suggestion in broken_rules(values, extension)
     ]
-    ruled = {problem.path for problem in problems}
     try:
         mapping = parse(EventSourceMapping, values, where)
     except ConfigError as error:
-        problems += [problem for problem in error.problems if problem.path not in ruled]
+        problems = _merged(problems, error.problems)
     if problems:
         raise ConfigError(problems)
     return mapping
+
+
+def _merged(ruled: list[Problem], found: Sequence[Problem]) -> list[Problem]:
+    """Problems of rules and of the model. A rule says more of the same property; what AWS says of it is the model's."""
+    errors = {problem.path: problem.error for problem in found}
+    paths = {problem.path for problem in ruled}
+    return [
+        *(replace(problem, error=problem.error or errors.get(problem.path)) for problem in ruled),
+        *(problem for problem in found if problem.path not in paths),
+    ]
 
 
 def mapping_uuid(values: Mapping[str, Any]) -> str:

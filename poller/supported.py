@@ -115,6 +115,7 @@ _MAPPING_NAMES = (
     "MaximumBatchingWindowInSeconds",
     "MaximumRecordAgeInSeconds",
     "MaximumRetryAttempts",
+    "MetricsConfig",
     "ProvisionedPollerConfig",
     "Queues",
     "SourceAccessConfigurations",
@@ -169,7 +170,6 @@ MAPPING = {
 MAPPING_WITHOUT_EFFECT = {
     "DynamicPolicyName": _NO_IAM,
     "KmsKeyArn": "nothing is encrypted at rest here",
-    "MetricsConfig": "all metrics are always on",
     "SecretsManagerKmsKeyId": _NO_IAM,
     "Tags": "tags are for AWS's bill and console",
 }
@@ -177,8 +177,8 @@ MAPPING_REFUSED = {
     "DocumentDBEventSourceConfig": "it belongs to DocumentDB",
     "LoggingConfig": "the log's level is Metadata.Poller.LogLevel here",
     "ParallelizationFactor": "it belongs to Kinesis and DynamoDB streams",
-    "ScalingConfig": "it belongs to SQS",
-    "SchemaRegistryConfig": "records are handed over as they are",
+    "ScalingConfig": "it belongs to SQS; ReservedConcurrentExecutions of the function is a bound here, too",
+    "SchemaRegistryConfig": "records are handed over as they are, and no registry is asked",
     "StartingPositionTimestamp": "use the position TRIM_HORIZON or LATEST",
     "TumblingWindowInSeconds": "it belongs to Kinesis and DynamoDB streams",
 }

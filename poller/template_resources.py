@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from poller import supported
+from poller.api_errors import FUNCTION_MISSING
 from poller.errors import ConfigError, Problem
 from poller.function_names import named_function
 from poller.intrinsics import Resolver
@@ -269,5 +270,5 @@ class ResourceReader:
         if qualifier:
             self._problem(path, f"not supported: versions and aliases ({qualifier})")
         if name not in self._function_names:
-            self._problem(path, "Function does not exist", closest(name, self._function_names))
+            self._problem(path, FUNCTION_MISSING, closest(name, self._function_names))
         return name

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from poller.api_errors import ApiError, at_least, at_most, matching, no_longer, no_shorter, one_of, violation
 from poller.errors import ConfigError, Problem
 
 LONGEST_VALUE = 80
@@ -51,6 +53,27 @@ Text = Annotated[str, BeforeValidator(_text)]
 """A string; numbers and booleans are turned into one, as CloudFormation does."""
 
 M = TypeVar("M", bound=BaseModel)
+
+
+class Violation(ValueError):  # noqa: N818 - AWS's words
+    """A validator of ours refuses what AWS's service model refuses, too; `constraint` is AWS's part of the text."""
+
+    def __init__(self, text: str, constraint: str) -> None:
+        super().__init__(text)
+        self.constraint = constraint
+
+
+def in_pattern(pattern: str, what: str, theirs: str = "") -> AfterValidator:
+    """Validator that refuses what the pattern does not match; `theirs` is AWS's own, for its text."""
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            text = f"{describe(value)} is not {what}"
+            raise Violation(text, matching(theirs)) if theirs else ValueError(text)
+        return value
+
+    return AfterValidator(check)
 
 
 def parse(model: type[M], values: Any, where: Callable[[str], str]) -> M:
@@ -125,6 +148,17 @@ _REASONS: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
     "value_error": lambda _value, limits: str(limits["error"]),
     "finite_number": lambda value, _: f"{describe(value)} is not a number",
 }
+_CONSTRAINTS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "greater_than_equal": lambda limits: at_least(limits["ge"]),
+    "less_than_equal": lambda limits: at_most(limits["le"]),
+    "literal_error": lambda limits: one_of(re.findall(r"'([^']*)'", limits["expected"])),
+    "string_too_short": lambda limits: no_shorter(limits["min_length"]),
+    "string_too_long": lambda limits: no_longer(limits["max_length"]),
+    "too_short": lambda limits: no_shorter(limits["min_length"]),
+    "too_long": lambda limits: no_longer(limits["max_length"]),
+    "value_error": lambda limits: getattr(limits["error"], "constraint", ""),
+}
+"""What AWS's service model says of the same (A.3)."""
 _KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -149,12 +183,20 @@ def _problem(item: ErrorDetails, model: type[BaseModel], where: Callable[[str], 
     for part in item["loc"]:
         field = join(field, f"[{part}]" if isinstance(part, int) else part)
     kind, value = item["type"], item["input"]
+    if isinstance(value, str) and kind in {"too_short", "too_long"}:
+        kind = f"string_{kind}"  # where a validator of ours comes before, pydantic takes a text for a list
     if kind == "extra_forbidden":
         return Problem(where(field), "unknown property", closest(str(item["loc"][-1]), _fields(model, item["loc"])))
     if kind in _REASONS:
-        return Problem(where(field), _REASONS[kind](value, item.get("ctx", {})))
+        limits = item.get("ctx", {})
+        return Problem(where(field), _REASONS[kind](value, limits), error=_error(kind, value, field, limits))
     expected = _KINDS.get(kind.split("_")[0])
     return Problem(where(field), f"{describe(value)} is not {expected}" if expected else item["msg"])
+
+
+def _error(kind: str, value: Any, field: str, limits: Mapping[str, Any]) -> ApiError | None:
+    constraint = _CONSTRAINTS[kind](limits) if kind in _CONSTRAINTS else ""
+    return violation(value, field, constraint) if constraint else None
 
 
 def _fields(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:

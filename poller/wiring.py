@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
+from poller.api_errors import duplicate_arn, duplicate_kafka
 from poller.endpoints import KafkaAddress, KafkaTarget, Target, kafka_address, rabbitmq_url, target
 from poller.errors import ConfigError, Problem
 from poller.logins import Secrets, kafka_security
@@ -190,7 +191,6 @@ def duplicates(declared: Sequence[Declared], settings: Settings) -> Iterator[Pro
             if (mapping.FunctionName, mapping.kind) != (first.FunctionName, first.kind):
                 continue
             arn = f"arn:aws:lambda:{settings.Region}:{settings.AccountId}:function:{mapping.FunctionName}"
-            end = f"Please update or delete the existing mapping with UUID {first.UUID}"
             if mapping.kind == "SelfManagedKafka":
                 sources = [
                     cluster.Endpoints.KAFKA_BOOTSTRAP_SERVERS
@@ -198,20 +198,12 @@ def duplicates(declared: Sequence[Declared], settings: Settings) -> Iterator[Pro
                     if cluster is not None
                 ]
                 if mapping.Topics == first.Topics and set(sources[0]) & set(sources[1]):
-                    yield Problem(
-                        item.where(""),
-                        f'An event source mapping with event source ("{",".join(sources[0])}"), function ("{arn}"), '
-                        f'topics ("{mapping.Topics[0]}") already exists. {end}',
-                        f"the first one is {earlier.where('')}",
-                    )
+                    error = duplicate_kafka(sources[0], arn, mapping.Topics[0], first.UUID)
+                    yield Problem(item.where(""), error.text, f"the first one is {earlier.where('')}", error)
                     break
             elif _read(mapping) == _read(first):
-                yield Problem(
-                    item.where(""),
-                    f'An event source mapping with event source ("{mapping.EventSourceArn}") and function ("{arn}") '
-                    f"already exists. {end}",
-                    f"the first one is {earlier.where('')}",
-                )
+                error = duplicate_arn(mapping.EventSourceArn, arn, first.UUID)
+                yield Problem(item.where(""), error.text, f"the first one is {earlier.where('')}", error)
                 break
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from poller.api_errors import INVALID_FILTER
+
 Test = Callable[[object], bool]
 
 
@@ -19,7 +21,7 @@ class InvalidFilterPattern(ValueError):  # noqa: N818 - AWS's words
     """A pattern cannot be used. The text is AWS's; `detail` says what is wrong and where."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__("Invalid filter pattern definition.")
+        super().__init__(INVALID_FILTER)
         self.detail = detail
 
 

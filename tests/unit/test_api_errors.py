@@ -33,7 +33,7 @@ FUNCTION_ARN = "arn:aws:lambda:us-east-1:123456789012:function:f"
             "Function does not exist",
         ),
         (
-            violation("NOW", "StartingPosition", api_errors.STARTING_POSITIONS),
+            violation("NOW", "StartingPosition", api_errors.one_of(api_errors.STARTING_POSITIONS)),
             400,
             "ValidationException",
             (

@@ -9,8 +9,13 @@ import pytest
 
 POLLER = Path(__file__).parents[2] / "poller"
 LETTERS = ("letter", "event_records", "reading", "filters", "ledger")
-PURE = [*sorted((POLLER / "policy").glob("*.py")), *(POLLER / "dead_letters" / f"{name}.py" for name in LETTERS)]
-OURS = {"poller.model", "poller.errors", *(f"poller.dead_letters.{name}" for name in LETTERS)}
+PURE = [
+    *sorted((POLLER / "policy").glob("*.py")),
+    POLLER / "api_errors.py",
+    POLLER / "errors.py",
+    *(POLLER / "dead_letters" / f"{name}.py" for name in LETTERS),
+]
+OURS = {"poller.model", "poller.errors", "poller.api_errors", *(f"poller.dead_letters.{name}" for name in LETTERS)}
 ALLOWED = {
     "bisect",
     "__future__", "collections", "dataclasses", "decimal", "enum", "functools", "itertools", "json", "math", "operator",

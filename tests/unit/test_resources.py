@@ -173,12 +173,6 @@ def test_the_other_kafka_s_consumer_group_is_refused() -> None:
     ]
 
 
-def test_queue_mode_is_refused() -> None:  # D.1.2
-    assert problems(SelfManagedKafkaEventSourceConfig={"ConsumptionMode": "Queue"}) == [
-        "M.SelfManagedKafkaEventSourceConfig.ConsumptionMode: not supported: topics are read as streams"
-    ]
-
-
 def test_a_uuid_that_is_given_stays() -> None:
     assert mapping(UUID="u").consumer_group_id == "u"
 

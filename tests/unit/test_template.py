@@ -25,6 +25,7 @@ from templates import (
 )
 
 from poller import supported, template
+from poller.api_errors import error_of
 from poller.endpoints import FileTarget, KafkaTarget, RabbitMQTarget
 from poller.errors import ConfigError, PollerError
 from poller.sam import FUNCTION, TRANSFORM, Translator
@@ -584,9 +585,12 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "ten thousand as text": (
         document(readings={"BatchSize": "many", "Enabled": "perhaps", "StartingPosition": "TRIM"}),
         [
+            (
+                f"{EVENT}.StartingPosition: 1 validation error detected: Value 'TRIM' at 'startingPosition' failed to "
+                "satisfy constraint: Member must satisfy enum value set: [LATEST, AT_TIMESTAMP, TRIM_HORIZON]"
+            ),
             f'{EVENT}.Enabled: "perhaps" is neither true nor false',
             f'{EVENT}.BatchSize: "many" is not a whole number',
-            f'{EVENT}.StartingPosition: "TRIM" is not TRIM_HORIZON or LATEST',
         ],
     ),
     "at timestamp": (
@@ -699,7 +703,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "schema registry": (  # D.1.5
         document(readings={"SchemaRegistryConfig": {}}),
-        [f"{EVENT}.SchemaRegistryConfig: not supported: records are handed over as they are"],
+        [f"{EVENT}.SchemaRegistryConfig: not supported: records are handed over as they are, and no registry is asked"],
     ),
     "eleven filters": (
         document(readings={"FilterCriteria": {"Filters": [{"Pattern": '{"value": ["a"]}'}] * 11}}),
@@ -734,7 +738,10 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
             f"{MQ_EVENT}.StartingPosition: belongs to Kafka; MQ has no such property",
             f"{MQ_EVENT}.ProvisionedPollerConfig: belongs to Kafka; MQ has no such property",
             f"{MQ_EVENT}.MaximumRetryAttempts: AWS has no such property for MQ (use {EXTENSIONS}.Tasks.Queue.MaximumRetryAttempts)",
-            f"{MQ_EVENT}.BisectBatchOnFunctionError: AWS has no such property for MQ",
+            (
+                f"{MQ_EVENT}.BisectBatchOnFunctionError: AWS has no such property for MQ "
+                f"(name the messages that failed: {EXTENSIONS}.Tasks.Queue.FunctionResponseTypes)"
+            ),
             (
                 f"{MQ_EVENT}.DestinationConfig: Unsupported DestinationConfig parameter for given event source mapping type. "
                 f"(use {EXTENSIONS}.Tasks.Queue.OnFailure)"
@@ -1001,13 +1008,36 @@ def test_a_second_mapping_of_function_broker_and_queue_is_a_duplicate(tmp_path: 
     assert "already exists. Please update or delete the existing mapping with UUID" in found[0]
 
 
+@pytest.mark.parametrize("logical_id", ["Telemetry", "Tasks"])
+def test_a_duplicate_is_a_conflict_for_the_api_in_the_same_words(tmp_path: Path, logical_id: str) -> None:  # C.3
+    changed = document()
+    events = changed["Resources"][logical_id]["Properties"]["Events"]
+    events["Again"] = next(iter(events.values()))
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, changed)
+    error = error_of(caught.value.problems)
+    assert (error.status, error.type) == (409, "ResourceConflictException")
+    assert error.text == caught.value.problems[0].reason
+    assert error.text.startswith("An event source mapping with event source (")
+
+
+def test_a_missing_function_is_an_invalid_parameter_for_the_api_in_the_same_words(tmp_path: Path) -> None:  # C.3
+    mapping = {**QUEUE, "EventSourceArn": BROKER, "FunctionName": "Task", "Queues": ["other"]}
+    del mapping["Broker"]
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, document(resources={"M": {"Type": "AWS::Lambda::EventSourceMapping", "Properties": mapping}}))
+    error = error_of(caught.value.problems)
+    assert (error.status, error.type) == (400, "InvalidParameterValueException")
+    assert str(error) == "Function does not exist (did you mean Tasks?)"
+
+
 def test_properties_without_effect_here_are_let_pass_whatever_they_hold(tmp_path: Path) -> None:
     anything = {"Fn::ImportValue": "elsewhere"}
     loaded = load(
         tmp_path,
         document(
             function=dict.fromkeys(supported.FUNCTION_WITHOUT_EFFECT, anything),
-            readings={"KmsKeyArn": anything, "MetricsConfig": anything},
+            readings={"KmsKeyArn": anything, "Tags": anything},
             resources={
                 f"R{number}": {"Type": kind, "Properties": anything}
                 for number, kind in enumerate(supported.PASSED_OVER)

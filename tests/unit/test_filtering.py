@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from poller.policy.filtering import MAXIMUM_PATTERN_DEPTH, InvalidFilterPattern, compile_filters
 
+each_source = pytest.mark.parametrize("data_key", ["value", "data"], ids=["Kafka", "MQ"])
 
-def passes(value_pattern: Any, data: bytes | str | None) -> bool:
-    """Whether a Kafka record passes one filter on its value."""
-    pattern = json.dumps({"value": value_pattern})
-    return compile_filters([pattern], "value").matches(data.encode() if isinstance(data, str) else data)
+
+def passes(data_pattern: Any, data: bytes | str | None, data_key: str = "value") -> bool:
+    """Whether a record passes one filter on its data: Kafka's value, or the body of an MQ message."""
+    pattern = json.dumps({data_key: data_pattern})
+    return compile_filters([pattern], data_key).matches(data.encode() if isinstance(data, str) else data)
 
 
 def field_passes(items: list[Any], data: str) -> bool:
@@ -213,11 +215,14 @@ FORMATS: list[tuple[str, Any, bytes | None, bool]] = [
 ]
 
 
+@pytest.mark.statement(34)
+@each_source
 @pytest.mark.parametrize(("why", "pattern", "data", "matches"), FORMATS)
 def test_where_pattern_and_data_differ_in_format_the_record_passes(
-    why: str, pattern: Any, data: bytes | None, matches: bool
+    why: str, pattern: Any, data: bytes | None, matches: bool, data_key: str
 ) -> None:
-    assert passes(pattern, data) is matches, why
+    """C.5, table of formats; G 34."""
+    assert passes(pattern, data, data_key) is matches, why
 
 
 def test_several_filters_are_ored() -> None:  # C.5
@@ -249,6 +254,9 @@ def test_or_may_stand_above_the_data_key() -> None:
 
 # C.5, refused, and G 33. Pattern's text, what the detail says.
 REFUSED: list[tuple[str, str]] = [
+    ('{"eventSource":"aws:kafka"}', "eventSource: only `value` can be matched"),  # what the service itself adds
+    ('{"awsRegion":["us-east-1"]}', "awsRegion: only `value` can be matched"),
+    ('{"headers":[{"exists":true}]}', "headers: only `value` can be matched"),
     ("null", "must be a JSON object"),
     ('"simple string"', "must be a JSON object"),
     ("[]", "must be a JSON object"),
@@ -318,12 +326,23 @@ REFUSED: list[tuple[str, str]] = [
 ]
 
 
+@pytest.mark.statement(33)
+@each_source
 @pytest.mark.parametrize(("pattern", "detail"), REFUSED)
-def test_a_wrong_pattern_is_refused_with_the_text_of_aws_and_says_why(pattern: str, detail: str) -> None:
+def test_a_wrong_pattern_is_refused_with_the_text_of_aws_and_says_why(pattern: str, detail: str, data_key: str) -> None:
+    """C.3, C.5; G 33."""
     with pytest.raises(InvalidFilterPattern) as refusal:
-        compile_filters(['{"value":["fine"]}', pattern], "value")
-    assert str(refusal.value) == "Invalid filter pattern definition."  # C.3
-    assert detail in refusal.value.detail
+        compile_filters([f'{{"{data_key}":["fine"]}}', pattern.replace('"value"', f'"{data_key}"')], data_key)
+    assert str(refusal.value) == "Invalid filter pattern definition."
+    detail = (
+        detail.replace("value:", f"{data_key}:").replace("value.", f"{data_key}.").replace("`value`", f"`{data_key}`")
+    )
+    assert detail.replace("value is", f"{data_key} is") in refusal.value.detail
+
+
+def test_a_pattern_may_have_4096_characters() -> None:  # C.1
+    text = "a" * (4096 - len('{"value":[""]}'))
+    assert compile_filters([f'{{"value":["{text}"]}}'], "value").matches(text.encode())
 
 
 def test_a_pattern_may_be_nested_up_to_the_limit() -> None:

@@ -118,7 +118,9 @@ def test_a_self_managed_cluster_has_no_arn() -> None:
 # --- D.1.4: the shape for SQS, SNS and S3 ----------------------------------------------------------------------------
 
 
-def test_other_destinations_get_one_letter_per_batch_with_first_and_last_record_of_each_shard() -> None:  # G 38
+@pytest.mark.statement(38)
+def test_other_destinations_get_one_letter_per_batch_with_first_and_last_record_of_each_shard() -> None:
+    """D.1.4, G 38."""
     records = [kafka_record(49), kafka_record(50), kafka_record(7, shard="orders-1"), kafka_record(51)]
     (letter,) = dead_letters(discard(*records), kafka_context(), now=NOW, each_record=False)
     body = json.loads(letter.body)
@@ -140,6 +142,39 @@ def test_other_destinations_get_one_letter_per_batch_with_first_and_last_record_
         },
     }
     assert letter.key is None
+
+
+def test_the_letter_of_a_batch_is_the_record_of_the_specification_and_nothing_else() -> None:
+    """D.1.4, first shape; AWS has the payload in S3 only, the rest is the same for SQS, SNS and S3."""
+    records = [kafka_record(49), kafka_record(50)]
+    (letter,) = dead_letters(discard(*records), kafka_context(), now=NOW, each_record=False)
+    event = kafka_event(records)
+    assert json.loads(letter.body) == {
+        "requestContext": {
+            "requestId": "request-1",
+            "functionArn": FUNCTION_ARN,
+            "condition": "RetryAttemptsExhausted",
+            "approximateInvokeCount": 2,
+        },
+        "responseContext": {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
+        "version": "1.0",
+        "timestamp": "2025-11-25T10:00:00.000Z",
+        "KafkaBatchInfo": {
+            "batchSize": 2,
+            "eventSourceArn": "arn:aws:kafka:us-east-1:123456789012:cluster/c/1",
+            "bootstrapServers": "b1:9092,b2:9092",
+            "payloadSize": len(event),
+            "recordsInfo": {
+                "orders-0": {
+                    "firstRecordOffset": "49",
+                    "lastRecordOffset": "50",
+                    "firstRecordTimestamp": "2025-11-25T09:59:01.353Z",
+                    "lastRecordTimestamp": "2025-11-25T09:59:01.354Z",
+                }
+            },
+        },
+        "payload": event.decode(),
+    }
 
 
 def test_the_payload_of_a_batch_is_the_whole_event_as_escaped_text() -> None:
@@ -186,25 +221,39 @@ def test_the_headers_of_a_rabbitmq_message_name_its_queue() -> None:
 # --- What is the same in all shapes ---------------------------------------------------------------------------------
 
 
+UNHANDLED = {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"}
+CONDITIONS: list[tuple[str, InvocationResult | None, int, dict[str, Any] | None, str]] = [
+    # condition, the last answer, attempts; responseContext, requestId
+    ("RetryAttemptsExhausted", RAISED, 3, UNHANDLED, "request-1"),
+    (
+        "RetryAttemptsExhausted",
+        InvocationResult("request-2", b'{"batchItemFailures":[]}'),
+        1,
+        {**UNHANDLED, "functionError": None},
+        "request-2",
+    ),
+    ("RecordAgeExceeded", None, 8, None, ""),  # expired while it was retried (D.4)
+    ("RecordAgeExceeded", None, 1, None, ""),  # too old on arrival
+    ("MaximumPayloadSizeExceeded", None, 0, None, ""),
+]
+
+
 @pytest.mark.parametrize("each_record", [True, False])
-def test_a_record_over_the_payload_limit_has_no_response_context(each_record: bool) -> None:  # D.1.4
-    decision = discard(condition="MaximumPayloadSizeExceeded", attempts=0, result=None)
+@pytest.mark.parametrize("case", CONDITIONS)
+def test_each_condition_has_its_count_and_its_response_context(
+    case: tuple[str, InvocationResult | None, int, dict[str, Any] | None, str], each_record: bool
+) -> None:  # D.1.4, C.6, D.4
+    condition, result, attempts, response, request_id = case
+    decision = discard(condition=condition, attempts=attempts, result=result)
     (letter,) = dead_letters(decision, kafka_context(), now=NOW, each_record=each_record)
     body = json.loads(letter.body)
-    assert body["responseContext"] is None
-    assert body["requestContext"]["condition"] == "MaximumPayloadSizeExceeded"
-    assert body["requestContext"]["requestId"] == ""
-    assert body["requestContext"]["approximateInvokeCount"] == 0
-
-
-def test_retries_used_up_through_partial_responses_have_no_function_error() -> None:  # C.6
-    reported = InvocationResult("request-1", b'{"batchItemFailures":[]}')
-    (letter,) = dead_letters(discard(result=reported), kafka_context(), now=NOW, each_record=True)
-    assert json.loads(letter.body)["responseContext"] == {
-        "statusCode": 200,
-        "executedVersion": "$LATEST",
-        "functionError": None,
+    assert body["requestContext"] == {
+        "requestId": request_id,
+        "functionArn": FUNCTION_ARN + (":$LATEST" if each_record else ""),
+        "condition": condition,
+        "approximateInvokeCount": attempts,
     }
+    assert body["responseContext"] == response
 
 
 @pytest.mark.parametrize("each_record", [True, False])

@@ -187,8 +187,6 @@ class ControlPlane:
             given = before.extensions if extensions is None else self._extensions(extensions)
             mapping = self._built(mapping_calls.merged(before, request), before.name, given, before)
             runner.update(mapping, pollers_of(mapping))
-            if before.FunctionName != mapping.FunctionName:
-                self._metrics.of_mapping(runner.snapshot().labels)
             return self._answer(runner)
 
     def delete_event_source_mapping(self, identifier: str) -> dict[str, Any]:

@@ -251,7 +251,7 @@ class ControlPlane:
 
     def _refuse_with_workers(self) -> None:
         if self._share.workers > 1:
-            raise invalid_parameter("Mappings cannot be changed while the service runs with several Workers.")
+            raise invalid_parameter("This is one of several workers, and has only its share of a mapping.")
 
     def _forget(self, identifier: str) -> None:
         with self._calls:

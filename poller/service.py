@@ -31,6 +31,7 @@ import time
 from contextlib import suppress
 from types import FrameType
 
+from poller.api import event_source_mappings
 from poller.api.health import application
 from poller.api.server import HttpServer, bind
 from poller.clock import SystemClock
@@ -69,7 +70,8 @@ def run(template: Template) -> int:
     metrics = Metrics()
     plane = ControlPlane(template, metrics, SystemClock())
     metrics.registry.register(StateCollector(plane.mappings, plane.functions))
-    server = HttpServer(application(metrics.registry, plane.mapping_states, plane.alive), listener)
+    app = application(metrics.registry, plane.mapping_states, plane.alive, calls=event_source_mappings.routes(plane))
+    server = HttpServer(app, listener)
     stopping = threading.Event()
     on_signals(stopping)
     tune()

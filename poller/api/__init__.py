@@ -1,1 +1,1 @@
-"""The HTTP side: health and metrics on Starlette."""
+"""The HTTP side: health, metrics and calls on mappings, on Starlette."""

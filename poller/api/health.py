@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 MappingStates = Callable[[], Sequence[Mapping[str, object]]]
 """Each mapping as its name, `State`, `StateTransitionReason`, `LastProcessingResult` and what is the matter."""
@@ -22,6 +22,7 @@ def application(
     *,
     refresh: Callable[[], None] | None = None,
     workers: Callable[[], Sequence[Mapping[str, object]]] | None = None,
+    calls: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """The ASGI application.
 
@@ -31,6 +32,7 @@ def application(
         alive: whether every thread that should run does.
         refresh: called before each answer, on some thread: brings the others' answers up to date, and may wait for it.
         workers: how each worker is, where there are several; must not block.
+        calls: further routes.
     """
 
     async def up_to_date() -> None:
@@ -60,5 +62,6 @@ def application(
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
+            *calls,
         ]
     )

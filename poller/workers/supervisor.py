@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from prometheus_client import CollectorRegistry
 
 from poller import log, service
+from poller.api.event_source_mappings import refusing_routes
 from poller.api.health import application
 from poller.api.server import HttpServer, bind
 from poller.assembly import labels_of
@@ -44,6 +45,9 @@ STOP_MARGIN = 9.0
 BACK_OFF = BackOff(first=0.5, cap=30.0)
 """Pauses before a worker is started again."""
 
+NO_CALLS = "Mappings cannot be changed while the service runs with several Workers."
+"""A change would have to be divided anew among workers that run already; none of them is asked that."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -60,7 +64,12 @@ def supervise(template: Template) -> int:
     registry.register(TotalsCollector(workers.reports))
     registry.register(StateCollector(workers.reports.mappings, workers.reports.functions))
     app = application(
-        registry, workers.mapping_states, workers.alive, refresh=workers.refresh, workers=workers.worker_states
+        registry,
+        workers.mapping_states,
+        workers.alive,
+        refresh=workers.refresh,
+        workers=workers.worker_states,
+        calls=refusing_routes(NO_CALLS),
     )
     server = HttpServer(app, listener)
     stopping = threading.Event()

@@ -559,4 +559,4 @@ def test_mappings_are_listed_by_source_and_function_page_by_page(world: World) -
 
 def test_a_service_of_several_workers_refuses_changes(tmp_path: Path, world: World) -> None:
     plane = ControlPlane(world.template, Metrics(), SystemClock(), shares_of(world.template, 2)[0])
-    assert "Workers" in refused(lambda: plane.create_event_source_mapping(KAFKA))[2]
+    assert "several workers" in refused(lambda: plane.create_event_source_mapping(KAFKA))[2]

@@ -1,0 +1,140 @@
+"""The API's calls on event source mappings over HTTP (C.1, A.3), for any client of AWS that is pointed here.
+
+Signatures are not looked at. The calls only start changes, so an answer waits for no broker.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from poller.api_errors import IN_USE, NOT_FOUND, VALIDATION, ApiError, invalid_parameter
+
+if TYPE_CHECKING:
+    from poller.control_plane import ControlPlane
+
+PATH = "/2015-03-31/event-source-mappings"
+
+LONGEST_BODY = 1024 * 1024
+"""Bytes of a request; the largest that makes sense has ten patterns of 4,096 characters."""
+
+_log = logging.getLogger(__name__)
+
+
+def routes(plane: ControlPlane) -> list[BaseRoute]:
+    """The five calls on this control plane."""
+
+    async def create(request: Request) -> Response:
+        body = await _body(request)
+        return await _answer(202, lambda: plane.create_event_source_mapping(body))
+
+    async def listed(request: Request) -> Response:
+        query = request.query_params
+        return await _answer(
+            200,
+            lambda: plane.list_event_source_mappings(
+                query.get("EventSourceArn"), query.get("FunctionName"), query.get("Marker"), _max_items(query)
+            ),
+        )
+
+    async def get(request: Request) -> Response:
+        return await _answer(200, lambda: plane.get_event_source_mapping(request.path_params["identifier"]))
+
+    async def update(request: Request) -> Response:
+        body = await _body(request)
+        identifier = request.path_params["identifier"]
+        return await _answer(202, lambda: plane.update_event_source_mapping(identifier, body))
+
+    async def delete(request: Request) -> Response:
+        return await _answer(202, lambda: plane.delete_event_source_mapping(request.path_params["identifier"]))
+
+    one = PATH + "/{identifier}"
+    return [
+        Route(path, _refusing(endpoint), methods=[method])
+        for method, path, endpoint in (
+            ("POST", PATH, create),
+            ("POST", f"{PATH}/", create),  # as older clients spell it
+            ("GET", PATH, listed),
+            ("GET", f"{PATH}/", listed),
+            ("GET", one, get),
+            ("PUT", one, update),
+            ("DELETE", one, delete),
+        )
+    ]
+
+
+def refusing_routes(text: str) -> list[BaseRoute]:
+    """Routes that answer every call with why it cannot be made here."""
+
+    async def refuse(_: Request) -> Response:
+        return _refusal(invalid_parameter(text))
+
+    methods = ["GET", "POST", "PUT", "DELETE"]
+    return [Route(PATH, refuse, methods=methods), Route(PATH + "/{rest:path}", refuse, methods=methods)]
+
+
+def _refusing(endpoint: Callable[[Request], Any]) -> Callable[[Request], Any]:
+    async def call(request: Request) -> Response:
+        try:
+            if "origin" in request.headers:
+                # A page in a browser; no client of AWS says where it is from.
+                raise ApiError(403, "AccessDeniedException", "Calls from web pages are not accepted.")  # noqa: TRY301
+            answer: Response = await endpoint(request)
+        except ApiError as error:
+            _log.info("refused: %s %s: %s", request.method, request.url.path, error)
+            return _refusal(error)
+        return answer
+
+    return call
+
+
+async def _answer(status: int, call: Callable[[], dict[str, Any]]) -> Response:
+    return JSONResponse(await run_in_threadpool(call), status, {"x-amzn-RequestId": str(uuid.uuid4())})
+
+
+def _refusal(error: ApiError) -> Response:
+    """A.3: the text's key is `Message` for some errors; ValidationException has no `Type`."""
+    key = "Message" if error.type in {NOT_FOUND, IN_USE, "AccessDeniedException"} else "message"
+    body = {key: error.text}
+    if error.type != VALIDATION:
+        body["Type"] = "User"
+    if error.explanation:
+        body["Explanation"] = error.explanation
+    headers = {"x-amzn-ErrorType": error.type, "x-amzn-RequestId": str(uuid.uuid4())}
+    return JSONResponse(body, error.status, headers)
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > LONGEST_BODY:
+            text = f"Request must be smaller than {LONGEST_BODY} bytes"
+            raise ApiError(413, "RequestEntityTooLargeException", text)
+    try:
+        body = json.loads(content or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise ApiError(
+            400, "InvalidRequestContentException", f"Could not parse request body into json: {error}"
+        ) from None
+    if not isinstance(body, dict):
+        raise ApiError(400, "InvalidRequestContentException", "Could not parse request body into json: no object")
+    return body
+
+
+def _max_items(query: Any) -> int | None:
+    value = query.get("MaxItems")
+    if value is None:
+        return None
+    try:
+        return int(value)
+    except ValueError:
+        raise invalid_parameter(f"MaxItems is not a whole number: {value[:20]}") from None

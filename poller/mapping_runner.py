@@ -204,7 +204,7 @@ class MappingRunner:
 
     def _adapt(self, before: EventSourceMapping) -> None:
         mapping = self.mapping
-        if (before.security, before.broker_url) != (mapping.security, mapping.broker_url):
+        if _login(before) != _login(mapping):
             self._close()
             self._open()
             return
@@ -284,6 +284,10 @@ def status_of(
 def _result(pollers: Sequence[PollerState], last_result: str) -> str:
     result = _first(pollers, NO_RECORDS, lambda item: item.refusal or item.last_processing_result)
     return last_result if result == NO_RECORDS else result
+
+
+def _login(mapping: EventSourceMapping) -> object:
+    return mapping.SourceAccessConfigurations, mapping.security, mapping.broker_url
 
 
 def _free_numbers(running: Iterable[_Running], count: int) -> list[int]:

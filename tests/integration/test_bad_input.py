@@ -210,7 +210,9 @@ def test_a_handler_that_cannot_be_loaded_is_told_per_batch_and_its_records_are_d
         ("Stranger", 'itemIdentifier {"partition": "elsewhere-0", "offset": 7} is not in the batch: the whole batch'),
     ],
 )
-def test_a_reply_that_cannot_be_used_fails_the_whole_batch(failing: Failing, name: str, problem: str) -> None:  # C.6
+@pytest.mark.statement(36)
+def test_a_reply_that_cannot_be_used_fails_the_whole_batch(failing: Failing, name: str, problem: str) -> None:
+    """C.6, G 36."""
     book = failing.books[name]
     told = [
         line for line in failing.service.log("records from", mapping=f"{name}.Source") if problem in line["message"]

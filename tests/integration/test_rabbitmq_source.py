@@ -107,8 +107,9 @@ def test_an_unreachable_broker_is_named_within_seconds(host: str) -> None:
 # --- what is read --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.statement(40)
 def test_the_event_of_a_real_message_is_read_by_powertools(rabbitmq: RabbitMQBroker, opened: Opener) -> None:
-    # D.2, G 40
+    """D.2, G 40."""
     queue = rabbitmq.declare_queue("classic")
     headers = {"h1": "v1", "n": 10, "flag": True, "none": None, "table": {"inner": "x"}, "list": [1, "ë"]}
     rabbitmq.publish(

@@ -34,7 +34,9 @@ def test_a_batch_is_invoked_and_then_committed() -> None:  # D.1.2
     assert rig.counted("committed_event_count") == 2
 
 
-def test_a_failing_batch_is_not_committed_and_blocks_only_its_partition() -> None:  # D.1.2, G 37
+@pytest.mark.statement(37)
+def test_a_failing_batch_is_not_committed_and_blocks_only_its_partition() -> None:
+    """D.1.2, G 37."""
     rig = opened(Rig())
     rig.arrive(0, 1, 2, 3)
     rig.arrive(7, 8, shard="t-1")
@@ -110,7 +112,9 @@ def test_a_throttle_is_retried_and_not_counted_as_an_attempt() -> None:  # C.4
     assert rig.counted("dropped_event_count") == 0
 
 
-def test_a_failed_message_goes_back_to_the_queue_after_its_pause() -> None:  # D.2, G 39
+@pytest.mark.statement(39)
+def test_a_failed_message_goes_back_to_the_queue_after_its_pause() -> None:
+    """D.2, G 39."""
     rig = opened(Rig(ordered=False))
     rig.arrive(1, 2)
     rig.step()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from builders import answer, function_error, positions, record, records
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -71,7 +72,9 @@ def test_the_next_batch_of_a_shard_waits_for_the_one_before_and_other_shards_do_
     assert positions(start(lanes)[1].records) == [2, 3]
 
 
-def test_offsets_of_a_failing_batch_are_not_committed_and_later_ones_wait() -> None:  # D.1.2, G 37
+@pytest.mark.statement(37)
+def test_offsets_of_a_failing_batch_are_not_committed_and_later_ones_wait() -> None:
+    """D.1.2, G 37."""
     lanes = stream()
     lanes.extend(records(0, 1, 2, 3), now=0)
     lane, batch = start(lanes)

@@ -309,10 +309,12 @@ OUT_OF_RANGE: list[tuple[str, dict[str, Any], str, str]] = [
 ]
 
 
+@pytest.mark.statement(32)
 @pytest.mark.parametrize(("source", "changes", "told", "answered"), OUT_OF_RANGE, ids=lambda value: str(value)[:60])
 def test_a_value_beyond_its_range_is_refused_in_the_words_of_the_service(
     source: str, changes: dict[str, Any], told: str, answered: str
-) -> None:  # C.1, A.3, G 32
+) -> None:
+    """C.1, A.3; G 32."""
     problems = refusal(source, **changes)
     assert [str(problem) for problem in problems if str(problem).startswith(told)]
     error = error_of(problems)

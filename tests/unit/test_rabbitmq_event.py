@@ -60,8 +60,9 @@ def basic_properties(**properties: Any) -> dict[str, Any]:
     return parsed
 
 
+@pytest.mark.statement(40)
 def test_the_event_is_the_one_of_the_specification() -> None:
-    # D.2, the example; G 40
+    """D.2, the example; G 40."""
     record = delivered(
         b'{"id":1}',
         content_type="text/plain",
@@ -103,8 +104,9 @@ def test_the_event_is_the_one_of_the_specification() -> None:
     }
 
 
+@pytest.mark.statement(40)
 def test_unset_properties_are_null_and_all_are_there() -> None:
-    # D.2: every property of AMQP's basic class
+    """D.2: every property of AMQP's basic class; G 40."""
     properties = basic_properties()
     assert properties.pop("bodySize") == 4
     assert properties == dict.fromkeys(NAMES.values())

@@ -172,7 +172,6 @@ def test_the_reply_is_not_looked_at_when_the_response_type_is_not_enabled(payloa
     assert judge(payload, source, report=False) == Outcome()
 
 
-@pytest.mark.statement(36)
 @pytest.mark.parametrize("report", [True, False])
 @both
 def test_an_exception_fails_the_whole_batch(source: str, report: bool) -> None:

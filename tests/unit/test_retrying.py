@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TypeVar
 
+import pytest
 from builders import answer, batch, function_error, positions, record, throttled
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,7 +48,9 @@ def test_without_a_limit_a_failed_batch_is_retried_as_it_was_with_its_encoded_ev
     assert again.not_before > 1000
 
 
-def test_retries_used_up_discard_the_batch_with_the_count_of_attempts() -> None:  # C.1, G 38
+@pytest.mark.statement(38)
+def test_retries_used_up_discard_the_batch_with_the_count_of_attempts() -> None:
+    """C.1, G 38."""
     policy = RetryPolicy(maximum_retry_attempts=2)
     only(Retry, decide(policy, batch(1, attempt=2), function_error()))
     result = function_error()
@@ -112,7 +115,9 @@ def test_records_past_their_age_are_discarded_and_the_younger_retried() -> None:
     assert decide(policy, Batch([old], 0.0), function_error()) == [Discard([old], "RecordAgeExceeded", 1, None)]
 
 
-def test_failed_messages_go_back_to_their_queue() -> None:  # D.2, G 39
+@pytest.mark.statement(39)
+def test_failed_messages_go_back_to_their_queue() -> None:
+    """D.2, G 39."""
     [item] = decide(RetryPolicy(redelivers=True), batch(1, 2), function_error())
     assert isinstance(item, Return)
     assert positions(item.records) == [1, 2]

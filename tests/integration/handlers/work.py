@@ -1,6 +1,7 @@
 """What the functions of these tests do with a record: note it in the ledger, fail on poison.
 
-A body that is a JSON object may say `id`, `poison` (fails), `work` (seconds it takes) and `gate` (a file to wait for).
+A body that is a JSON object may say `id`, `poison` (fails), `work` (seconds it takes), `gate` (a file to wait for) and
+`reply` (what `answer_as_told` answers).
 The ledger gets one line a handling, written as it happens, so that a kill cannot take back what was done.
 """
 
@@ -40,6 +41,23 @@ def throw(event: dict[str, Any], context: Any) -> None:
     for item in items(event):
         if not handle(item, context):
             raise ValueError("poison")
+
+
+def throw_at_first(event: dict[str, Any], context: Any) -> None:
+    """Handle everything, then fail unless all of it was delivered before."""
+    handled = list(items(event))
+    for item in handled:
+        handle(item, context)
+    if not all(item.redelivered for item in handled):
+        raise ValueError("not before the second time")
+
+
+def answer_as_told(event: dict[str, Any], context: Any) -> Any:
+    """Handle everything, then answer what the first record says."""
+    first, *others = items(event)
+    for item in (first, *others):
+        handle(item, context)
+    return task_of(first.body)["reply"]
 
 
 def answer_no_json(event: dict[str, Any], context: Any) -> bytes:

@@ -127,16 +127,6 @@ def test_every_page_can_be_reached_from_the_index() -> None:
     assert {page for page in PAGES if page.parent != ROOT and page != index} == linked
 
 
-def test_the_tests_that_show_a_behaviour_exist() -> None:
-    named = re.findall(
-        r"`((?:unit|integration|contract|e2e)/\w+\.py)(?:::(\w+))?`", (ROOT / "docs/reference/behaviour.md").read_text()
-    )
-    assert len(named) > 50
-    for file, test in named:
-        content = (ROOT / "tests" / file).read_text()
-        assert not test or f"def {test}(" in content, f"{file}::{test}"
-
-
 def test_the_members_of_a_log_line_are_all_explained() -> None:
     page = (ROOT / "docs/reference/log.md").read_text()
     told = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)

@@ -269,6 +269,36 @@ def test_the_late_answer_of_a_revoked_shard_changes_nothing() -> None:
     assert rig.counted("dropped_event_count") == 0
 
 
+def test_attempts_of_a_stream_are_counted_anew_after_a_rebalance() -> None:
+    rig = opened(Rig(retry=RetryPolicy(maximum_retry_attempts=1)))
+    for _ in range(2):  # the shard goes away after the first attempt, and comes back
+        rig.arrive(0)
+        rig.step()
+        rig.pool.answer(function_error())
+        rig.step()
+        assert rig.source.listener
+        rig.source.listener.lost(["t-0"])
+    assert rig.counted("dropped_event_count") == 0
+    rig.arrive(0)
+    rig.step()
+    for _ in range(2):
+        rig.pool.answer(function_error())
+        rig.step()
+        rig.step(60)
+    assert rig.counted("dropped_event_count") == 1
+
+
+def test_of_a_queue_one_batch_is_in_work_and_the_next_one_waits() -> None:  # C.8
+    rig = opened(Rig(ordered=False))
+    rig.arrive(1, 2, 3, 4)
+    rig.step()
+    rig.step(60)
+    assert rig.pool.running() == [[1, 2]]
+    rig.pool.answer(answer())
+    rig.step()
+    assert rig.pool.running() == [[3, 4]]
+
+
 def test_lost_shards_are_forgotten_without_a_commit() -> None:
     rig = opened(Rig())
     rig.arrive(0, 1)

@@ -191,9 +191,9 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return fields
 
 
-_DATA = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=_refuse_constant)
+_DATA = json.JSONDecoder(parse_int=str.encode, parse_float=str.encode, parse_constant=_refuse_constant)
 _PATTERN = json.JSONDecoder(
-    parse_int=Number, parse_float=Number, parse_constant=_refuse_constant, object_pairs_hook=_unique
+    parse_int=str.encode, parse_float=str.encode, parse_constant=_refuse_constant, object_pairs_hook=_unique
 )
 
 
@@ -273,4 +273,4 @@ def _compile_leaf(items: list[Any], here: str) -> _Leaf:
 
 
 def _show(value: object) -> str:
-    return value.text if isinstance(value, Number) else json.dumps(value)
+    return value.decode() if isinstance(value, Number) else json.dumps(value)

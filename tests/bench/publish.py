@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from tests.bench import plots, tables
+from tests.bench import filters, plots, tables
 from tests.bench.processes import ROOT
 from tests.bench.report import FOLDER, Results, Row
 
@@ -133,6 +133,26 @@ def _workers(results: Results) -> str:
     )
 
 
+def _filters(results: Results) -> str:
+    return tables.grid(
+        ["Case", "Client", "Ours", "Unit", "Ours / floor", "Without the filter", "Goals", "Spread ours / floor", ""],
+        [
+            [
+                row.case,
+                row.client,
+                tables.number(row.ours),
+                row.unit,
+                _percent(row.ratio),
+                tables.number(row.peers.get(filters.WITHOUT)),
+                _goals(row),
+                _spreads(row),
+                row.note,
+            ]
+            for row in results.of("filters")
+        ],
+    )
+
+
 def _costs(results: Results) -> str:
     rows = [row for group in ("invocation", "idle") for row in results.of(group)]
     return tables.grid(
@@ -229,6 +249,7 @@ SECTIONS = {
     ),
     "workers": Section(("workers",), _workers),
     "rabbitmq": Section(("rabbitmq",), _throughput("rabbitmq")),
+    "filters": Section(("filters",), _filters),
     "costs": Section(("invocation", "idle"), _costs),
     "latency": Section(
         ("latency",),

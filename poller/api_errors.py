@@ -145,14 +145,18 @@ def error_of(problems: Sequence[Problem]) -> ApiError:
     violations = [error for error in errors if error is not None and error.type == VALIDATION]
     if violations:
         details = [error.text.removeprefix(_ONE_VIOLATION) for error in violations]
-        explanation = "; ".join(str(problem) for problem in problems)
-        return ApiError(400, VALIDATION, _validation(details), explanation)
+        return ApiError(400, VALIDATION, _validation(details), "; ".join(filter(None, map(_explanation, problems))))
     first, *others = sorted(problems, key=lambda problem: _error(problem) is None)
     rest = [str(problem) for problem in others]
     error = _error(first)
     if error is None:
         return invalid_parameter(str(first), "; ".join(rest))
     return ApiError(error.status, error.type, error.text, "; ".join(filter(None, (first.suggestion, *rest))))
+
+
+def _explanation(problem: Problem) -> str:
+    """What a problem adds to AWS's text: only its suggestion where its reason is that text."""
+    return problem.suggestion if problem.reason.startswith(_ONE_VIOLATION) else str(problem)
 
 
 def _error(problem: Problem) -> ApiError | None:

@@ -102,9 +102,9 @@ def _kafka(values: Mapping[str, Any], kind: Kind, extension: str) -> Iterator[Br
         yield "Queues", "belongs to MQ; a Kafka source has Topics", ""
     yield from _kafka_config(values, kind)
     position = values.get("StartingPosition")
-    if isinstance(position, str) and position not in STARTING_POSITIONS:
+    if position is not None and position not in STARTING_POSITIONS:
         text = violation(position, "StartingPosition", one_of(STARTING_POSITIONS)).text
-        yield "StartingPosition", text, "it is case-sensitive" if position.upper() in STARTING_POSITIONS else ""
+        yield "StartingPosition", text, "it is case-sensitive" if str(position).upper() in STARTING_POSITIONS else ""
     yield from broken_access(values, kind)
     provisioned = values.get("ProvisionedPollerConfig")
     if isinstance(provisioned, dict):

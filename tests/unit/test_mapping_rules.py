@@ -249,7 +249,7 @@ REFUSED = [
             "ValidationException",
         )
         for source in (KAFKA, MSK)
-        for name, hint in (("NOW", ""), ("latest", " (it is case-sensitive)"))
+        for name, hint in (("NOW", ""), ("latest", " (it is case-sensitive)"), (5, ""))
         for text in (
             (
                 f"1 validation error detected: Value '{name}' at 'startingPosition' failed to satisfy constraint: "
@@ -283,6 +283,7 @@ def test_what_does_not_go_together_is_refused_and_says_what_would(case: Refused)
     assert (error.status, error.type) == (400, case.kind)
     if case.text:
         assert error.text == case.text
+        assert case.told == [str(error) if not problems[0].path else f"{problems[0].path}: {error}"], "the same words"
     assert isinstance(error, ApiError)
 
 

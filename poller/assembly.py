@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from poller.clock import Clock
 from poller.destinations import Destination
+from poller.destinations.renewing import RenewingDestination
 from poller.destinations.worker import DestinationWorker
 from poller.endpoints import FileTarget, KafkaTarget, RabbitMQTarget, Target
 from poller.event_poller import EventPoller
@@ -24,10 +27,20 @@ from poller.resources import EventSourceMapping
 from poller.runtime.pool import FunctionPool
 from poller.settings import KafkaClientName, Settings, kafka_client
 from poller.sources import Source
+from poller.wiring import with_login_read_anew
+
+if TYPE_CHECKING:  # they bring their client's library, which is loaded only when a mapping wants it
+    from poller.sources.kafka_event import KafkaSettings
+    from poller.sources.rabbitmq_event import RabbitMQSettings
 
 READ_AHEAD = 256 * 1024
 """Encoded bytes that wait per shard at least before its source is paused. After a pause a source takes milliseconds to
 go on, and a batch of a hundred small records is worked off in less."""
+
+T = TypeVar("T")
+
+Renewed = Callable[[], EventSourceMapping | None]
+"""Gives a mapping with its login read anew; None where that cannot be."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +68,8 @@ class Assembly:
         if mapping.on_failure is None:
             return None
         metrics = self.metrics.of_mapping(labels_of(mapping))
-        return dead_letter_worker(mapping.on_failure, mapping.name, metrics, self.clock)
+        renewed = partial(with_login_read_anew, mapping, self.settings)
+        return dead_letter_worker(mapping.on_failure, mapping.name, metrics, self.clock, renewed)
 
     def poller(self, mapping: EventSourceMapping, number: int, letters: DestinationWorker | None) -> EventPoller:
         """One poller of a mapping, with a source of its own.
@@ -65,7 +79,8 @@ class Assembly:
             number: from 0, unique among the mapping's pollers that run; for client ids.
             letters: what sends the dead letters of all of them.
         """
-        source = source_of(mapping, self.share.poller_name(number), self.settings.KafkaClient)
+        renewed = partial(with_login_read_anew, mapping, self.settings)
+        source = source_of(mapping, self.share.poller_name(number), self.settings.KafkaClient, renewed)
         change = self.change(mapping, source, letters)
         lanes = Lanes(change.limits, ordered=source.features.ordered, matches=change.matches, expired=change.expired)
         return EventPoller(change.plan, source, lanes, self.clock)
@@ -134,55 +149,88 @@ def retry_policy(mapping: EventSourceMapping, time_scale: float) -> RetryPolicy:
     )
 
 
-def source_of(mapping: EventSourceMapping, number: int | str, kafka: KafkaClientName = "auto") -> Source:
-    """The consumer of a mapping. Its client library is imported only when a mapping wants it."""
-    client_id = f"poller-{mapping.name}-{number}"
+def source_of(
+    mapping: EventSourceMapping,
+    number: int | str,
+    kafka: KafkaClientName = "auto",
+    renewed: Renewed = lambda: None,
+) -> Source:
+    """The consumer of a mapping. Its client library is imported only when a mapping wants it.
+
+    Args:
+        mapping: complete.
+        number: of the poller.
+        kafka: the setting `KafkaClient`.
+        renewed: the mapping with its login read anew, for after a refusal.
+    """
     if mapping.kind == "MQ":
         from poller.sources.rabbitmq import RabbitMQSource  # noqa: PLC0415
-        from poller.sources.rabbitmq_event import RabbitMQSettings, prefetch_of  # noqa: PLC0415
 
-        assert mapping.broker_url is not None
-        return RabbitMQSource(
-            RabbitMQSettings.from_url(
-                mapping.broker_url.get_secret_value(),
-                queue=mapping.Queues[0],
-                prefetch=prefetch_of(mapping.BatchSize),
-                event_source_arn=mapping.EventSourceArn or "",
-            )
-        )
-    from poller.sources.kafka_event import KafkaSettings  # noqa: PLC0415
+        return RabbitMQSource(_rabbitmq_settings(mapping), lambda: _applied(_rabbitmq_settings, renewed()))
+    settings = _kafka_settings(number, mapping)
 
-    settings = KafkaSettings(
-        bootstrap_servers=mapping.bootstrap_servers,
-        topic=mapping.Topics[0],
-        group_id=mapping.consumer_group_id,
-        starting_position=mapping.StartingPosition,
-        client_id=client_id,
-        event_source="aws:kafka" if mapping.kind == "MSK" else "SelfManagedKafka",
-        event_source_arn=mapping.EventSourceArn,
-        max_poll_records=max(500, mapping.BatchSize),
-        security=mapping.security,
-    )
+    def renewed_settings() -> KafkaSettings | None:
+        return _applied(partial(_kafka_settings, number), renewed())
+
     client = kafka_client(kafka)
     if number == 0:
         _log.info("reads topic %s with %s", settings.topic, client, extra={"mapping": mapping.name})
     if client == "confluent-kafka":
         from poller.sources.kafka_librdkafka import LibrdkafkaSource  # noqa: PLC0415
 
-        return LibrdkafkaSource(settings)
+        return LibrdkafkaSource(settings, renewed_settings)
     from poller.sources.kafka import KafkaSource  # noqa: PLC0415
 
-    return KafkaSource(settings)
+    return KafkaSource(settings, renewed_settings)
 
 
-def dead_letter_worker(target: Target, name: str, metrics: MappingMetrics, clock: Clock) -> DestinationWorker:
+def _applied(make: Callable[[EventSourceMapping], T], mapping: EventSourceMapping | None) -> T | None:
+    return None if mapping is None else make(mapping)
+
+
+def _rabbitmq_settings(mapping: EventSourceMapping) -> RabbitMQSettings:
+    from poller.sources.rabbitmq_event import RabbitMQSettings, prefetch_of  # noqa: PLC0415
+
+    assert mapping.broker_url is not None
+    return RabbitMQSettings.from_url(
+        mapping.broker_url.get_secret_value(),
+        queue=mapping.Queues[0],
+        prefetch=prefetch_of(mapping.BatchSize),
+        event_source_arn=mapping.EventSourceArn or "",
+    )
+
+
+def _kafka_settings(number: int | str, mapping: EventSourceMapping) -> KafkaSettings:
+    from poller.sources.kafka_event import KafkaSettings  # noqa: PLC0415
+
+    return KafkaSettings(
+        bootstrap_servers=mapping.bootstrap_servers,
+        topic=mapping.Topics[0],
+        group_id=mapping.consumer_group_id,
+        starting_position=mapping.StartingPosition,
+        client_id=f"poller-{mapping.name}-{number}",
+        event_source="aws:kafka" if mapping.kind == "MSK" else "SelfManagedKafka",
+        event_source_arn=mapping.EventSourceArn,
+        max_poll_records=max(500, mapping.BatchSize),
+        security=mapping.security,
+    )
+
+
+def dead_letter_worker(
+    target: Target, name: str, metrics: MappingMetrics, clock: Clock, renewed: Renewed = lambda: None
+) -> DestinationWorker:
     """The thread for dead letters, not yet started; failed sends are counted and logged."""
 
     def on_error(text: str) -> None:
         metrics.count("on_failure_destination_delivery_error_count")
         _log.warning("dead letters for %s: %s", target, text, extra={"mapping": name})
 
-    return DestinationWorker(destination_of(target), name, clock=clock, on_error=on_error)
+    def renewed_target() -> Target | None:
+        mapping = renewed()
+        return None if mapping is None else mapping.on_failure
+
+    destination = RenewingDestination(target, destination_of, renewed_target)
+    return DestinationWorker(destination, name, clock=clock, on_error=on_error)
 
 
 def destination_of(target: Target) -> Destination:

@@ -26,6 +26,10 @@ class Problem:
         return f"{text} ({self.suggestion})" if self.suggestion else text
 
 
+LOGIN_REFUSED = "EVENT_SOURCE_AUTHN_ERROR"
+"""The StateTransitionReason (C.2) after which a login is read anew."""
+
+
 class PollerError(Exception):
     """Base of all errors that this program raises on purpose. The text is meant for a person."""
 
@@ -61,3 +65,7 @@ class SourceRejected(SourceError):  # noqa: N818
 
 class DestinationError(PollerError):
     """A dead letter could not be made durable."""
+
+
+class DestinationLoginRefused(DestinationError):  # noqa: N818
+    """… since the broker does not take the login. With another one it may work."""

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from poller.clock import Clock
-from poller.errors import SourceError, SourceRejected
+from poller.errors import LOGIN_REFUSED, SourceError, SourceRejected
 from poller.giving_up import Delivered, GivingUp
 from poller.mapping_plan import FAILED, OK, MappingPlan, PollerChange, PollerState, failure_text
 from poller.model import (
@@ -134,6 +134,8 @@ class EventPoller:
 
     def open(self) -> None:
         """Open the source; the first half of `run`, for tests that drive `step`."""
+        if self.state.reason == LOGIN_REFUSED:
+            self._source.renew_login()  # it may have been changed there and here (D.1.3, D.2)
         self._source.open(Listener(self._on_assigned, self._on_revoked, self._on_lost))
         if not self.state.polling:
             _log.info("polling", extra=self._extra)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from poller.errors import Problem
+from poller.secrets_manager import secret_value
 from poller.validation import join
 
 FORM = (
@@ -85,3 +87,28 @@ class SecretReader:
             reason = "that is no path"
         self.problems.append(Problem(path, f"the file {file} cannot be read: {reason}"))
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class SecretOrigins:
+    """Where the secrets of a service come from, so that they can be read again while it runs, in any of its processes.
+
+    What stands in the settings or in the environment stays what it was at the start; files and AWS are asked anew.
+    Nothing in it counts when settings are compared: the values that were read do.
+    """
+
+    written: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """As the settings have them, by ARN; parts of them may be the secrets themselves."""
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Where each stands, for errors."""
+    folder: Path = field(default_factory=Path, compare=False)
+    """What relative paths are relative to."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    region: str = field(default="", compare=False)
+
+    def read(self, arns: Collection[str] | None = None) -> tuple[dict[str, dict[str, str]], list[Problem]]:
+        """Those of these ARNs that are known, or all, and what is wrong with them. Blocks while AWS is asked."""
+        reader = SecretReader(self.folder, self.environment, lambda name: secret_value(name, self.region))
+        wanted = self.written if arns is None else [arn for arn in self.written if arn in arns]
+        found = {arn: reader.read(self.written[arn], self.places[arn]) for arn in wanted}
+        return found, reader.problems

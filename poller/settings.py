@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr
 
 from poller.document import read
 from poller.errors import ConfigError, Problem
 from poller.resources import Extensions
-from poller.secret_values import SecretReader
-from poller.secrets_manager import secret_value
+from poller.secret_values import SecretOrigins
 from poller.validation import Integer, Model, closest, describe, join, parse
 
 SECTION = "Metadata.Poller"
@@ -117,6 +116,25 @@ class Settings(Model):
     EventSources: dict[str, Extensions] = Field(default_factory=dict)
     """Extensions per mapping, by `Function.Event`."""
 
+    _secret_origins: SecretOrigins = PrivateAttr(default_factory=SecretOrigins)
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths are relative to: the template's folder, or where the program runs without one."""
+        return self._secret_origins.folder
+
+    def with_secrets_read_anew(self, arns: Collection[str]) -> Self:
+        """The same with what these secrets hold now. For any thread; blocks while AWS is asked, if it is.
+
+        Raises:
+            ConfigError: one of them cannot be read any more, or is none.
+        """
+        values, problems = self._secret_origins.read(arns)
+        if problems:
+            raise ConfigError(problems)
+        held = {arn: {name: SecretStr(text) for name, text in secret.items()} for arn, secret in values.items()}
+        return self.model_copy(update={"Secrets": {**self.Secrets, **held}})
+
 
 def variable(name: str) -> str:
     """The environment variable of a setting: `ShutdownGrace` is POLLER_SHUTDOWN_GRACE."""
@@ -193,20 +211,30 @@ def load(template_section: Any, sources: Sources) -> Settings:
     layers = _Layers()
     problems = list(_pile_up(layers, template_section, sources))
     secrets = layers.values.get("Secrets")
+    origins = _origins(layers, sources)
     if isinstance(secrets, dict):
-        region = str(layers.values.get("Region", Settings.model_fields["Region"].default))
-        reader = SecretReader(sources.folder, sources.environment, lambda name: secret_value(name, region))
-        layers.values["Secrets"] = {
-            arn: reader.read(value, layers.where(f"Secrets.{arn}")) for arn, value in secrets.items()
-        }
-        problems += reader.problems
+        layers.values["Secrets"], wrong = origins.read()
+        problems += wrong
     try:
         settings = parse(Settings, layers.values, layers.where)
     except ConfigError as error:
         problems += error.problems
     if problems:
         raise ConfigError(problems)
+    settings._secret_origins = origins  # noqa: SLF001 - its own module
     return settings
+
+
+def _origins(layers: _Layers, sources: Sources) -> SecretOrigins:
+    secrets = layers.values.get("Secrets")
+    written = dict(secrets) if isinstance(secrets, dict) else {}
+    return SecretOrigins(
+        written=written,
+        places={arn: layers.where(f"Secrets.{arn}") for arn in written},
+        folder=sources.folder,
+        environment=dict(sources.environment),
+        region=str(layers.values.get("Region", Settings.model_fields["Region"].default)),
+    )
 
 
 def _pile_up(layers: _Layers, template_section: Any, sources: Sources) -> Iterator[Problem]:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
 from poller.api_errors import duplicate_arn, duplicate_kafka
-from poller.endpoints import KafkaAddress, KafkaTarget, Target, kafka_address, rabbitmq_url, target
+from poller.endpoints import KafkaAddress, KafkaTarget, RabbitMQTarget, Target, kafka_address, rabbitmq_url, target
 from poller.errors import ConfigError, Problem
 from poller.logins import Secrets, kafka_security
 from poller.resources import EventSourceMapping, Extensions
 from poller.settings import SECTION, Settings
-from poller.validation import closest
+from poller.validation import closest, under
 
 T = TypeVar("T")
 
 MQ_EXTENSIONS = ("MaximumRetryAttempts", "FunctionResponseTypes")
 KAFKA_EXTENSIONS = ("ErrorHeaders",)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,45 @@ def wire_one(declared: Declared, settings: Settings, folder: Path, extensions: E
     return wired
 
 
+def with_login_read_anew(mapping: EventSourceMapping, settings: Settings) -> EventSourceMapping | None:
+    """The mapping with what its secrets hold now, and so its on-failure destination if that shares the login.
+
+    For any thread; blocks while AWS Secrets Manager is asked, half a minute at most for each secret.
+
+    Args:
+        mapping: completed by `wire`.
+        settings: that it was completed from.
+
+    Returns:
+        None when a secret cannot be read or cannot work; that is logged.
+    """
+    arns = [access.URI for access in mapping.SourceAccessConfigurations]
+    problems: Sequence[Problem]
+    try:
+        held = settings.with_secrets_read_anew(arns)
+        wiring = _Wiring(Declared(mapping, under(mapping.name)), held, settings.folder, mapping.extensions)
+        login, problems = wiring.login(), wiring.problems
+    except ConfigError as error:
+        login, problems = {}, error.problems
+    extra = {"mapping": mapping.name}
+    if problems:
+        told = "; ".join(str(problem) for problem in problems)
+        _log.warning("its secrets were read anew, and cannot be used: %s", told, extra=extra)
+        return None
+    _log.info("its secrets were read anew, as the login was refused", extra=extra)
+    fresh = mapping.model_copy(update=login)
+    return fresh.model_copy(update={"on_failure": _sharing_login(mapping, fresh)})
+
+
+def _sharing_login(before: EventSourceMapping, now: EventSourceMapping) -> Target | None:
+    match before.on_failure:
+        case KafkaTarget(security=security) as found if security == before.security:
+            return replace(found, security=now.security)
+        case RabbitMQTarget(broker_url=url) as found if url == before.broker_url and now.broker_url is not None:
+            return replace(found, broker_url=now.broker_url)
+    return before.on_failure
+
+
 def unknown_extensions(settings: Settings, names: Iterable[str]) -> Iterator[Problem]:
     """Extensions of mappings that the template does not have."""
     known = list(names)
@@ -88,20 +130,24 @@ class _Wiring:
 
     def run(self) -> EventSourceMapping:
         mapping = self._mapping
-        added: dict[str, Any] = {"extensions": self._extensions}
-        if mapping.kind == "MQ":
-            added["broker_url"] = self._from_endpoint(
-                "EventSourceArn", "amqp://user:password@host:5672", self._broker_url
-            )
-        elif (address := self._kafka_address()) is not None:
-            added["bootstrap_servers"] = address.servers
-            access = mapping.SourceAccessConfigurations
-            added["security"] = kafka_security(access, self._secrets, address.certificate_authority)
+        added: dict[str, Any] = {"extensions": self._extensions, **self.login()}
         self._check_extensions()
         # Without an address there is a problem already, and a destination at the same broker would only repeat it.
         if added.get("bootstrap_servers") or added.get("broker_url"):
             added["on_failure"] = self._on_failure(mapping.model_copy(update=added))
         return mapping.model_copy(update=added)
+
+    def login(self) -> dict[str, Any]:
+        """Fields of the mapping that say where its broker is and how it is logged in to."""
+        if self._mapping.kind == "MQ":
+            example = "amqp://user:password@host:5672"
+            return {"broker_url": self._from_endpoint("EventSourceArn", example, self._broker_url)}
+        address = self._kafka_address()
+        if address is None:
+            return {}
+        access = self._mapping.SourceAccessConfigurations
+        security = kafka_security(access, self._secrets, address.certificate_authority)
+        return {"bootstrap_servers": address.servers, "security": security}
 
     def _kafka_address(self) -> KafkaAddress | None:
         if self._mapping.SelfManagedEventSource is not None:

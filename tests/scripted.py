@@ -54,7 +54,7 @@ class ScriptedSource:
         self.rejected: list[Record] = []
         self.expected: list[int] = []
         self.drained: list[Record] | None = None
-        self.opened = self.closed = 0
+        self.opened = self.closed = self.logins_renewed = 0
         self.failing: SourceError | None = None
         self.commits_held_up = False
         self.listener: Listener | None = None
@@ -65,6 +65,9 @@ class ScriptedSource:
             raise self.failing
         self.listener = listener
         listener.assigned(["t-0", "t-1"])
+
+    def renew_login(self) -> None:
+        self.logins_renewed += 1
 
     def poll(self, max_wait: float) -> Sequence[Record]:
         self.waits.append(max_wait)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
-from poller.errors import DestinationError
+from poller.errors import LOGIN_REFUSED, DestinationError, DestinationLoginRefused, SourceRejected
 from poller.model import DeadLetter
 from poller.sources.kafka_oauth import TokenError
 from poller.sources.kafka_python_client import Connections
@@ -74,7 +74,7 @@ class KafkaDestination:
             # A producer that failed may still hold letters, and would send them after their repetition: start anew.
             reason = self._connections.refused(self._bootstrap_servers) or error
             self.close()
-            raise DestinationError(f"dead letters cannot be sent to {self._where}: {reason}") from error
+            raise _error_for(reason)(f"dead letters cannot be sent to {self._where}: {reason}") from error
 
     def close(self) -> None:
         """Drop the connection; what is not acknowledged is given up. Blocks two seconds at most."""
@@ -156,8 +156,13 @@ class KafkaDestination:
             self._producer.partitions_for(self._topic)
         except KafkaTimeoutError as error:
             if (refused := self._connections.refused(self._bootstrap_servers)) is not None:
-                raise DestinationError(str(refused)) from error
+                raise _error_for(refused)(str(refused)) from error
             raise DestinationError(
                 f"{self._where} does not exist, or this login may not see it: create it, as none is created here"
             ) from error
         return self._producer
+
+
+def _error_for(reason: Exception) -> type[DestinationError]:
+    refused = isinstance(reason, SourceRejected) and reason.code == LOGIN_REFUSED
+    return DestinationLoginRefused if refused else DestinationError

@@ -19,10 +19,11 @@ from pika.exceptions import (
     ChannelClosedByBroker,
     ConnectionClosed,
     NackError,
+    ProbableAuthenticationError,
     UnroutableError,
 )
 
-from poller.errors import DestinationError
+from poller.errors import DestinationError, DestinationLoginRefused
 from poller.model import DeadLetter
 
 HEARTBEAT = 5
@@ -136,7 +137,8 @@ class RabbitMQDestination:
             self._connect().basic_publish(self._exchange, self._routing_key, body, properties, mandatory=True)
         except CLIENT_ERRORS as error:
             self.close()
-            raise DestinationError(f"dead letters cannot be sent to {self._where}: {reason(error)}") from error
+            kind = DestinationLoginRefused if isinstance(error, ProbableAuthenticationError) else DestinationError
+            raise kind(f"dead letters cannot be sent to {self._where}: {reason(error)}") from error
 
     def _connect(self) -> BlockingChannel:
         if self._channel is None:

@@ -52,6 +52,12 @@ class Source(Protocol):
         block for the grace time; what it returns is committed before the shards go.
         """
 
+    def renew_login(self) -> None:
+        """Read the login anew, for the next `open`, since the broker refused it. May block for half a minute.
+
+        Raises nothing: a login that cannot be read stays what it was. A no-op where there is none.
+        """
+
     def poll(self, max_wait: float) -> Sequence[Record]:
         """Records in order of their shards' positions; waits at most `max_wait` seconds for the first one.
 

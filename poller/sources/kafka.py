@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,8 +61,10 @@ class KafkaSource:
 
     features = Features(ordered=True, redelivers=False, rebalances=True)
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, renewed: Callable[[], KafkaSettings | None] = lambda: None) -> None:
+        """`renewed` gives the settings with a login that was read anew; None where that cannot be, so that it stays."""
         self._settings = settings
+        self._renewed = renewed
         self._event_head = event_head(settings)
         self._listener: Listener | None = None
         self._connections = Connections()
@@ -152,6 +154,12 @@ class KafkaSource:
             if topic in metadata.unauthorized_topics:
                 raise ACCESS.rejected(f"Kafka at {addresses} does not allow topic {topic}")
         raise SourceRejected(f"topic {topic} does not exist on {addresses}")
+
+    def renew_login(self) -> None:
+        """Take the settings anew from where they come from."""
+        if (settings := self._renewed()) is not None:
+            self._settings = settings
+            self._tokens = self._settings.security.token_source()
 
     def poll(self, max_wait: float) -> Sequence[Record]:
         """Records of the partitions that are not paused. Rebalances happen in here; so do commits they held up.

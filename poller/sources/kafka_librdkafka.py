@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import groupby
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
@@ -46,8 +46,10 @@ class LibrdkafkaSource:
     # No wakes: nothing ends a waiting poll of this client but a message or a rebalance, so the loop polls in slices.
     features = Features(ordered=True, redelivers=False, rebalances=True)
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, renewed: Callable[[], KafkaSettings | None] = lambda: None) -> None:
+        """`renewed` gives the settings with a login that was read anew; None where that cannot be, so that it stays."""
         self._settings = settings
+        self._renewed = renewed
         self._event_head = event_head(settings)
         self._listener: Listener | None = None
         self._consumer: Consumer | None = None
@@ -94,6 +96,12 @@ class LibrdkafkaSource:
             [self._settings.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
         self._subscribed = True
+
+    def renew_login(self) -> None:
+        """Take the settings anew from where they come from."""
+        if (settings := self._renewed()) is not None:
+            self._settings = settings
+            self._tokens = self._settings.security.token_source()
 
     def poll(self, max_wait: float) -> Sequence[Record]:
         """Records of the partitions that are not paused. Rebalances happen in here; so do commits they held up.

@@ -129,6 +129,9 @@ class MemoryTopicSource:
         self._listener = listener
         self._topic.join(self)
 
+    def renew_login(self) -> None:
+        """Nothing: there is no login."""
+
     def poll(self, max_wait: float) -> Sequence[Record]:
         """Records of shards that are not paused. Waits only when made with `waits=True`."""
         self._rebalance(self._opened())
@@ -311,6 +314,9 @@ class MemoryQueueSource:
         self._open = True
         self._queue.consumers.append(self)
         listener.assigned([self._queue.shard])
+
+    def renew_login(self) -> None:
+        """Nothing: there is no login."""
 
     def poll(self, max_wait: float) -> Sequence[Record]:
         """Messages up to `prefetch` unsettled ones. Waits only when made with `waits=True`."""

@@ -12,7 +12,7 @@ import logging
 import ssl
 import time
 from collections import OrderedDict, deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from typing import Any
@@ -98,8 +98,12 @@ class RabbitMQSource:
 
     features = Features(ordered=False, redelivers=True, rebalances=False)
 
-    def __init__(self, settings: RabbitMQSettings) -> None:
+    def __init__(
+        self, settings: RabbitMQSettings, renewed: Callable[[], RabbitMQSettings | None] = lambda: None
+    ) -> None:
+        """`renewed` gives the settings with a login that was read anew; None where that cannot be, so that it stays."""
         self._settings = settings
+        self._renewed = renewed
         self._shard = settings.shard
         self._event_head = event_head(settings)
         self._connection: pika.BlockingConnection | None = None
@@ -159,6 +163,11 @@ class RabbitMQSource:
             stack_timeout=settings.connect_timeout,
             client_properties={"connection_name": f"poller: {settings.queue}"},
         )
+
+    def renew_login(self) -> None:
+        """Take the settings anew from where they come from."""
+        if (settings := self._renewed()) is not None:
+            self._settings = settings
 
     def poll(self, max_wait: float) -> Sequence[Record]:
         """Messages that arrived, at most `prefetch` unsettled ones in all; answers the broker's heartbeats.

@@ -77,6 +77,9 @@ class WatchedSource:
         self.owned -= set(shards)
         self.paused -= set(shards)
 
+    def renew_login(self) -> None:
+        self.inner.renew_login()
+
     def poll(self, max_wait: float) -> Sequence[Record]:
         assert max_wait >= 0
         records = self.inner.poll(max_wait)

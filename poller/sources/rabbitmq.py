@@ -11,10 +11,9 @@ from __future__ import annotations
 import logging
 import ssl
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from hashlib import blake2b
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pika
@@ -26,50 +25,13 @@ from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.model import Progress, Record, Shard
 from poller.sources import Features, Listener, amqp_table
 from poller.sources.rabbitmq_event import RabbitMQSettings, build_event, event_head, prefetch_of, to_record
+from poller.sources.rabbitmq_queue_type import QueueType, queue_type
+from poller.sources.rabbitmq_refusals import is_stream, name_of, translated
+from poller.sources.rabbitmq_returned import ReturnedMessages
 
 _log = logging.getLogger(__name__)
 
 
-class ReturnedMessages:
-    """How often messages of a classic queue were handed back, as the broker itself keeps no count of them (F.3).
-
-    A message is known again by its messageId, else by a digest of its properties and body, so that identical messages
-    without an id share one count. It remembers the last `capacity` messages; one that was forgotten, or came back from
-    another consumer, counts as delivered once before.
-    """
-
-    def __init__(self, capacity: int = 10_000) -> None:
-        self._capacity = capacity
-        self._counts: OrderedDict[str | bytes, int] = OrderedDict()
-
-    def count(self, record: Record) -> int:
-        """Deliveries before this one of a message whose redelivered flag is set."""
-        return self._counts.get(self._identity(record), 1)
-
-    def add(self, record: Record) -> None:
-        """Note that a message is handed back."""
-        identity = self._identity(record)
-        self._counts[identity] = record.deliveries + 1
-        self._counts.move_to_end(identity)
-        while len(self._counts) > self._capacity:
-            self._counts.popitem(last=False)
-
-    def forget(self, record: Record) -> None:
-        """Note that a message is settled."""
-        if self._counts:
-            self._counts.pop(self._identity(record), None)
-
-    @staticmethod
-    def _identity(record: Record) -> str | bytes:
-        if record.message_id is not None:
-            return record.message_id
-        before, _, after = record.encoded.rpartition(b'"redelivered":')
-        return blake2b(before + after.partition(b",")[2], digest_size=16).digest()
-
-
-_NOT_FOUND = 404
-_REFUSALS = {403: "EVENT_SOURCE_AUTHZ_ERROR", 405: "ESM_CONFIG_NOT_VALID"}
-"""AMQP reply codes: access refused; locked, that is another connection's exclusive queue."""
 _LAG_INTERVAL = 1.0
 _CLOSE_TIMEOUT = 3.0
 
@@ -116,6 +78,8 @@ class RabbitMQSource:
         """Delivery tags in the order of delivery."""
         self._returned = ReturnedMessages()
         self._cancelled = False
+        self._type: QueueType | None = None
+        """None until the broker was asked."""
         self._prefetch = settings.prefetch
         self._consumer_tag = ""
         self._lag: dict[Shard, int] = {}
@@ -126,19 +90,25 @@ class RabbitMQSource:
 
         Raises:
             SourceUnavailable: no broker answers within `connect_timeout`.
-            SourceRejected: wrong credentials, no permission, no such virtual host or queue, or an exclusive queue.
+            SourceRejected: wrong credentials, no permission, no such virtual host or queue, a queue that another has
+                exclusively, or a stream.
         """
         settings = self._settings
         self._generation += 1
         self._cancelled = False
         try:
-            with self._translated():
+            with translated(self._settings):
                 amqp_table.install()
                 self._connection = pika.BlockingConnection(self._parameters())
                 self._channel = channel = self._connection.channel()
                 self._look_at_queue(channel)
+                self._learn_type(self._connection)
                 channel.add_on_cancel_callback(self._on_cancelled)
                 self._consume(channel)
+        except SourceRejected:
+            self._type = None  # it may be another queue when it is there again
+            self.close()
+            raise
         except SourceError:
             self.close()
             raise
@@ -147,6 +117,12 @@ class RabbitMQSource:
     def _consume(self, channel: BlockingChannel) -> None:
         channel.basic_qos(prefetch_count=self._prefetch)  # holds for consumers that come after it
         self._consumer_tag = channel.basic_consume(self._settings.queue, self._on_message)
+
+    def _learn_type(self, connection: pika.BlockingConnection) -> None:
+        if self._type is None:
+            self._type = queue_type(connection, self._settings.queue)
+        if self._type == "stream":
+            raise is_stream(self._settings)
 
     def _parameters(self) -> pika.ConnectionParameters:
         settings = self._settings
@@ -176,12 +152,15 @@ class RabbitMQSource:
             SourceUnavailable: the connection or channel was lost, or the broker cancelled the consumer.
         """
         channel = self._opened()
-        with self._translated():
+        with translated(self._settings):
             channel.connection.process_data_events(time_limit=max_wait)
             if channel.is_open and not self._cancelled and time.monotonic() >= self._lag_after:
                 self._look_at_queue(channel)
         if self._cancelled:
-            raise SourceUnavailable(f"RabbitMQ at {self._settings.address} cancelled the consumer of {self._queue}")
+            reason = "it was deleted, or its leader moved"
+            raise SourceUnavailable(
+                f"RabbitMQ at {self._settings.address} cancelled the consumer of {self._queue}: {reason}"
+            )
         if not channel.is_open:
             raise SourceUnavailable(f"RabbitMQ at {self._settings.address} closed the channel of {self._queue}")
         records = list(self._arrived)
@@ -190,7 +169,7 @@ class RabbitMQSource:
 
     @property
     def _queue(self) -> str:
-        return f"queue {self._settings.queue!r} in virtual host {self._settings.virtual_host!r}"
+        return name_of(self._settings)
 
     def _look_at_queue(self, channel: BlockingChannel) -> None:
         self._lag_after = time.monotonic() + _LAG_INTERVAL
@@ -201,13 +180,15 @@ class RabbitMQSource:
         self._deliveries += 1
         number, generation = self._deliveries, self._generation
         record = to_record(method, properties, body, shard=self._shard, position=number, generation=generation)
-        if method.redelivered and not record.deliveries:
+        if method.redelivered and (not record.deliveries or self._type == "classic"):
+            # A classic queue does not count: a header with a count came with the message, from wherever it was before.
             record = record._replace(deliveries=self._returned.count(record))
         self._unsettled[method.delivery_tag] = None
         self._arrived.append(record)
 
     def _on_cancelled(self, _: Any) -> None:
         self._cancelled = True
+        self._type = None  # another queue may have its name by now
 
     def pause(self, shards: Collection[Shard]) -> None:
         """Nothing: `prefetch` limits what may be unsettled."""
@@ -223,7 +204,7 @@ class RabbitMQSource:
         self._prefetch = prefetch_of(batch_size)
         if self._channel is not None:
             channel = self._channel
-            with self._translated():
+            with translated(self._settings):
                 channel.basic_cancel(self._consumer_tag)
                 self._consume(channel)
 
@@ -235,7 +216,7 @@ class RabbitMQSource:
         channel = self._opened()
         current = self._current([*unstarted, *self._arrived])
         self._arrived.clear()
-        with self._translated():
+        with translated(self._settings):
             channel.basic_cancel(self._consumer_tag)
             for tag in current:
                 channel.basic_nack(tag, requeue=True)
@@ -249,7 +230,7 @@ class RabbitMQSource:
         """
         channel = self._opened()
         finished = self._current(progress.records)
-        with self._translated():
+        with translated(self._settings):
             for tag, multiple in acknowledgements(self._unsettled, finished):
                 channel.basic_ack(tag, multiple)
         self._settle(finished)
@@ -261,7 +242,7 @@ class RabbitMQSource:
         """Hand messages back one by one with `basic.reject`, which all versions count as a failed delivery (F.3)."""
         channel = self._opened()
         current = self._current(records)
-        with self._translated():
+        with translated(self._settings):
             for tag, record in current.items():
                 self._returned.add(record)
                 channel.basic_reject(tag, requeue=True)
@@ -271,7 +252,7 @@ class RabbitMQSource:
         """Refuse messages for good: the broker dead-letters them, or drops them if the queue has no such exchange."""
         channel = self._opened()
         current = self._current(records)
-        with self._translated():
+        with translated(self._settings):
             for tag, record in current.items():
                 channel.basic_reject(tag, requeue=False)
                 self._returned.forget(record)
@@ -335,29 +316,3 @@ class RabbitMQSource:
         if self._channel is None:
             raise SourceUnavailable(f"not connected to RabbitMQ at {self._settings.address}")
         return self._channel
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """No error of the client leaves this file."""
-        address = f"RabbitMQ at {self._settings.address}"
-        try:
-            yield
-        except Exception as error:  # pika's have no common base
-            text = str(error)
-            if isinstance(error, pika_errors.ProbableAuthenticationError) and "ACCESS_REFUSED" in text:
-                raise SourceRejected(f"{address} refuses the credentials", code="EVENT_SOURCE_AUTHN_ERROR") from error
-            if "CERTIFICATE_VERIFY_FAILED" in repr(error):
-                reason = "has a certificate that is signed by an unknown authority or is not for this address"
-                raise SourceRejected(f"{address} {reason}", code="EVENT_SOURCE_AUTHN_ERROR") from error
-            if isinstance(error, pika_errors.ProbableAccessDeniedError) and "NOT_ALLOWED" in text:
-                code = "ESM_CONFIG_NOT_VALID" if "not found" in text else "EVENT_SOURCE_AUTHZ_ERROR"
-                host = self._settings.virtual_host
-                raise SourceRejected(f"{address} gives no access to virtual host {host!r}", code=code) from error
-            if isinstance(error, pika_errors.ChannelClosedByBroker):
-                # While a broker starts, a queue whose process is not up yet is "not found", too.
-                if error.reply_code == _NOT_FOUND and "no queue" in text:
-                    raise SourceRejected(f"{self._queue} does not exist on {self._settings.address}") from error
-                if error.reply_code in _REFUSALS:
-                    code = _REFUSALS[error.reply_code]
-                    raise SourceRejected(f"{address} refuses {self._queue}: {error.reply_text}", code=code) from error
-            raise SourceUnavailable(f"no connection to {address}: {error!r}") from error

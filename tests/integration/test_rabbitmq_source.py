@@ -53,7 +53,10 @@ def test_a_missing_queue_is_told_and_not_declared(rabbitmq: RabbitMQBroker) -> N
     settings = rabbitmq.settings(unique("missing"))
     for _ in range(2):
         refused = refusal(settings)
-        assert str(refused) == f"queue {settings.queue!r} in virtual host '/' does not exist on {settings.address}"
+        assert str(refused) == (
+            f"queue {settings.queue!r} in virtual host '/' does not exist on {settings.address}; "
+            "declare it, as a mapping makes none"
+        )
         assert refused.code == "ESM_CONFIG_NOT_VALID"
 
 

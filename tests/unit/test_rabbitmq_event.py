@@ -16,7 +16,7 @@ from pika import BasicProperties
 from pika.spec import Basic
 
 from poller.model import Record
-from poller.sources.rabbitmq import RabbitMQSource, ReturnedMessages, acknowledgements
+from poller.sources.rabbitmq import RabbitMQSource, acknowledgements
 from poller.sources.rabbitmq_event import (
     RabbitMQSettings,
     build_event,
@@ -25,6 +25,7 @@ from poller.sources.rabbitmq_event import (
     event_head,
     to_record,
 )
+from poller.sources.rabbitmq_returned import ReturnedMessages
 
 ARN = "arn:aws:mq:eu-west-1:123456789012:broker:b:b-1234"
 NAMES = {

@@ -221,6 +221,24 @@ class KafkaBroker:
         broker.wait_until_ready()
         return broker
 
+    @property
+    def service_address(self) -> str:
+        """Where the program under test gets in."""
+        return self.address
+
+    @property
+    def access(self) -> list[dict[str, str]]:
+        """Its SourceAccessConfigurations there: the two of the network stand for no login."""
+        return [
+            {"Type": "VPC_SUBNET", "URI": "subnet:subnet-0"},
+            {"Type": "VPC_SECURITY_GROUP", "URI": "security_group:sg-0"},
+        ]
+
+    @property
+    def secrets(self) -> dict[str, dict[str, str]]:
+        """What the secrets hold that are named there."""
+        return {}
+
     def wait_until_ready(self) -> None:
         assert self.container is not None
         self.container.wait_for_log("Kafka Server started")
@@ -370,6 +388,11 @@ class RabbitMQBroker:
         broker = cls(f"amqp://guest:guest@127.0.0.1:{port}", container)
         broker.wait_until_ready()
         return broker
+
+    @property
+    def service_url(self) -> str:
+        """Where the program under test gets in, without a virtual host."""
+        return self.url
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT

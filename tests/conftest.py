@@ -16,7 +16,7 @@ with warnings.catch_warnings():
     # kafka-python reads its protocol's schemas, at import, with functions that Python 3.11 calls deprecated.
     warnings.filterwarnings("ignore", "(open|read)_text is deprecated", DeprecationWarning)
     from brokers import BrokerUnavailable, KafkaBroker, RabbitMQBroker
-    from secure_brokers import SecureKafka, SecureRabbitMQ
+    from secure_brokers import KafkaDoor, SecureKafka, SecureRabbitMQ
 
 T = TypeVar("T", bound=KafkaBroker | RabbitMQBroker)
 
@@ -36,19 +36,37 @@ def _start(kind: type[T]) -> T:
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[KafkaBroker]:
-    """A real Kafka; mark tests that use it `broker`."""
+def open_kafka() -> Iterator[KafkaBroker]:
+    """A real Kafka that takes everybody."""
     broker = _start(KafkaBroker)
     yield broker
     broker.stop()
 
 
 @pytest.fixture(scope="session")
-def rabbitmq() -> Iterator[RabbitMQBroker]:
-    """A real RabbitMQ; mark tests that use it `broker`."""
+def open_rabbitmq() -> Iterator[RabbitMQBroker]:
+    """A real RabbitMQ without TLS."""
     broker = _start(RabbitMQBroker)
     yield broker
     broker.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka(request: pytest.FixtureRequest) -> KafkaBroker:
+    """A real Kafka, in the open unless a door is given; mark tests that use it `broker`."""
+    door = getattr(request, "param", "")
+    if door:
+        return KafkaDoor(request.getfixturevalue("secure_kafka"), door)
+    broker: KafkaBroker = request.getfixturevalue("open_kafka")
+    return broker
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(request: pytest.FixtureRequest) -> RabbitMQBroker:
+    """A real RabbitMQ, in the open unless a door is given; mark tests that use it `broker`."""
+    door = getattr(request, "param", "")
+    broker: RabbitMQBroker = request.getfixturevalue("secure_rabbitmq" if door else "open_rabbitmq")
+    return broker
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,9 @@ PASSWORD = "open-sesame"
 USER, CERTIFIED = "User:poller", "User:CN=poller"
 SCRAM, PLAIN, TOKEN, CERTIFICATE = "SCRAM-SHA-512", "PLAIN", "OAUTHBEARER", "certificate"
 
+_ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:"
+_ACCESS = {SCRAM: "SASL_SCRAM_512_AUTH", PLAIN: "BASIC_AUTH", CERTIFICATE: "CLIENT_CERTIFICATE_TLS_AUTH"}
+
 _NEEDED = [
     (ResourceType.CLUSTER, "kafka-cluster", ACLOperation.DESCRIBE_CONFIGS),
     (ResourceType.GROUP, "*", ACLOperation.DESCRIBE),
@@ -147,6 +150,39 @@ class SecureKafka(KafkaBroker):
         return replace(self.settings(topic, **given), bootstrap_servers=[self.address_of(door)])
 
 
+class KafkaDoor(KafkaBroker):
+    """A secure Kafka as any other broker, for tests that know nothing of logins: the program goes through this door.
+
+    Args:
+        broker: which.
+        door: a mechanism of SASL, or CERTIFICATE.
+    """
+
+    def __init__(self, broker: SecureKafka, door: str) -> None:
+        super().__init__(broker.address, broker.container)
+        self._broker, self._door = broker, door
+
+    @property
+    def service_address(self) -> str:
+        return self._broker.address_of(self._door)
+
+    @property
+    def access(self) -> list[dict[str, str]]:
+        authority = {"Type": "SERVER_ROOT_CA_CERTIFICATE", "URI": f"{_ARN}authority"}
+        return [{"Type": _ACCESS[self._door], "URI": f"{_ARN}{self._door}"}, authority]
+
+    @property
+    def secrets(self) -> dict[str, dict[str, str]]:
+        security = self._broker.security(self._door)
+        login = {"username": security.username, "password": security.password}
+        if self._door == CERTIFICATE:
+            login = {"certificate": security.certificate, "privateKey": security.private_key}
+        return {f"{_ARN}{self._door}": login, f"{_ARN}authority": {"certificate": self._broker.authority_pem}}
+
+    def settings(self, topic: str, **others: Any) -> KafkaSettings:
+        return self._broker.secure_settings(topic, self._door, **others)
+
+
 def _security(authority: trustme.CA) -> dict[str, str]:
     """KAFKA_* variables, which the image makes properties of. PEM goes in as text, its line ends escaped."""
     own = authority.issue_cert("127.0.0.1", "localhost", "kafka")
@@ -241,7 +277,11 @@ class SecureRabbitMQ(RabbitMQBroker):
         """Without the authority."""
         return f"amqps://{user}:{password}@{self.tls_address}/{virtual_host}"
 
-    def secure_settings(self, queue: str, **others: Any) -> RabbitMQSettings:
+    @property
+    def service_url(self) -> str:
+        return f"amqps://poller:{PASSWORD}@{self.tls_address}?cacertfile={self.authority_file}"
+
+    def settings(self, queue: str, **others: Any) -> RabbitMQSettings:
         """Settings of a source that reads the queue over TLS."""
         given = {"ca_file": str(self.authority_file), **others}
         return RabbitMQSettings.from_url(self.secure_url(), queue=queue, event_source_arn=RABBITMQ_ARN, **given)

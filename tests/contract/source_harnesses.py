@@ -151,7 +151,6 @@ class RabbitMQHarness:
         self._settings = broker.settings(self._queue, prefetch=20)
         self.restart = broker.restart if broker.container else None
         if isinstance(broker, SecureRabbitMQ):
-            self._settings = broker.secure_settings(self._queue, prefetch=20)
             self.restart = None
 
     def source(self) -> Source:

@@ -107,11 +107,9 @@ SECURE_KINDS = [
     pytest.param("secure_kafka, client certificate", marks=pytest.mark.broker),
     pytest.param("secure_rabbitmq, TLS", marks=pytest.mark.broker),
 ]
-also_secure = pytest.mark.parametrize("subject", [*KINDS, *SECURE_KINDS], indirect=True)
-"""For tests that say something about a connection with TLS."""
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[*KINDS, *SECURE_KINDS])
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     kind, _, door = request.param.partition(", ")
     if kind == "memory":
@@ -130,7 +128,6 @@ def letters(*names: str) -> list[DeadLetter]:
     return [DeadLetter(json.dumps({"letter": name}).encode()) for name in names]
 
 
-@also_secure
 def test_what_was_sent_is_there_in_order_when_send_returns(subject: Subject) -> None:
     sent = letters(*(str(number) for number in range(300)))
     subject.destination.send(sent)
@@ -154,7 +151,6 @@ def test_a_letter_without_key_or_headers_arrives(subject: Subject) -> None:
     assert subject.arrived() == letters("plain")
 
 
-@also_secure
 def test_sending_after_close_connects_anew(subject: Subject) -> None:
     subject.destination.send(letters("before"))
     subject.destination.close()
@@ -179,7 +175,6 @@ def test_no_letters_are_no_work(subject: Subject) -> None:
     assert len(subject.arrived()) == 1
 
 
-@also_secure
 def test_a_missing_target_is_told_in_time_and_again_at_the_next_try(subject: Subject) -> None:
     missing = subject.missing()
     for _ in range(2):

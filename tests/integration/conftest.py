@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,34 @@ from contract.source_harnesses import KAFKA_CLIENTS
 from integration.harness.ledger import Ledger
 from integration.harness.runs import wait_until_gone
 from integration.harness.service import KAFKA_CLIENT
+from secure_brokers import CERTIFICATE, SCRAM
+
+DOORS = {"kafka": ["", SCRAM, CERTIFICATE], "rabbitmq": ["", "TLS"]}
+"""How the program gets into a broker; the first is the open one."""
+BOTH = [("", ""), (SCRAM, "TLS"), (CERTIFICATE, "TLS")]
+SECURE = {
+    "test_at_least_once",
+    "test_kafka_source",
+    "test_pipeline",
+    "test_rabbitmq_dead_lettering",
+    "test_rabbitmq_source",
+    "test_rabbitmq_states",
+}
+"""Modules that `make secure` runs on secure brokers as well: those that depend on what a client does on the wire."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests that are marked `secure` run on secure brokers, too; with POLLER_SECURE=full those of SECURE do, only there."""
+    full = os.environ.get("POLLER_SECURE") == "full"
+    module = metafunc.module.__name__.rpartition(".")[2]
+    if not (metafunc.definition.get_closest_marker("secure") or (full and module in SECURE)):
+        return
+    wanted = [name for name in DOORS if name in metafunc.fixturenames]
+    values: Sequence[object] = BOTH if len(wanted) > 1 else DOORS[wanted[0]] if wanted else []
+    if wanted:
+        ids = [f"{value if isinstance(value, str) else value[0]}" or "open" for value in values]
+        start = 1 if full else 0
+        metafunc.parametrize(",".join(wanted), values[start:], indirect=True, ids=ids[start:], scope="session")
 
 
 @pytest.fixture(params=list(KAFKA_CLIENTS))

@@ -163,7 +163,7 @@ def test_kafka_dies_and_comes_back(kafka: KafkaBroker, ledger: Ledger, tell: Cal
         ledger.wait_for(300)
         container.kill()
         try:
-            state = service.wait_for_problem("Orders.Source", kafka.address)
+            state = service.wait_for_problem("Orders.Source", kafka.service_address)
             assert service.readyz()[0] == 503
             assert state["State"] == "Enabled"
         finally:

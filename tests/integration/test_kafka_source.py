@@ -60,7 +60,7 @@ def test_a_missing_topic_is_told_and_not_created(kafka: KafkaBroker, make: Maker
     # C.2: ESM_CONFIG_NOT_VALID
     topic = unique("missing")
     source = make(kafka.settings(topic))
-    with pytest.raises(SourceRejected, match=f"topic {topic} does not exist on {kafka.address}") as refusal:
+    with pytest.raises(SourceRejected, match=f"topic {topic} does not exist on {kafka.service_address}") as refusal:
         source.open(Calls().listener())
     assert refusal.value.code == "ESM_CONFIG_NOT_VALID"
     assert not kafka.has_topic(topic)
@@ -170,7 +170,7 @@ def test_the_event_of_real_records_is_read_by_powertools(kafka: KafkaBroker, ope
     )
     source = opened(topic)
     event = json.loads(source.build_event(take(source, 3)))
-    assert event["bootstrapServers"] == kafka.address
+    assert event["bootstrapServers"] == kafka.service_address
     full, tombstone, keyless = event["records"][f"{topic}-0"]
     assert full == {
         "topic": topic,
@@ -399,10 +399,10 @@ def test_a_broker_that_stays_away_is_told_and_found_again(kafka: KafkaBroker, op
     source.acknowledge(settle(source.features, records[:1]))
     kafka.container.kill()
     try:
-        with pytest.raises(SourceUnavailable, match=f"no Kafka broker answers at {kafka.address}"):
+        with pytest.raises(SourceUnavailable, match=f"no Kafka broker answers at {kafka.service_address}"):
             take(source, 1)
         source.close()
-        with pytest.raises(SourceUnavailable, match=f"no Kafka broker answers at {kafka.address}"):
+        with pytest.raises(SourceUnavailable, match=f"no Kafka broker answers at {kafka.service_address}"):
             source.open(calls.listener())
     finally:
         kafka.container.start()

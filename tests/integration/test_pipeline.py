@@ -138,7 +138,10 @@ class Pipeline:
 
     def work_off(self, kafka_client: str) -> None:
         template = stack.template(
-            self.functions, extensions=self.extensions, endpoints={stack.RABBITMQ_ARN: self.rabbitmq.url}, TimeScale=10
+            self.functions,
+            extensions=self.extensions,
+            endpoints={stack.RABBITMQ_ARN: self.rabbitmq.service_url},
+            TimeScale=10,
         )
         with Service(self.folder, template, POLLER_KAFKA_CLIENT=kafka_client) as service:
             for topic in self.topics.values():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pika
@@ -388,3 +390,22 @@ def test_what_was_never_delivered_before_is_not_marked_as_redelivered(  # D.2, G
     marks = {record.value: json.loads(record.encoded)["redelivered"] for record in take(again, 2)}
     assert one.value == b"one"
     assert marks == {b"one": True, b"two": False}
+
+
+# --- the documentation ------------------------------------------------------------------------------------------------
+
+
+def test_the_queues_of_the_page_dead_letter_what_is_rejected(rabbitmq: RabbitMQBroker, opened: Opener) -> None:
+    page = Path(__file__).parents[2] / "docs/how-to/declare-rabbitmq-queues.md"
+    block = re.search(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert block is not None
+    exec(block[1].replace("amqp://guest:guest@127.0.0.1:5672/%2F", f"{rabbitmq.url}/%2F"), {})
+    try:
+        rabbitmq.publish("orders", [b"bad"])
+        source = opened("orders")
+        source.reject(take(source, 1))
+        (letter,) = dead_letters(rabbitmq, "orders")
+        assert (letter[1], death_of(letter)["reason"]) == (b"bad", "rejected")
+    finally:
+        rabbitmq.delete_queue("orders")
+        rabbitmq.delete_queue("orders.dead")

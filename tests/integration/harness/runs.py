@@ -69,7 +69,7 @@ def reading_queue(
     template = stack.template(
         {"Tasks": stack.function(ledger, stack.mq_event(queue, **batches))},
         extensions={"Tasks": given},
-        endpoints={stack.RABBITMQ_ARN: broker.url},
+        endpoints={stack.RABBITMQ_ARN: broker.service_url},
         TimeScale=5,
     )
     return Run(ledger.path.parent, ledger, template)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ from integration.harness.service import MARK
 
 HANDLERS = Path(__file__).parents[1] / "handlers"
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:tests"
-_OPEN_CLUSTER = [
-    {"Type": "VPC_SUBNET", "URI": "subnet:subnet-0"},
-    {"Type": "VPC_SECURITY_GROUP", "URI": "security_group:sg-0"},
-]
+_OPEN_CLUSTER = KafkaBroker("").access
 
 Resource = dict[str, Any]
+
+_held: dict[str, dict[str, str]] = {}
+"""Of the brokers that events were made for: what secrets hold."""
 
 
 def kafka_event(
@@ -32,12 +33,15 @@ def kafka_event(
         dead_letters: topic for what is given up.
         properties: further ones, of AWS.
     """
+    is_address = isinstance(broker, str)
+    if not is_address:
+        _held.update(broker.secrets)
     given: Resource = {
-        "KafkaBootstrapServers": [broker if isinstance(broker, str) else broker.address],
+        "KafkaBootstrapServers": [broker if is_address else broker.service_address],
         "Topics": [topic],
         "ConsumerGroupId": group or topic,
         "StartingPosition": "TRIM_HORIZON",
-        "SourceAccessConfigurations": _OPEN_CLUSTER,
+        "SourceAccessConfigurations": _OPEN_CLUSTER if is_address else broker.access,
         "BatchSize": 20,
         "MaximumBatchingWindowInSeconds": 0,
         "ProvisionedPollerConfig": {"MinimumPollers": 1, "MaximumPollers": 1},
@@ -93,6 +97,9 @@ def template(
         endpoints: addresses behind ARNs; RabbitMQ's broker is `RABBITMQ_ARN`.
         settings: further ones.
     """
+    secrets = {arn: held for arn, held in _held.items() if f'"{arn}"' in json.dumps(functions)}
+    if secrets:
+        settings["Secrets"] = {**secrets, **settings.get("Secrets", {})}
     sources = {f"{name}.Source": dict(values) for name, values in (extensions or {}).items()}
     return {
         "Transform": "AWS::Serverless-2016-10-31",

@@ -2,12 +2,16 @@
 # The work is in containers/*.sh, each idempotent; targets only say what stands on what.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: docs help up down clean test lint checked audit unit covered fuzz contract integration faults soak e2e bench bench-growth bench-quick images engine compose venv format pins brokers coverage
+.PHONY: docs help up down clean test lint checked audit unit covered fuzz contract integration secure faults soak e2e bench bench-growth bench-quick images engine compose venv format pins brokers coverage
 
 python := .venv/bin/python
 pytest := $(python) -m pytest
 with_brokers := containers/with_brokers.sh
 measured := build/coverage
+# Integration tests that depend on what a client does on the wire. `make test` runs those of them that are marked `secure`
+# on secure brokers, and both contract suites in full; `make secure` runs all of these there.
+on_the_wire := $(patsubst %,tests/integration/test_%.py,at_least_once kafka_source pipeline rabbitmq_dead_lettering \
+    rabbitmq_source rabbitmq_states)
 # Those that `make faults` runs with, one after the other.
 kafka_clients := kafka-python confluent-kafka
 
@@ -55,6 +59,9 @@ contract: venv engine images ## one suite for every source, one for every destin
 
 integration: venv engine images ## rebalance, broker restart, kill -9: nothing lost
 	@$(with_brokers) $(pytest) tests/integration
+
+secure: venv engine images ## the integration tests on brokers with TLS: SCRAM, client certificates, amqps (15 min)
+	@POLLER_SECURE=full $(with_brokers) $(pytest) $(on_the_wire)
 
 faults: venv engine images ## every fault in full: kills, hangs, storms, alarms; writes build/faults.json
 	@for client in $(kafka_clients); do \

@@ -88,7 +88,7 @@ def secure_rabbitmq() -> Iterator[SecureRabbitMQ]:
 @pytest.fixture
 def refused_connections() -> Iterator[None]:
     """For tests in which Kafka goes away: its client forgets to close a socket whose connection was refused."""
-    warnings.filterwarnings("ignore", "unclosed <socket", ResourceWarning)  # pytest undoes this after the test
+    warnings.filterwarnings("ignore", r"unclosed <(ssl\.SSLS|s)ocket", ResourceWarning)  # pytest undoes this afterwards
     client_log = logging.getLogger("kafka")
     level = client_log.level
     client_log.setLevel(logging.CRITICAL)  # captured log records would keep the errors, and those the sockets

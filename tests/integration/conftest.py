@@ -16,22 +16,12 @@ from secure_brokers import CERTIFICATE, SCRAM
 DOORS = {"kafka": ["", SCRAM, CERTIFICATE], "rabbitmq": ["", "TLS"]}
 """How the program gets into a broker; the first is the open one."""
 BOTH = [("", ""), (SCRAM, "TLS"), (CERTIFICATE, "TLS")]
-SECURE = {
-    "test_at_least_once",
-    "test_kafka_source",
-    "test_pipeline",
-    "test_rabbitmq_dead_lettering",
-    "test_rabbitmq_source",
-    "test_rabbitmq_states",
-}
-"""Modules that `make secure` runs on secure brokers as well: those that depend on what a client does on the wire."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests that are marked `secure` run on secure brokers, too; with POLLER_SECURE=full those of SECURE do, only there."""
+    """Tests that are marked `secure` run on secure brokers, too; with POLLER_SECURE=full all run there, and only there."""
     full = os.environ.get("POLLER_SECURE") == "full"
-    module = metafunc.module.__name__.rpartition(".")[2]
-    if not (metafunc.definition.get_closest_marker("secure") or (full and module in SECURE)):
+    if not (full or metafunc.definition.get_closest_marker("secure")):
         return
     wanted = [name for name in DOORS if name in metafunc.fixturenames]
     values: Sequence[object] = BOTH if len(wanted) > 1 else DOORS[wanted[0]] if wanted else []

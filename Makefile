@@ -8,8 +8,10 @@ python := .venv/bin/python
 pytest := $(python) -m pytest
 with_brokers := containers/with_brokers.sh
 measured := build/coverage
-# Integration tests that depend on what a client does on the wire. `make test` runs those of them that are marked `secure`
-# on secure brokers, and both contract suites in full; `make secure` runs all of these there.
+# Integration tests that depend on what a client does on the wire; `make secure` runs all of them on brokers with TLS and
+# logins. `make test` has time for both contract suites there, and for the tests that are marked `secure`: the pipeline,
+# which has every way to fail and every kind of dead letter, kill -9 of a queue and between a dead letter and its commit,
+# a record of 20 MB, and commits. The rest asks nothing of a login that these do not.
 on_the_wire := $(patsubst %,tests/integration/test_%.py,at_least_once kafka_source pipeline rabbitmq_dead_lettering \
     rabbitmq_source rabbitmq_states)
 # Those that `make faults` runs with, one after the other.

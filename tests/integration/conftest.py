@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,22 +13,27 @@ from integration.harness.runs import wait_until_gone
 from integration.harness.service import KAFKA_CLIENT
 from secure_brokers import CERTIFICATE, SCRAM
 
-DOORS = {"kafka": ["", SCRAM, CERTIFICATE], "rabbitmq": ["", "TLS"]}
-"""How the program gets into a broker; the first is the open one."""
-BOTH = [("", ""), (SCRAM, "TLS"), (CERTIFICATE, "TLS")]
+OPEN, TLS = "", "TLS"
+DOORS = (SCRAM, CERTIFICATE)
+"""How the program gets into a Kafka with logins. RabbitMQ has one door beside the open one."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests that are marked `secure` run on secure brokers, too; with POLLER_SECURE=full all run there, and only there."""
+    """Tests that are marked `secure` run on secure brokers, too; with POLLER_SECURE=full all run there, and only there.
+
+    The marker may name doors of Kafka; else it is all of them.
+    """
+    marker = metafunc.definition.get_closest_marker("secure")
     full = os.environ.get("POLLER_SECURE") == "full"
-    if not (full or metafunc.definition.get_closest_marker("secure")):
+    wanted = [name for name in ("kafka", "rabbitmq") if name in metafunc.fixturenames]
+    if not wanted or not (full or marker):
         return
-    wanted = [name for name in DOORS if name in metafunc.fixturenames]
-    values: Sequence[object] = BOTH if len(wanted) > 1 else DOORS[wanted[0]] if wanted else []
-    if wanted:
-        ids = [f"{value if isinstance(value, str) else value[0]}" or "open" for value in values]
-        start = 1 if full else 0
-        metafunc.parametrize(",".join(wanted), values[start:], indirect=True, ids=ids[start:], scope="session")
+    doors = marker.args if marker and marker.args and not full else DOORS
+    values = [(door, TLS)[: len(wanted)] for door in doors] if "kafka" in wanted else [(TLS,)]
+    if not full:
+        values.insert(0, (OPEN,) * len(wanted))
+    ids = [value[0] or "open" for value in values]
+    metafunc.parametrize(wanted, values, indirect=True, ids=ids, scope="session")
 
 
 @pytest.fixture(params=list(KAFKA_CLIENTS))

@@ -34,6 +34,7 @@ from integration.harness.runs import (
     reading_topic,
     watch,
 )
+from secure_brokers import SCRAM
 
 pytestmark = [
     pytest.mark.broker,
@@ -85,6 +86,7 @@ def test_kill_9_at_random_moments_loses_nothing_of_a_topic(
     )
 
 
+@pytest.mark.secure
 def test_kill_9_at_random_moments_loses_nothing_of_a_queue(
     rabbitmq: RabbitMQBroker, ledger: Ledger, tell: Callable[..., None]
 ) -> None:
@@ -107,6 +109,7 @@ def test_kill_9_at_random_moments_loses_nothing_of_a_queue(
     tell(produced=1500, kills=kills, lost=0, duplicates=ledger.duplicates(), duplicates_allowed=kills * PREFETCH)
 
 
+@pytest.mark.secure(SCRAM)
 @pytest.mark.parametrize("target", ["topic", "file"])
 def test_kill_9_between_a_dead_letter_and_its_commit_repeats_the_letter(
     kafka: KafkaBroker, ledger: Ledger, target: str, tell: Callable[..., None]

@@ -128,6 +128,7 @@ def test_latest_reads_a_partition_that_is_added_from_its_first_record(kafka: Kaf
     assert (record.value, record.shard, record.position) == (b"first", f"{topic}-1", 0)
 
 
+@pytest.mark.secure
 def test_a_committed_offset_wins_over_the_starting_position(kafka: KafkaBroker, opened: Opener) -> None:
     # D.1.2
     topic, group = kafka.create_topic(), unique("group")
@@ -215,6 +216,7 @@ def test_only_records_of_committed_transactions_arrive(kafka: KafkaBroker, opene
     eventually(lambda: source.poll(0.1) or source.lag() == {f"{topic}-0": 0}, what="no lag")
 
 
+@pytest.mark.secure
 def test_a_record_of_20_mb_arrives(kafka: KafkaBroker, opened: Opener) -> None:
     # C.4: it is for the loop to discard, not for the client to be stuck on
     topic = kafka.create_topic(configs={"max.message.bytes": str(32 << 20)})
@@ -272,6 +274,7 @@ def rebalancing(kafka: KafkaBroker, group: str, source: Source, other: Source) -
     return source._consumer.group_metadata().state == "<rebalancing>"
 
 
+@pytest.mark.secure
 def test_a_commit_during_a_rebalance_is_made_up_for(kafka: KafkaBroker, opened: Opener) -> None:
     # D.1.2: what is done is committed, though no later record of that shard comes
     topic, group = kafka.create_topic(partitions=2), unique("group")

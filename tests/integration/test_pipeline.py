@@ -22,9 +22,11 @@ from integration.harness.ledger import (
     wait_until_committed,
 )
 from integration.harness.service import Service
+from secure_brokers import CERTIFICATE
 
 pytestmark = [
     pytest.mark.broker,
+    pytest.mark.secure(CERTIFICATE),
     # kafka-python forgets to close a socket with something left to send; the test's own clients do that at times.
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
     pytest.mark.usefixtures("refused_connections"),

@@ -17,7 +17,7 @@ from templates import (
     load,
 )
 
-from poller.control_plane import source_of
+from poller.assembly import source_of
 from poller.destinations.renewing import RenewingDestination
 from poller.endpoints import FileTarget, KafkaTarget, RabbitMQTarget, Target
 from poller.errors import DestinationError, DestinationLoginRefused, SourceRejected, SourceUnavailable

@@ -100,6 +100,20 @@ def test_a_secret_is_read_whole_or_as_one_value_and_asked_for_once(tmp_path: Pat
     assert "top-secret" not in repr(loaded)
 
 
+def test_a_rotated_secret_is_asked_for_again_and_no_other(tmp_path: Path, manager: Manager) -> None:
+    loaded = load(tmp_path, {"rotated": {"SecretsManager": "login"}, "other": {"SecretsManager": ARN}})
+    manager.secrets["login"] = {"SecretString": json.dumps({**LOGIN, "password": "rotated"})}
+    manager.asked.clear()
+    renewed = loaded.with_secrets_read_anew(["rotated", "unknown"])
+    assert renewed.Secrets["rotated"]["password"].get_secret_value() == "rotated"
+    assert renewed.Secrets["other"] == loaded.Secrets["other"]
+    assert loaded.Secrets["rotated"]["password"].get_secret_value() == "top-secret"
+    assert manager.asked == [("login", "ap-south-1")]
+    del manager.secrets["login"]
+    with pytest.raises(ConfigError, match=r"the secret login cannot be read: .*there is no such secret"):
+        loaded.with_secrets_read_anew(["rotated"])
+
+
 def test_an_arn_says_its_region_itself_and_a_name_is_looked_for_where_aws_s_variables_say(
     manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:

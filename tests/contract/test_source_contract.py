@@ -272,6 +272,17 @@ def test_wake_is_harmless_before_open_and_after_close(harness: SourceHarness) ->
 # --- opening, closing ----------------------------------------------------------------------------------------------
 
 
+def test_a_login_may_be_read_anew_before_every_open(harness: SourceHarness) -> None:
+    # D.1.3, D.2: as after a refusal
+    source = harness.source()
+    harness.produce(FIVE)
+    for _ in range(2):
+        source.renew_login()
+        reopen(source, Calls())
+        assert [record.value for record in take(source, 5)] == FIVE
+    source.close()
+
+
 def test_close_is_safe_before_open_and_twice(harness: SourceHarness) -> None:
     source = harness.source()
     source.close()

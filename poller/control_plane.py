@@ -285,6 +285,7 @@ def source_of(mapping: EventSourceMapping, number: int | str, kafka: KafkaClient
         topic=mapping.Topics[0],
         group_id=mapping.consumer_group_id,
         starting_position=mapping.StartingPosition,
+        starting_timestamp=mapping.starting_timestamp,
         client_id=client_id,
         event_source="aws:kafka" if mapping.kind == "MSK" else "SelfManagedKafka",
         event_source_arn=mapping.EventSourceArn,

@@ -102,6 +102,7 @@ def _kafka(values: Mapping[str, Any], kind: Kind, extension: str) -> Iterator[Br
         if isinstance(given, dict) and "ConsumptionMode" in given:
             yield f"{config}.ConsumptionMode", "not supported: topics are read as streams", ""
     yield from broken_access(values, kind)
+    yield from _starting_position(values)
     provisioned = values.get("ProvisionedPollerConfig")
     if isinstance(provisioned, dict):
         yield from _provisioned_mode(provisioned)
@@ -110,6 +111,14 @@ def _kafka(values: Mapping[str, Any], kind: Kind, extension: str) -> Iterator[Br
             if not _asks_for_nothing(values.get(name)):
                 yield name, "needs ProvisionedPollerConfig, as on AWS", _PROVISIONED
     yield from _kafka_destination(values, extension, provisioned=bool(provisioned))
+
+
+def _starting_position(values: Mapping[str, Any]) -> Iterator[Broken]:
+    position, timestamp = values.get("StartingPosition"), values.get("StartingPositionTimestamp")
+    if position == "AT_TIMESTAMP" and timestamp is None:
+        yield "StartingPositionTimestamp", "is missing", "AT_TIMESTAMP wants a time in seconds since 1970"
+    elif position != "AT_TIMESTAMP" and timestamp is not None:
+        yield "StartingPositionTimestamp", "belongs to AT_TIMESTAMP", "set StartingPosition: AT_TIMESTAMP"
 
 
 def _provisioned_mode(config: Mapping[str, Any]) -> Iterator[Broken]:
@@ -153,7 +162,7 @@ def _destination(values: Mapping[str, Any]) -> tuple[str, str]:
 
 def _mq(values: Mapping[str, Any], extension: str) -> Iterator[Broken]:
     yield from _exactly_one(values, "Queues", "queue")
-    for name in ("Topics", "StartingPosition", "ProvisionedPollerConfig"):
+    for name in ("Topics", "StartingPosition", "StartingPositionTimestamp", "ProvisionedPollerConfig"):
         if values.get(name):
             yield name, "belongs to Kafka; MQ has no such property", ""
     for name in ("SelfManagedKafkaEventSourceConfig", "AmazonManagedKafkaEventSourceConfig"):

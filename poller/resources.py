@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,9 +23,12 @@ from poller.mapping_rules import Kind, broken_rules, kind_of
 from poller.model import FunctionConfiguration
 from poller.sources.kafka_security import KafkaSecurity
 from poller.supported import MAPPING_WITHOUT_EFFECT
-from poller.validation import Boolean, Integer, Model, Text, describe, parse
+from poller.validation import Boolean, Integer, Model, Number, Text, describe, parse
 
 RUNTIMES = ("python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
+
+FIRST_IN_MILLISECONDS = 1e11
+"""Seconds of the year 5138: a greater time is one in milliseconds, of 1973 or later."""
 
 _NAMESPACE = uuid.UUID("b2f1f0c4-6f0e-5d53-9a43-8d0c6c1d7a11")
 
@@ -165,10 +169,11 @@ def _record_age(seconds: int) -> int:
     raise ValueError(f"{seconds} is neither -1 nor 60 to 604800")
 
 
-def _starting_position(value: Any) -> Any:
-    if value == "AT_TIMESTAMP":
-        raise ValueError("AT_TIMESTAMP is not supported; TRIM_HORIZON and LATEST are")
-    return value
+def _past(seconds: float) -> float:
+    if seconds <= time.time():
+        return seconds
+    unit = "; it is a time in seconds since 1970, not in milliseconds" if seconds > FIRST_IN_MILLISECONDS else ""
+    raise ValueError(f"{seconds:.15g} is in the future{unit}")
 
 
 class Extensions(Model):
@@ -202,8 +207,10 @@ class EventSourceMapping(Model):
         ...,
     ] = ()
     Queues: tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...] = ()
-    StartingPosition: Annotated[Literal["TRIM_HORIZON", "LATEST"], BeforeValidator(_starting_position)] = "TRIM_HORIZON"
+    StartingPosition: Literal["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"] = "TRIM_HORIZON"
     """Means nothing for MQ."""
+    StartingPositionTimestamp: Annotated[Number, Field(ge=0), AfterValidator(_past)] | None = None
+    """Seconds since the epoch, with AT_TIMESTAMP and only then."""
     MaximumRetryAttempts: Annotated[Integer, Field(ge=-1, le=10_000)] = -1
     MaximumRecordAgeInSeconds: Annotated[Integer, AfterValidator(_record_age)] = -1
     BisectBatchOnFunctionError: Boolean = False
@@ -238,6 +245,12 @@ class EventSourceMapping(Model):
         """Of a Kafka mapping: the group it has been given, else its UUID (C.1)."""
         config = self.SelfManagedKafkaEventSourceConfig or self.AmazonManagedKafkaEventSourceConfig
         return (config and config.ConsumerGroupId) or self.UUID
+
+    @property
+    def starting_timestamp(self) -> int | None:
+        """Of a Kafka mapping with AT_TIMESTAMP: milliseconds since the epoch, as records have them."""
+        seconds = self.StartingPositionTimestamp
+        return None if seconds is None else round(seconds * 1000)
 
     @property
     def virtual_host(self) -> str:

@@ -119,6 +119,7 @@ _MAPPING_NAMES = (
     "Queues",
     "SourceAccessConfigurations",
     "StartingPosition",
+    "StartingPositionTimestamp",
     "Topics",
 )
 
@@ -179,7 +180,6 @@ MAPPING_REFUSED = {
     "ParallelizationFactor": "it belongs to Kinesis and DynamoDB streams",
     "ScalingConfig": "it belongs to SQS",
     "SchemaRegistryConfig": "records are handed over as they are",
-    "StartingPositionTimestamp": "use the position TRIM_HORIZON or LATEST",
     "TumblingWindowInSeconds": "it belongs to Kinesis and DynamoDB streams",
 }
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from poller.errors import ConfigError, Problem
@@ -29,6 +29,12 @@ def _integer(value: Any) -> Any:
     return value
 
 
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"{describe(value)} is not a number")  # noqa: TRY004 - pydantic wants a ValueError
+    return value
+
+
 def _boolean(value: Any) -> Any:
     if isinstance(value, bool):
         return value
@@ -45,6 +51,8 @@ def _text(value: Any) -> Any:
 
 Integer = Annotated[int, BeforeValidator(_integer)]
 """A whole number, also as text ("10")."""
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+"""A number, also as text ("1.5")."""
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
 """true or false, also as text."""
 Text = Annotated[str, BeforeValidator(_text)]

@@ -203,8 +203,9 @@ class ControlPlane:
         configuration = self._configurations[mapping.FunctionName]
         filters = compile_filters(mapping.filter_patterns, "data" if mapping.kind == "MQ" else "value")
         lanes = Lanes(
-            batching_limits(mapping, source.overhead(1)),
+            batching_limits(mapping, source.overhead(1), source.overhead(2) - source.overhead(1)),
             ordered=source.features.ordered,
+            mixed=mapping.extensions.EventGrouping == "Poller",
             matches=filters.matches if filters else None,
             expired=retry.split_expired if retry.maximum_record_age != WITHOUT_END else None,
         )
@@ -223,7 +224,7 @@ class ControlPlane:
         return EventPoller(plan, source, lanes, self._clock)
 
 
-def batching_limits(mapping: EventSourceMapping, overhead: int) -> BatchingLimits:
+def batching_limits(mapping: EventSourceMapping, overhead: int, of_shard: int = 0) -> BatchingLimits:
     """BatchSize and window of a mapping; where a window starts depends on the source and its mode (C.4)."""
     seconds = mapping.MaximumBatchingWindowInSeconds
     if mapping.kind == "MQ":
@@ -237,6 +238,7 @@ def batching_limits(mapping: EventSourceMapping, overhead: int) -> BatchingLimit
         window=DEFAULT_WINDOW if seconds is None else float(seconds),
         window_start=window_start,
         overhead=overhead,
+        overhead_of_shard=of_shard,
         read_ahead=READ_AHEAD,
     )
 

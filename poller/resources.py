@@ -185,8 +185,11 @@ class Extensions(Model):
     """Where given-up records go: `kafka://…`, `amqp://…` or `file:…`."""
     FunctionResponseTypes: tuple[Literal["ReportBatchItemFailures"], ...] = ()
     """Of an MQ mapping; an item's identifier is its messageId."""
-    ErrorHeaders: Literal["connect", "none"] = "connect"
-    """Headers of a Kafka mapping's dead letters: those of Kafka Connect (F.1), or none."""
+    ErrorHeaders: Literal["connect", "spring", "none"] = "connect"
+    """Headers of a Kafka mapping's dead letters: those of Kafka Connect (F.1), those of Spring Kafka (F.2), or none."""
+    EventGrouping: Literal["Partition", "Poller"] = "Partition"
+    """Of a Kafka mapping: whose records one event holds. `Partition`: one partition's, and partitions run side by side.
+    `Poller`: those of all partitions of a poller, which has one event in work at a time."""
 
 
 class EventSourceMapping(Model):

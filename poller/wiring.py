@@ -19,7 +19,11 @@ from poller.validation import closest
 T = TypeVar("T")
 
 MQ_EXTENSIONS = ("MaximumRetryAttempts", "FunctionResponseTypes")
-KAFKA_EXTENSIONS = ("ErrorHeaders",)
+KAFKA_EXTENSIONS = {
+    "ErrorHeaders": "belongs to Kafka: dead letters of MQ messages have no such headers",
+    "EventGrouping": "belongs to Kafka: a queue has no partitions, and one batch in work anyway",
+}
+"""And why MQ has none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,7 @@ class _Wiring:
         kind = self._mapping.kind
         for name in sorted(given.intersection(MQ_EXTENSIONS if kind != "MQ" else KAFKA_EXTENSIONS)):
             if kind == "MQ":
-                reason = "belongs to Kafka: dead letters of MQ messages have no such headers"
+                reason = KAFKA_EXTENSIONS[name]
             else:
                 reason = f"belongs to MQ; for Kafka it is AWS's own property {name} of the event"
             self.problems.append(Problem(f"{self._path}.{name}", reason))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import accumulate
 from operator import attrgetter
 
-from poller.model import MAXIMUM_PAYLOAD, Record
+from poller.model import MAXIMUM_PAYLOAD, Record, Shard
 
 DEFAULT_WINDOW = 0.5
 """Seconds: the batching window of Kafka and MQ when MaximumBatchingWindowInSeconds is not given (C.1)."""
@@ -35,16 +35,22 @@ class BatchingLimits:
     """Seconds."""
     window_start: WindowStart = WindowStart.FIRST_RECORD
     overhead: int = 0
-    """Bytes of the event around its records, as the source tells."""
+    """Bytes of the event around the records of one shard, as the source tells."""
     maximum_bytes: int = MAXIMUM_PAYLOAD
 
+    overhead_of_shard: int = 0
+    """Bytes more for each further shard in the event."""
     read_ahead: int = 0
     """Encoded bytes that may wait in a lane though they are more than one batch."""
 
     @property
     def room(self) -> int:
         """Bytes that the records of one event may take, with a comma each."""
-        return self.maximum_bytes - self.overhead
+        return self.room_of(1)
+
+    def room_of(self, shards: int) -> int:
+        """The same for records of that many shards."""
+        return self.maximum_bytes - self.overhead - (shards - 1) * self.overhead_of_shard
 
 
 class RecordBuffer:
@@ -75,6 +81,20 @@ class RecordBuffer:
         self._arrivals.append((len(records), now))
         self.size += self._ends[-1] - last + len(records)
 
+    def drop(self, shards: Collection[Shard]) -> None:
+        """Remove the records of these shards."""
+        left, arrivals = self._records, self._arrivals
+        self._records, self._ends, self._arrivals, self._passed, self.size = [], [], deque(), 0, 0
+        for count, when in arrivals:
+            group, left = left[:count], left[count:]
+            if kept := [record for record in group if record.shard not in shards]:
+                self.add(kept, when)
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """What waits, in the order of arrival."""
+        return self._records
+
     @property
     def first(self) -> Record:
         """The oldest record; the buffer must not be empty."""
@@ -85,19 +105,19 @@ class RecordBuffer:
         """When the oldest record arrived; the buffer must not be empty."""
         return self._arrivals[0][1]
 
-    def is_full(self, limits: BatchingLimits) -> bool:
-        """Whether a batch closes now by count or by bytes."""
-        return len(self._records) >= limits.batch_size or self.size >= limits.room
+    def is_full(self, limits: BatchingLimits, shards: int = 1) -> bool:
+        """Whether a batch of records of that many shards closes now by count or by bytes."""
+        return len(self._records) >= limits.batch_size or self.size >= limits.room_of(shards)
 
-    def take(self, limits: BatchingLimits) -> list[Record]:
+    def take(self, limits: BatchingLimits, shards: int = 1) -> list[Record]:
         """Remove and return the next batch, in order.
 
-        It holds at most BatchSize records and 6 MB, and at least one record: a single one beyond 6 MB comes alone,
-        for the caller to discard.
+        It holds at most BatchSize records and 6 MB with the envelope of that many shards, and at least one record: a
+        single one beyond 6 MB comes alone, for the caller to discard.
         """
-        count = min(len(self._records), limits.batch_size)
-        if self._size_of(count) > limits.room:
-            count = max(1, bisect_right(range(1, count + 1), limits.room, key=self._size_of))
+        count, room = min(len(self._records), limits.batch_size), limits.room_of(shards)
+        if self._size_of(count) > room:
+            count = max(1, bisect_right(range(1, count + 1), room, key=self._size_of))
         taken = self._records[:count]
         self.size -= self._size_of(count)
         self._passed = self._ends[count - 1]

@@ -25,8 +25,9 @@ from typing import Any, Literal
 
 from poller.model import DeadLetter, Discard, Record
 
-ErrorHeaders = Literal["connect", "none"]
-"""`connect`: Kafka Connect's headers (F.1) and our own beside them. `none`: the record's own headers only."""
+ErrorHeaders = Literal["connect", "spring", "none"]
+"""`connect`: Kafka Connect's headers (F.1), `spring`: Spring Kafka's (F.2), and our own beside either. `none`: the
+record's own headers only."""
 
 MAXIMUM_HEADER_LENGTH = 1024
 """Bytes of an error's type or message in a header. The bound of the dead-letter queue's ErrorMessage (B.4)."""

@@ -9,7 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from poller.model import Batch, Complete, Discard, Record, Retry, Return
 from poller.policy.batching import BatchingLimits, WindowStart
-from poller.policy.lanes import Lane, Lanes
+from poller.policy.lane import Lane
+from poller.policy.lanes import Lanes
 from poller.policy.reporting import read_outcome
 from poller.policy.retrying import RetryPolicy
 
@@ -63,7 +64,7 @@ def test_the_next_batch_of_a_shard_waits_for_the_one_before_and_other_shards_do_
     lanes = stream()
     lanes.extend([*records(0, 1, 2, 3), *records(7, 8, shard="t-1")], now=0)
     work = lanes.due(0, WALL)
-    assert [(lane.shard, positions(item.records)) for lane, item in work] == [("t-0", [0, 1]), ("t-1", [7, 8])]
+    assert [(lane.name, positions(item.records)) for lane, item in work] == [("t-0", [0, 1]), ("t-1", [7, 8])]
     assert lanes.due(99, WALL) == []
     lane, batch = work[0]
     assert isinstance(batch, Batch)
@@ -287,7 +288,7 @@ class CommitsNeverPassUnfinishedWork(RuleBasedStateMachine):
         self.now += seconds
         self.running += self.lanes.due(self.now, WALL)
         for shard in ("t-0", "t-1"):
-            assert sum(lane.shard == shard and lane in self.lanes for lane, _ in self.running) <= 1
+            assert sum(lane.name == shard and lane in self.lanes for lane, _ in self.running) <= 1
 
     @precondition(lambda self: self.running)
     @rule(data=st.data(), poison=st.booleans())
@@ -311,7 +312,7 @@ class CommitsNeverPassUnfinishedWork(RuleBasedStateMachine):
     def _finish(self, lane: Lane, done: object) -> None:
         assert isinstance(done, list | tuple)
         items: list[Record] = list(done)
-        self.finished[lane.shard] += positions(items)
+        self.finished[lane.name] += positions(items)
 
     @rule()
     def progress_is_committed(self) -> None:

@@ -23,8 +23,9 @@ from poller.mapping_plan import NO_RECORDS, MappingPlan, PollerState
 from poller.metrics import FunctionSnapshot, MappingLabels, MappingMetrics, MappingSnapshot, Metrics
 from poller.model import DeadLetter, Discard, FunctionConfiguration
 from poller.policy.batching import DEFAULT_WINDOW, BatchingLimits, WindowStart
+from poller.policy.error_headers import KafkaOrigin, RabbitMQOrigin
 from poller.policy.filtering import compile_filters
-from poller.policy.invocation_records import KafkaOrigin, RabbitMQOrigin, RecordContext, dead_letters
+from poller.policy.invocation_records import RecordContext, dead_letters
 from poller.policy.lanes import Lanes
 from poller.policy.retrying import RETRIES_BEFORE_ON_FAILURE, WITHOUT_END, BackOff, RetryPolicy
 from poller.policy.workers import Share
@@ -338,7 +339,7 @@ def _letters_for(
     origin: KafkaOrigin | RabbitMQOrigin = (
         RabbitMQOrigin(mapping.Queues[0], mapping.virtual_host)
         if mapping.kind == "MQ"
-        else KafkaOrigin(",".join(mapping.bootstrap_servers))
+        else KafkaOrigin(",".join(mapping.bootstrap_servers), mapping.consumer_group_id)
     )
     context = RecordContext(
         function_name=configuration.function_name,

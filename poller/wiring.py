@@ -88,7 +88,10 @@ class _Wiring:
         self._check_extensions()
         # Without an address there is a problem already, and a destination at the same broker would only repeat it.
         if added.get("bootstrap_servers") or added.get("broker_url"):
-            added["on_failure"] = self._on_failure(mapping.model_copy(update=added))
+            added["on_failure"] = found = self._on_failure(mapping.model_copy(update=added))
+            if self._extensions.ErrorHeaders == "spring" and found is not None and not isinstance(found, KafkaTarget):
+                reason = "Spring Kafka's headers are for letters in a Kafka topic; this mapping's go elsewhere"
+                self.problems.append(Problem(f"{self._path}.ErrorHeaders", reason, "choose connect or none"))
         return mapping.model_copy(update=added)
 
     def _kafka_address(self) -> KafkaAddress | None:

@@ -847,7 +847,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         document(
             settings={
                 "EventSources": {
-                    "Tasks.Queue": {"ErrorHeaders": "none"},
+                    "Tasks.Queue": {"ErrorHeaders": "none", "EventGrouping": "Poller"},
                     "Telemetry.Readings": {"MaximumRetryAttempts": 1, "FunctionResponseTypes": []},
                 }
             }
@@ -856,7 +856,21 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
             f"{EXTENSIONS}.Telemetry.Readings.FunctionResponseTypes: belongs to MQ; for Kafka it is AWS's own property FunctionResponseTypes of the event",
             f"{EXTENSIONS}.Telemetry.Readings.MaximumRetryAttempts: belongs to MQ; for Kafka it is AWS's own property MaximumRetryAttempts of the event",
             f"{EXTENSIONS}.Tasks.Queue.ErrorHeaders: belongs to Kafka: dead letters of MQ messages have no such headers",
+            f"{EXTENSIONS}.Tasks.Queue.EventGrouping: belongs to Kafka: a queue has no partitions, and one batch in work anyway",
         ],
+    ),
+    "Spring's headers where no Kafka topic is": (
+        document(settings={"EventSources": {"Telemetry.Readings": {"OnFailure": "file:x", "ErrorHeaders": "spring"}}}),
+        [
+            (
+                f"{EXTENSIONS}.Telemetry.Readings.ErrorHeaders: Spring Kafka's headers are for letters in a Kafka topic; "
+                "this mapping's go elsewhere (choose connect or none)"
+            )
+        ],
+    ),
+    "a grouping that there is not": (
+        document(settings={"EventSources": {"Telemetry.Readings": {"EventGrouping": "Topic"}}}),
+        [f'{EXTENSIONS}.Telemetry.Readings.EventGrouping: "Topic" is not Partition or Poller'],
     ),
     "dead letters that never come": (
         document(settings={"EventSources": {"Tasks.Queue": {"OnFailure": "amqp:///dead/tasks"}}}),

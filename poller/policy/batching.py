@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import accumulate
 from operator import attrgetter
 
-from poller.model import MAXIMUM_PAYLOAD, Record, Shard
+from poller.model import MAXIMUM_PAYLOAD, Record
 
 DEFAULT_WINDOW = 0.5
 """Seconds: the batching window of Kafka and MQ when MaximumBatchingWindowInSeconds is not given (C.1)."""
@@ -81,20 +81,6 @@ class RecordBuffer:
         self._arrivals.append((len(records), now))
         self.size += self._ends[-1] - last + len(records)
 
-    def drop(self, shards: Collection[Shard]) -> None:
-        """Remove the records of these shards."""
-        left, arrivals = self._records, self._arrivals
-        self._records, self._ends, self._arrivals, self._passed, self.size = [], [], deque(), 0, 0
-        for count, when in arrivals:
-            group, left = left[:count], left[count:]
-            if kept := [record for record in group if record.shard not in shards]:
-                self.add(kept, when)
-
-    @property
-    def records(self) -> Sequence[Record]:
-        """What waits, in the order of arrival."""
-        return self._records
-
     @property
     def first(self) -> Record:
         """The oldest record; the buffer must not be empty."""
@@ -105,28 +91,37 @@ class RecordBuffer:
         """When the oldest record arrived; the buffer must not be empty."""
         return self._arrivals[0][1]
 
-    def is_full(self, limits: BatchingLimits, shards: int = 1) -> bool:
-        """Whether a batch of records of that many shards closes now by count or by bytes."""
-        return len(self._records) >= limits.batch_size or self.size >= limits.room_of(shards)
+    def is_full(self, limits: BatchingLimits) -> bool:
+        """Whether a batch closes now by count or by bytes."""
+        return len(self._records) >= limits.batch_size or self.size >= limits.room
 
-    def take(self, limits: BatchingLimits, shards: int = 1) -> list[Record]:
+    def take(self, limits: BatchingLimits) -> list[Record]:
         """Remove and return the next batch, in order.
 
-        It holds at most BatchSize records and 6 MB with the envelope of that many shards, and at least one record: a
-        single one beyond 6 MB comes alone, for the caller to discard.
+        It holds at most BatchSize records and 6 MB, and at least one record: a single one beyond 6 MB comes alone,
+        for the caller to discard.
         """
-        count, room = min(len(self._records), limits.batch_size), limits.room_of(shards)
-        if self._size_of(count) > room:
-            count = max(1, bisect_right(range(1, count + 1), room, key=self._size_of))
+        return self.take_first(max(1, self.fitting(limits.batch_size, limits.room)))
+
+    def take_first(self, count: int) -> list[Record]:
+        """Remove and return so many records, at least one and no more than there are."""
         taken = self._records[:count]
-        self.size -= self._size_of(count)
+        self.size -= self.size_of(count)
         self._passed = self._ends[count - 1]
         del self._records[:count], self._ends[:count]
         self._forget_arrivals(count)
         return taken
 
-    def _size_of(self, count: int) -> int:
-        return self._ends[count - 1] - self._passed + count
+    def fitting(self, most: int, room: int) -> int:
+        """How many records may be taken that are at most so many and need at most that many bytes."""
+        count = min(len(self._records), most)
+        if count and self.size_of(count) > room:
+            count = bisect_right(range(1, count + 1), room, key=self.size_of)
+        return count
+
+    def size_of(self, count: int) -> int:
+        """Bytes that so many records take in an event, a comma each."""
+        return self._ends[count - 1] - self._passed + count if count else 0
 
     def _forget_arrivals(self, count: int) -> None:
         while count:
@@ -134,3 +129,27 @@ class RecordBuffer:
             if arrived > count:
                 self._arrivals.appendleft((arrived - count, when))
             count -= min(count, arrived)
+
+
+def take_fairly(buffers: Sequence[RecordBuffer], limits: BatchingLimits) -> list[Record]:
+    """The next batch out of the buffers of several shards, none of them empty: each shard's records in order.
+
+    The shard whose first record has waited longest gives that one. Then each shard has the same share of BatchSize and
+    of the 6 MB, and what some do not need goes to the others. A record with which no other fits comes alone.
+    """
+    buffers = sorted(buffers, key=lambda buffer: buffer.first_seen)[: limits.batch_size]
+    room = limits.room_of(len(buffers))
+    counts = [1, *[0] * (len(buffers) - 1)]
+    left, room_left = limits.batch_size - 1, room - buffers[0].size_of(1)
+    shares = -(-limits.batch_size // len(buffers)), room // len(buffers)
+    for most, most_bytes in (shares, (limits.batch_size, room)) if room_left >= 0 else ():
+        for index, buffer in enumerate(buffers):
+            taken = buffer.size_of(counts[index])
+            count = buffer.fitting(min(most, counts[index] + left), min(most_bytes, taken + room_left))
+            if count > counts[index]:
+                left -= count - counts[index]
+                room_left -= buffer.size_of(count) - taken
+                counts[index] = count
+    return [
+        record for buffer, count in zip(buffers, counts, strict=True) if count for record in buffer.take_first(count)
+    ]

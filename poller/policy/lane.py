@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from poller.model import Batch, Decision, Record, Retry, Return, Shard
-from poller.policy.batching import BatchingLimits, RecordBuffer, WindowStart
+from poller.policy.batching import BatchingLimits, RecordBuffer, WindowStart, take_fairly
 
 ALL_SHARDS = ""
 """Name of the lane that holds every shard of its poller."""
@@ -19,7 +19,7 @@ class Lane:
     of a batch that is in work or waits for its retry.
     """
 
-    __slots__ = ("_in_work", "buffer", "name", "reported", "returns", "tails", "waiting", "window_opened")
+    __slots__ = ("_in_work", "buffers", "name", "reported", "returns", "tails", "waiting", "window_opened")
 
     def __init__(self, name: str, now: float) -> None:
         self.name = name
@@ -27,7 +27,8 @@ class Lane:
         self.tails: dict[Shard, int] = {}
         """Of each shard the position after the last record that was polled, filtered-out ones included."""
         self.reported: dict[Shard, int] = {}
-        self.buffer = RecordBuffer()
+        self.buffers: dict[Shard, RecordBuffer] = {}
+        """Of each shard what no batch has taken yet."""
         self.waiting: list[Batch] = []
         """Batches that come again, in order."""
         self.returns: list[Return] = []
@@ -39,13 +40,14 @@ class Lane:
     def begin(self, shard: Shard, first_position: int) -> None:
         """Take a shard in."""
         self.tails[shard] = self.reported[shard] = first_position
+        self.buffers[shard] = RecordBuffer()
 
     def forget(self, shards: Collection[Shard]) -> None:
         """Drop these shards and all that is of them; the others' records stay where they are."""
         for shard in shards:
             self.tails.pop(shard, None)
             self.reported.pop(shard, None)
-        self.buffer.drop(shards)
+            self.buffers.pop(shard, None)
         self._in_work = {key: _of_others(records, shards) for key, records in self._in_work.items()}
         kept = ((batch, _of_others(batch.records, shards)) for batch in self.waiting)
         self.waiting = [_with_only(batch, records) for batch, records in kept if records]
@@ -72,36 +74,55 @@ class Lane:
         runs = [*self._in_work.values(), *(batch.records for batch in self.waiting)]
         if self.name != ALL_SHARDS:  # in order, so that the first of a run is its least
             runs = [run[:1] for run in runs]
-            if self.buffer:
-                runs.append([self.buffer.first])
-        else:
-            runs.append(self.buffer.records)
+        runs.append([buffer.first for buffer in self.buffers.values() if buffer])
         for run in runs:
             for record in run:
                 firsts[record.shard] = min(firsts[record.shard], record.position)
         return firsts
 
+    def has_some(self) -> bool:
+        """Whether something waits that no batch has taken yet."""
+        return any(self.buffers.values())
+
     def is_full(self, limits: BatchingLimits) -> bool:
         """Whether a batch closes now by count or by bytes."""
-        return self.buffer.is_full(limits, len(self.tails))
+        buffers = self.buffers.values()
+        if self.name != ALL_SHARDS:
+            return any(buffer.is_full(limits) for buffer in buffers)
+        room = limits.room_of(len(buffers))
+        return sum(map(len, buffers)) >= limits.batch_size or sum(buffer.size for buffer in buffers) >= room
+
+    def full_shards(self, limits: BatchingLimits) -> list[Shard]:
+        """Shards of which enough waits for their share of a batch and of the read-ahead."""
+        of = len(self.buffers)
+        return [
+            shard
+            for shard, buffer in self.buffers.items()
+            if buffer.size * of >= limits.read_ahead
+            and (len(buffer) * of >= limits.batch_size or buffer.size * of >= limits.room_of(of))
+        ]
+
+    def first_seen(self) -> float:
+        """When the oldest record that waits arrived; something must wait."""
+        return min(buffer.first_seen for buffer in self.buffers.values() if buffer)
 
     def take(self, limits: BatchingLimits) -> list[Record]:
-        """Remove the next batch from what waits; see `RecordBuffer.take`."""
-        shards = 1
-        if self.name == ALL_SHARDS:
-            shards = len({record.shard for record in self.buffer.records[: limits.batch_size]})
-        return self.buffer.take(limits, shards)
+        """Remove the next batch from what waits; something must."""
+        waiting = [buffer for buffer in self.buffers.values() if buffer]
+        return waiting[0].take(limits) if self.name != ALL_SHARDS else take_fairly(waiting, limits)
 
     def window_end(self, limits: BatchingLimits) -> float:
-        """When the waiting records are due whatever their number; the buffer must not be empty."""
+        """When the waiting records are due whatever their number; something must wait."""
         if limits.window_start is WindowStart.FIRST_RECORD:
-            return self.buffer.first_seen + limits.window
+            return self.first_seen() + limits.window
         return self.window_opened + limits.window
 
     def held(self) -> int:
         """Records taken up and not finished."""
         runs = [*self._in_work.values(), *(batch.records for batch in self.waiting)]
-        return len(self.buffer) + sum(map(len, runs)) + sum(len(item.records) for item in self.returns)
+        return (
+            sum(map(len, self.buffers.values())) + sum(map(len, runs)) + sum(len(item.records) for item in self.returns)
+        )
 
 
 def restricted(decisions: Iterable[Decision], records: Sequence[Record]) -> Iterator[Decision]:

@@ -73,7 +73,7 @@ class Lanes:
                 filtered_out += len(passed_over)
                 self._finish(passed_over)
             if kept:
-                lane.buffer.add(kept, now)
+                lane.buffers[shard].add(kept, now)
         return filtered_out
 
     def _lane_of(self, shard: Shard, position: int, now: float) -> Lane:
@@ -105,12 +105,12 @@ class Lanes:
                     batch = lane.waiting.pop(0)
                     lane.begin_work(batch.records)
                     work.append((lane, batch))
-            elif lane.buffer and (lane.is_full(self.limits) or lane.window_end(self.limits) <= now):
+            elif lane.has_some() and (lane.is_full(self.limits) or lane.window_end(self.limits) <= now):
                 work += [(lane, item) for item in self._take(lane, now, wall)]
         return work
 
     def _take(self, lane: Lane, now: float, wall: float) -> list[Batch | Discard]:
-        first_seen = lane.buffer.first_seen
+        first_seen = lane.first_seen()
         records: Sequence[Record] = lane.take(self.limits)
         items: list[Batch | Discard] = []
         if len(records) == 1 and len(records[0].encoded) + 1 > self.limits.room:
@@ -216,18 +216,13 @@ class Lanes:
                 continue
             if lane.waiting:
                 times.append(lane.waiting[0].not_before)
-            elif lane.buffer:
+            elif lane.has_some():
                 times.append(now if lane.is_full(self.limits) else lane.window_end(self.limits))
         return min(times, default=None)
 
     def full_shards(self) -> set[Shard]:
         """Shards that should give no more for now: a whole batch waits, and enough that its source can be slow."""
-        return {
-            shard
-            for lane in self._lanes.values()
-            if lane.buffer.size >= self.limits.read_ahead and lane.is_full(self.limits)
-            for shard in lane.tails
-        }
+        return {shard for lane in self._lanes.values() for shard in lane.full_shards(self.limits)}
 
     def shards(self) -> set[Shard]:
         """Shards that have a lane."""

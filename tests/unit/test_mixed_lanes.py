@@ -6,10 +6,12 @@ import json
 
 import pytest
 from builders import answer, function_error, positions, record, records
+from hypothesis import given
+from hypothesis import strategies as st
 from scripted import Letters, Rig
 
 from poller.model import Batch, Complete, Decision, Discard, Record, Retry
-from poller.policy.batching import BatchingLimits
+from poller.policy.batching import BatchingLimits, RecordBuffer, take_fairly
 from poller.policy.lane import Lane
 from poller.policy.lanes import Lanes
 from poller.policy.retrying import RetryPolicy
@@ -75,8 +77,8 @@ def test_records_that_wait_hold_the_commit_of_their_own_partition_only() -> None
     lanes.extend([*records(0, 1), *records(5, shard="t-1")], now=0)
     lane, batch = start(lanes)
     lanes.resolve(lane, batch, [Complete(batch.records)], now=0)
-    assert lanes.take_progress().positions == {"t-0": 2}
-    assert lanes.take_progress({"t-1"}).positions == {}
+    assert lanes.take_progress({"t-1"}).positions == {"t-1": 6}
+    assert lanes.take_progress().positions == {"t-0": 1}
 
 
 # What was decided of the batch when `t-1` had gone; what waits for its retry, and what is discarded, afterwards.
@@ -178,21 +180,72 @@ def test_a_batch_closes_before_6_mb_with_the_envelope_of_each_partition() -> Non
 def test_a_record_that_fits_into_an_event_of_its_own_is_not_discarded() -> None:  # C.4
     limits = BatchingLimits(batch_size=9, window=0, overhead=10, maximum_bytes=100, overhead_of_shard=20)
     lanes = Lanes(limits, ordered=True, mixed=True)
-    lanes.extend([record(0, size=89), record(0, shard="t-1", size=90), record(1)], now=0)
+    for now, item in enumerate([record(0, size=89), record(0, shard="t-1", size=90), record(1)]):
+        lanes.extend([item], now)
     lane, batch = start(lanes)
     assert positions(batch.records) == [0]
     lanes.resolve(lane, batch, [Complete(batch.records)], now=0)
     [(lane, discard)] = lanes.due(0, WALL)
     assert discard == Discard([record(0, shard="t-1", size=90)], "MaximumPayloadSizeExceeded", 0, None)
     lanes.settle(lane, discard.records)
-    assert positions(start(lanes)[1].records) == [1]
+    assert positions(start(lanes, 9)[1].records) == [1]
     assert lanes.take_progress().positions == {"t-0": 1, "t-1": 1}
 
 
-def test_all_partitions_are_full_when_a_whole_batch_waits() -> None:
-    lanes = mixed(batch_size=2)
-    lanes.extend([*records(0), *records(5, shard="t-1")], now=0)
+def test_a_partition_is_full_when_its_share_of_a_batch_waits() -> None:
+    lanes = mixed(batch_size=4)
+    lanes.extend([*records(0, 1), *records(5, shard="t-1")], now=0)
+    assert lanes.full_shards() == {"t-0"}
+    lanes.extend(records(6, shard="t-1"), now=0)
     assert lanes.full_shards() == {"t-0", "t-1"}
+
+
+# Records that wait by partition, the oldest partition first; BatchSize; how many of each are in the batch.
+SHARES = [
+    ([9, 9], 4, [2, 2]),
+    ([9, 1], 4, [3, 1]),
+    ([1, 9], 4, [1, 3]),
+    ([9, 9, 9], 4, [2, 2, 0]),  # the third one is the oldest next time
+    ([9, 9, 9], 2, [1, 1, 0]),
+    ([1, 1, 1], 9, [1, 1, 1]),
+]
+
+
+@pytest.mark.parametrize(("waiting", "batch_size", "taken"), SHARES)
+def test_a_backlog_of_one_partition_leaves_the_others_their_share(
+    waiting: list[int], batch_size: int, taken: list[int]
+) -> None:
+    lanes = mixed(batch_size, window=0)
+    for number, count in enumerate(waiting):
+        lanes.extend(records(*range(count), shard=f"t-{number}"), now=number)
+    _, batch = start(lanes, 99)
+    assert [of(batch.records, f"t-{number}") for number in range(len(waiting))] == [
+        list(range(count)) for count in taken
+    ]
+
+
+@given(
+    sizes=st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=5), min_size=1, max_size=4),
+    batch_size=st.integers(1, 6),
+)
+def test_batches_of_several_partitions_take_everything_in_order_within_the_limits(
+    sizes: list[list[int]], batch_size: int
+) -> None:  # C.4
+    limits = BatchingLimits(batch_size, 0, overhead=10, maximum_bytes=100, overhead_of_shard=7)
+    buffers = [RecordBuffer() for _ in sizes]
+    for number, buffer in enumerate(buffers):
+        buffer.add([record(at, shard=f"t-{number}", size=size) for at, size in enumerate(sizes[number])], number % 2)
+    taken: list[Record] = []
+    while waiting := [buffer for buffer in buffers if buffer]:
+        oldest = min(waiting, key=lambda buffer: buffer.first_seen).first
+        batch = take_fairly(waiting, limits)
+        assert 1 <= len(batch) <= batch_size
+        assert oldest in batch, "whoever has waited longest is not passed over"
+        shards = len({item.shard for item in batch})
+        assert sum(len(item.encoded) + 1 for item in batch) + 10 + 7 * (shards - 1) <= 100
+        taken += batch
+    for number, some in enumerate(sizes):
+        assert of(taken, f"t-{number}") == list(range(len(some)))
 
 
 def test_records_too_old_on_arrival_are_discarded_whichever_their_partition() -> None:  # D.4

@@ -50,7 +50,7 @@ class Lane:
             self.buffers.pop(shard, None)
         self._in_work = {key: _of_others(records, shards) for key, records in self._in_work.items()}
         kept = ((batch, _of_others(batch.records, shards)) for batch in self.waiting)
-        self.waiting = [_with_only(batch, records) for batch, records in kept if records]
+        self.waiting = [with_only(batch, records) for batch, records in kept if records]
 
     def is_busy(self) -> bool:
         """Whether something is in work: nothing else is handed over then, even if all of its shards are gone."""
@@ -131,7 +131,7 @@ def restricted(decisions: Iterable[Decision], records: Sequence[Record]) -> Iter
     for decision in decisions:
         if isinstance(decision, Retry):
             found = ((batch, [record for record in batch.records if id(record) in kept]) for batch in decision.batches)
-            if batches := [_with_only(batch, some) for batch, some in found if some]:
+            if batches := [with_only(batch, some) for batch, some in found if some]:
                 yield Retry(batches)
         elif some := [record for record in decision.records if id(record) in kept]:
             yield replace(decision, records=some)
@@ -142,6 +142,6 @@ def _of_others(records: Sequence[Record], shards: Collection[Shard]) -> Sequence
     return kept if len(kept) < len(records) else records
 
 
-def _with_only(batch: Batch, records: Sequence[Record]) -> Batch:
+def with_only(batch: Batch, records: Sequence[Record]) -> Batch:
     """The batch with these of its records; its event has to be built anew if they are fewer."""
     return batch if len(records) == len(batch.records) else replace(batch, records=records, event=None)

@@ -14,7 +14,7 @@ from operator import attrgetter
 
 from poller.model import Batch, Complete, Decision, Discard, Progress, Record, Retry, Return, Shard
 from poller.policy.batching import BatchingLimits, WindowStart
-from poller.policy.lane import ALL_SHARDS, Lane, restricted
+from poller.policy.lane import ALL_SHARDS, Lane, restricted, with_only
 from poller.policy.retrying import MAXIMUM_PAYLOAD_SIZE_EXCEEDED, RECORD_AGE_EXCEEDED
 
 _SHARD = attrgetter("shard")
@@ -102,12 +102,23 @@ class Lanes:
                 continue
             if lane.waiting:
                 if lane.waiting[0].not_before <= now:
-                    batch = lane.waiting.pop(0)
-                    lane.begin_work(batch.records)
-                    work.append((lane, batch))
+                    work += [(lane, item) for item in self._retry(lane, wall)]
             elif lane.has_some() and (lane.is_full(self.limits) or lane.window_end(self.limits) <= now):
                 work += [(lane, item) for item in self._take(lane, now, wall)]
         return work
+
+    def _retry(self, lane: Lane, wall: float) -> list[Batch | Discard]:
+        batch = lane.waiting.pop(0)
+        items: list[Batch | Discard] = [batch]
+        if self._expired is not None:
+            too_old, records = self._expired(batch.records, wall)
+            if too_old:
+                # D.4: what expires while it is retried is reported with the count of the attempts that were made.
+                items = [Discard(too_old, RECORD_AGE_EXCEEDED, max(1, batch.attempt - 1), None)]
+                items += [with_only(batch, records)] if records else []
+        for item in items:
+            lane.begin_work(item.records)
+        return items
 
     def _take(self, lane: Lane, now: float, wall: float) -> list[Batch | Discard]:
         first_seen = lane.first_seen()

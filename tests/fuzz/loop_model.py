@@ -142,6 +142,7 @@ class Model:
         assert positions == sorted(set(positions))
         for record in records:
             assert matches(record.value)
+            assert not self._too_old(record), "invoked beyond its age"
             assert record.position not in tenure.done, "handled or given up, and invoked again"
             assert record.position not in tenure.given_up, "given up, and invoked again"
             if mapping.retries != WITHOUT_END and mapping.ordered:

@@ -99,6 +99,7 @@ def test_the_window_is_500_ms_by_default_and_starts_where_the_source_says(
         (KAFKA + PROVISIONED, "", -1),
         (KAFKA + PROVISIONED + "MaximumRetryAttempts: 3\n", "", 3),
         (KAFKA + PROVISIONED + 'DestinationConfig: {OnFailure: {Destination: "kafka://dlq"}}\n', "", 10),
+        (KAFKA, "{OnFailure: 'file:dead'}", -1),  # on demand: only what is too large gets there
         (MQ, "", -1),
         (MQ, "{MaximumRetryAttempts: 2}", 2),
     ],

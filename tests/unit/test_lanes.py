@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from builders import answer, function_error, positions, record, records
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -142,6 +143,38 @@ def test_records_too_old_on_arrival_are_discarded_with_a_count_of_1() -> None:  
     assert lanes.next_due(0) == 10
     [(_, only_old)] = lanes.due(20, WALL)
     assert isinstance(only_old, Discard)
+
+
+def test_a_record_that_expires_while_it_is_retried_is_discarded_after_eight_attempts_in_sixty_seconds() -> None:
+    # D.4: count 8, as recorded; no attempt is made beyond the age
+    policy = RetryPolicy(maximum_record_age=60)
+    lanes = stream(window=0, expired=policy.split_expired)
+    born = record(0, timestamp=int(WALL * 1000))
+    lanes.extend([born], now=0)
+    now, attempts = 0.0, 0
+    while True:
+        [(lane, item)] = lanes.due(now, WALL + now)
+        if isinstance(item, Discard):
+            break
+        attempts += 1
+        result = function_error()
+        outcome = read_outcome(item.records, result, ordered=True, report=False)
+        lanes.resolve(lane, item, policy.decide(item, outcome, result, now=now, wall=WALL + now), now)
+        now = lanes.next_due(now) or now
+    assert (attempts, now) == (8, pytest.approx(60.01))
+    assert item == Discard([born], "RecordAgeExceeded", 8, None)
+
+
+def test_a_retry_goes_on_without_the_records_that_grew_too_old() -> None:  # C.1
+    lanes = stream(window=0, expired=RetryPolicy(maximum_record_age=60).split_expired)
+    some = [record(0, timestamp=int(WALL * 1000)), record(1, timestamp=int((WALL + 50) * 1000))]
+    lanes.extend(some, now=0)
+    lane, batch = start(lanes)
+    lanes.resolve(lane, batch, [Retry([Batch(batch.records, 0, attempt=4, not_before=61, event=b"{}")])], now=1)
+    (_, discard), (_, again) = lanes.due(61, WALL + 61)
+    assert discard == Discard([some[0]], "RecordAgeExceeded", 3, None)
+    assert isinstance(again, Batch)
+    assert (positions(again.records), again.attempt, again.event) == ([1], 4, None)
 
 
 def test_finished_messages_are_acknowledged_whatever_else_is_unfinished() -> None:  # D.2

@@ -27,7 +27,7 @@ from poller.sources import Features, Listener, kafka_header_names
 from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead, record_head, to_records
 from poller.sources.kafka_oauth import TokenError
 from poller.sources.kafka_positions import is_to_be_kept, place_text, time_to_go_on
-from poller.sources.kafka_python_client import Connections, refusal_of
+from poller.sources.kafka_python_client import Connections, keep_finished_joins, refusal_of
 from poller.sources.kafka_python_positions import WITHOUT_OFFSET, asked_offsets, offsets_of
 from poller.sources.kafka_refusals import ACCESS, KEYS, token_refusal
 from poller.sources.kafka_security import InvalidKeys, kafka_python_options
@@ -97,7 +97,7 @@ class KafkaSource:
                     self._tokens.token()  # here it may take its time; the client waits for it on its only thread
                 consumer = KafkaConsumer(**self._options())
                 self._consumer = consumer
-                _keep_finished_joins(consumer._coordinator)  # noqa: SLF001 - a defect can only be mended inside
+                keep_finished_joins(consumer._coordinator)  # noqa: SLF001 - a defect can only be mended inside
                 self._subscribe(consumer, self._metadata)
         except SourceError:
             self.close()
@@ -410,33 +410,6 @@ class KafkaSource:
             self._paused.discard(shard)
             self._next.pop(partition, None)
             self._uncommitted.pop(partition, None)
-
-
-class _FinishedJoin:
-    """A finished join that is taken for one under way, so that its outcome is used."""
-
-    is_done = False
-
-    def __init__(self, task: Any) -> None:
-        self.add_callback = task.add_callback
-        self.add_errback = task.add_errback
-
-
-def _keep_finished_joins(coordinator: Any) -> None:
-    """Let a group's answer count that came between two polls.
-
-    kafka-python 3.0.12 throws it away and joins anew, which makes every other member join anew: a member that polls in
-    short slices, as the loop does while it waits for results, would keep its group rebalancing for ever.
-    """
-    join = coordinator.join_group_async
-
-    async def join_group_async(timeout_ms: float | None = None) -> Any:
-        task = coordinator._join_task  # noqa: SLF001
-        if task is not None and task.is_done:
-            coordinator._join_task = _FinishedJoin(task)  # noqa: SLF001
-        return await join(timeout_ms)
-
-    coordinator.join_group_async = join_group_async
 
 
 def from_consumer_records(some: Sequence[ConsumerRecord], shard: Shard, head: bytes) -> list[Record]:

@@ -331,7 +331,7 @@ def test_compressed_records_are_read(codec: str, kafka: KafkaBroker, opened: Ope
 
 
 def test_a_member_that_polls_in_slices_lets_the_group_settle(kafka: KafkaBroker, opened: Opener) -> None:
-    # As the loop does while handlers run. The client alone would join for ever: see `_keep_finished_joins`.
+    # As the loop does while handlers run. The client alone would join for ever: see `keep_finished_joins`.
     topic, group = kafka.create_topic(partitions=2), unique("group")
     calls = [Calls(), Calls()]
     sources = [opened(topic, one, group_id=group) for one in calls]

@@ -26,12 +26,8 @@ from poller import events, log  # noqa: E402
 from poller.cli_options import EXIT_CODES, ExitCode, parser  # noqa: E402
 from poller.metrics import COUNTERS, HISTOGRAMS, StateCollector  # noqa: E402
 from poller.model import Discard, InvocationResult, Record  # noqa: E402
-from poller.policy.invocation_records import (  # noqa: E402
-    KafkaOrigin,
-    RabbitMQOrigin,
-    RecordContext,
-    dead_letters,
-)
+from poller.policy.error_headers import ErrorHeaders, KafkaOrigin, RabbitMQOrigin  # noqa: E402
+from poller.policy.invocation_records import RecordContext, dead_letters  # noqa: E402
 
 PART = re.compile(r"<!-- generated: (?P<name>.+?) -->\n.*?<!-- end -->", re.DOTALL)
 PAGES = (*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md")
@@ -133,7 +129,7 @@ def log_line() -> str:
 # --- events and on-failure records ----------------------------------------------------------------------------------
 
 
-_KAFKA = KafkaOrigin("127.0.0.1:19092")
+_KAFKA = KafkaOrigin("127.0.0.1:19092", "orders")
 _RABBITMQ = RabbitMQOrigin("orders", "/")
 
 
@@ -145,12 +141,14 @@ def _event(origin: KafkaOrigin | RabbitMQOrigin) -> bytes:
 
 _FAILED = InvocationResult(
     "8f2c1f4e-2b1d-4a52-9a07-3f1f5a2d9c11",
-    b'{"errorMessage":"no price","errorType":"ValueError"}',
+    b'{"errorMessage":"no price","errorType":"ValueError","stackTrace":["  File \\"handler.py\\", line 5"]}',
     function_error="Unhandled",
 )
 
 
-def _letter(origin: KafkaOrigin | RabbitMQOrigin, *, each_record: bool) -> tuple[Mapping[str, Any], list[list[str]]]:
+def _letter(
+    origin: KafkaOrigin | RabbitMQOrigin, *, each_record: bool, headers: ErrorHeaders = "connect"
+) -> tuple[Mapping[str, Any], list[list[str]]]:
     """A dead letter's body, and its headers as rows."""
     context = RecordContext(
         function_name="Orders",
@@ -159,13 +157,21 @@ def _letter(origin: KafkaOrigin | RabbitMQOrigin, *, each_record: bool) -> tuple
         event_source_arn=None if isinstance(origin, KafkaOrigin) else events.BROKER_ARN,
         origin=origin,
         build_event=lambda _: _event(origin),
+        error_headers=headers,
     )
     record = Record(
         "orders-0", 0, events.TIMESTAMP, b"", b"", (), b"", message_id="00000000-0000-4000-8000-000000000001"
     )
     discard = Discard([record], "RetryAttemptsExhausted", 3, _FAILED)
     letter = dead_letters(discard, context, now=NOW, each_record=each_record)[0]
-    return json.loads(letter.body), [[f"`{name}`", f"`{value.decode()}`"] for name, value in letter.headers]
+    return json.loads(letter.body), [[f"`{name}`", _shown(value)] for name, value in letter.headers]
+
+
+def _shown(value: bytes) -> str:
+    """A header's text in one line, or the bytes of a number."""
+    if value.startswith(b"\0"):
+        return f"{int.from_bytes(value)}, as `{value.hex(' ')}`"
+    return "`" + value.decode().replace("\n", "⏎") + "`"
 
 
 SECTIONS = {
@@ -183,6 +189,7 @@ SECTIONS = {
     "letter of a batch": lambda: code("json", pretty(_letter(_KAFKA, each_record=False)[0])),
     "letter of a message": lambda: code("json", pretty(_letter(_RABBITMQ, each_record=True)[0])),
     "headers of a kafka letter": lambda: table(["Header", "Such as"], _letter(_KAFKA, each_record=True)[1]),
+    "headers of spring": lambda: table(["Header", "Such as"], _letter(_KAFKA, each_record=True, headers="spring")[1]),
     "headers of a rabbitmq letter": lambda: table(["Header", "Such as"], _letter(_RABBITMQ, each_record=True)[1]),
 }
 

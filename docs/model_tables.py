@@ -43,7 +43,10 @@ NOTES = {
     "EventSourceMapping.MaximumRetryAttempts": "Retries after the first attempt; -1 is no limit, with an OnFailure "
     "destination 10.",
     "EventSourceMapping.Queues": "Exactly one.",
-    "EventSourceMapping.StartingPosition": "Of a consumer group without committed offsets.",
+    "EventSourceMapping.StartingPosition": "Of a consumer group without committed offsets. With `AT_TIMESTAMP`, "
+    "`StartingPositionTimestamp` says when.",
+    "EventSourceMapping.StartingPositionTimestamp": "Seconds since 1970, not in the future; with `AT_TIMESTAMP` and "
+    "only then. Reading begins at the first record that is as late.",
     "EventSourceMapping.Topics": "Exactly one.",
     "EventMetrics.Metrics": "All are always on; AWS writes none of them unless asked. `KafkaMetrics` not for MQ.",
     "EventFilter.Pattern": "See [filters](../how-to/filter-records.md).",
@@ -104,6 +107,7 @@ SAMPLES: Mapping[str, Any] = {
     "Queues": ["q"],
     "SourceAccessConfigurations": None,
     "StartingPosition": "LATEST",
+    "StartingPositionTimestamp": 1.0,
     "Topics": ["t"],
 }
 _NO_LOGIN = [{"Type": "VPC_SUBNET", "URI": "subnet:a"}, {"Type": "VPC_SECURITY_GROUP", "URI": "security_group:a"}]
@@ -305,6 +309,8 @@ def _breaks(values: Mapping[str, Any], name: str) -> bool:
     sample = SAMPLES.get(name, foreign.get(name, 1))
     if name == "DestinationConfig":
         sample = {"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:000000000000:q"}}
+    if name == "StartingPositionTimestamp":
+        values = {**values, "StartingPosition": "AT_TIMESTAMP"}
     given = values if sample is None or name in values else {**values, name: sample}
     return any(broken for broken in broken_rules(given, ""))
 

@@ -18,8 +18,9 @@ from poller.mapping_plan import MappingPlan, PollerChange
 from poller.metrics import MappingLabels, MappingMetrics, Metrics
 from poller.model import DeadLetter, Discard, FunctionConfiguration
 from poller.policy.batching import DEFAULT_WINDOW, BatchingLimits, WindowStart
+from poller.policy.error_headers import KafkaOrigin, RabbitMQOrigin
 from poller.policy.filtering import compile_filters
-from poller.policy.invocation_records import KafkaOrigin, RabbitMQOrigin, RecordContext, dead_letters
+from poller.policy.invocation_records import RecordContext, dead_letters
 from poller.policy.lanes import Lanes
 from poller.policy.retrying import RETRIES_BEFORE_ON_FAILURE, WITHOUT_END, BackOff, RetryPolicy
 from poller.policy.workers import Share
@@ -82,7 +83,13 @@ class Assembly:
         renewed = partial(with_login_read_anew, mapping, self.settings)
         source = source_of(mapping, self.share.poller_name(number), self.settings.KafkaClient, renewed)
         change = self.change(mapping, source, letters)
-        lanes = Lanes(change.limits, ordered=source.features.ordered, matches=change.matches, expired=change.expired)
+        lanes = Lanes(
+            change.limits,
+            ordered=source.features.ordered,
+            mixed=mapping.extensions.EventGrouping == "Poller",
+            matches=change.matches,
+            expired=change.expired,
+        )
         return EventPoller(change.plan, source, lanes, self.clock)
 
     def change(self, mapping: EventSourceMapping, source: Source, letters: DestinationWorker | None) -> PollerChange:
@@ -105,13 +112,13 @@ class Assembly:
         )
         return PollerChange(
             plan,
-            batching_limits(mapping, source.overhead(1)),
+            batching_limits(mapping, source.overhead(1), source.overhead(2) - source.overhead(1)),
             matches=filters.matches if filters else None,
             expired=retry.split_expired if retry.maximum_record_age != WITHOUT_END else None,
         )
 
 
-def batching_limits(mapping: EventSourceMapping, overhead: int) -> BatchingLimits:
+def batching_limits(mapping: EventSourceMapping, overhead: int, of_shard: int = 0) -> BatchingLimits:
     """BatchSize and window of a mapping; where a window starts depends on the source and its mode (C.4)."""
     seconds = mapping.MaximumBatchingWindowInSeconds
     if mapping.kind == "MQ":
@@ -125,6 +132,7 @@ def batching_limits(mapping: EventSourceMapping, overhead: int) -> BatchingLimit
         window=DEFAULT_WINDOW if seconds is None else float(seconds),
         window_start=window_start,
         overhead=overhead,
+        overhead_of_shard=of_shard,
         read_ahead=READ_AHEAD,
     )
 
@@ -208,6 +216,7 @@ def _kafka_settings(number: int | str, mapping: EventSourceMapping) -> KafkaSett
         topic=mapping.Topics[0],
         group_id=mapping.consumer_group_id,
         starting_position=mapping.StartingPosition,
+        starting_timestamp=mapping.starting_timestamp,
         client_id=f"poller-{mapping.name}-{number}",
         event_source="aws:kafka" if mapping.kind == "MSK" else "SelfManagedKafka",
         event_source_arn=mapping.EventSourceArn,
@@ -257,7 +266,7 @@ def letters_for(
     origin: KafkaOrigin | RabbitMQOrigin = (
         RabbitMQOrigin(mapping.Queues[0], mapping.virtual_host)
         if mapping.kind == "MQ"
-        else KafkaOrigin(",".join(mapping.bootstrap_servers))
+        else KafkaOrigin(",".join(mapping.bootstrap_servers), mapping.consumer_group_id)
     )
     context = RecordContext(
         function_name=configuration.function_name,

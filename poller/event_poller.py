@@ -30,7 +30,8 @@ from poller.model import (
     Record,
     Shard,
 )
-from poller.policy.lanes import Lane, Lanes
+from poller.policy.lane import Lane
+from poller.policy.lanes import Lanes
 from poller.policy.reporting import read_outcome
 from poller.policy.retrying import BackOff
 from poller.sources import Listener, Source

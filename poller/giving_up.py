@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from poller.mapping_plan import MappingPlan, discard_text
 from poller.model import Discard
-from poller.policy.lanes import Lane, Lanes
+from poller.policy.lane import Lane
+from poller.policy.lanes import Lanes
 from poller.sources import Source
 
 _log = logging.getLogger(__name__)

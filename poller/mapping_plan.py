@@ -80,7 +80,7 @@ class PollerChange:
 
 def failure_text(batch: Batch, outcome: Outcome, result: InvocationResult) -> str:
     """One line about records that failed: which, which attempt, and why."""
-    first, last, failed = batch.records[0], batch.records[-1], outcome.failed
+    failed = outcome.failed
     if not outcome.invoked:
         why = f"not invoked, status {result.status}: {_shown(result.payload)}"
     elif outcome.thrown:
@@ -90,15 +90,22 @@ def failure_text(batch: Batch, outcome: Outcome, result: InvocationResult) -> st
     else:
         why = "named in batchItemFailures"
     attempt = batch.attempt + failed[0].deliveries
-    extent = f"{first.shard} {first.position}..{last.position}"
+    extent = ", ".join(f"{shard} {first}..{last}" for shard, (first, last) in _extents(batch.records).items())
     return f"{len(failed)} of {len(batch.records)} records from {extent} failed, attempt {attempt}: {why}"
 
 
 def discard_text(discard: Discard) -> str:
     """One line about records that are given up, for the caller to add where they go."""
-    first = discard.records[0]
-    extent = f"{len(discard.records)} records from {first.shard} {first.position} on"
-    return f"{extent}: {discard.condition} after {discard.attempts} attempts"
+    extents = ", ".join(f"{shard} {first} on" for shard, (first, _) in _extents(discard.records).items())
+    return f"{len(discard.records)} records from {extents}: {discard.condition} after {discard.attempts} attempts"
+
+
+def _extents(records: Sequence[Record]) -> dict[Shard, tuple[int, int]]:
+    """First and last position of each shard."""
+    ends: dict[Shard, tuple[int, int]] = {}
+    for record in records:
+        ends[record.shard] = ends.get(record.shard, (record.position,))[0], record.position
+    return ends
 
 
 def _shown(payload: bytes) -> str:

@@ -101,10 +101,7 @@ def _kafka(values: Mapping[str, Any], kind: Kind, extension: str) -> Iterator[Br
     if values.get("Queues"):
         yield "Queues", "belongs to MQ; a Kafka source has Topics", ""
     yield from _kafka_config(values, kind)
-    position = values.get("StartingPosition")
-    if position is not None and position not in STARTING_POSITIONS:
-        text = violation(position, "StartingPosition", one_of(STARTING_POSITIONS)).text
-        yield "StartingPosition", text, "it is case-sensitive" if str(position).upper() in STARTING_POSITIONS else ""
+    yield from _starting_position(values)
     yield from broken_access(values, kind)
     provisioned = values.get("ProvisionedPollerConfig")
     if isinstance(provisioned, dict):
@@ -139,6 +136,17 @@ def _consumption_mode(config: str, mode: Any) -> Iterator[Broken]:
     elif mode == "Queue":
         hint = "leave it out: topics are read as streams, by consumers of a group"
         yield f"{config}.ConsumptionMode", "not supported: Queue reads share groups, which is not built here", hint
+
+
+def _starting_position(values: Mapping[str, Any]) -> Iterator[Broken]:
+    position, timestamp = values.get("StartingPosition"), values.get("StartingPositionTimestamp")
+    if position is not None and position not in STARTING_POSITIONS:
+        text = violation(position, "StartingPosition", one_of(STARTING_POSITIONS)).text
+        yield "StartingPosition", text, "it is case-sensitive" if str(position).upper() in STARTING_POSITIONS else ""
+    elif position == "AT_TIMESTAMP" and timestamp is None:
+        yield "StartingPositionTimestamp", "is missing", "AT_TIMESTAMP wants a time in seconds since 1970"
+    elif position != "AT_TIMESTAMP" and timestamp is not None:
+        yield "StartingPositionTimestamp", "belongs to AT_TIMESTAMP", "set StartingPosition: AT_TIMESTAMP"
 
 
 def _provisioned_mode(config: Mapping[str, Any]) -> Iterator[Broken]:
@@ -181,7 +189,7 @@ def _destination(values: Mapping[str, Any]) -> tuple[str, str]:
 
 def _mq(values: Mapping[str, Any], extension: str) -> Iterator[Broken]:
     yield from _exactly_one(values, "Queues", "queue")
-    for name in ("Topics", "StartingPosition", "ProvisionedPollerConfig"):
+    for name in ("Topics", "StartingPosition", "StartingPositionTimestamp", "ProvisionedPollerConfig"):
         if values.get(name):
             yield name, "belongs to Kafka; MQ has no such property", ""
     for name in ("SelfManagedKafkaEventSourceConfig", "AmazonManagedKafkaEventSourceConfig"):

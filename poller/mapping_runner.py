@@ -204,7 +204,7 @@ class MappingRunner:
 
     def _adapt(self, before: EventSourceMapping) -> None:
         mapping = self.mapping
-        if _login(before) != _login(mapping):
+        if _lasting(before) != _lasting(mapping):
             self._close()
             self._open()
             return
@@ -286,8 +286,10 @@ def _result(pollers: Sequence[PollerState], last_result: str) -> str:
     return last_result if result == NO_RECORDS else result
 
 
-def _login(mapping: EventSourceMapping) -> object:
-    return mapping.SourceAccessConfigurations, mapping.security, mapping.broker_url
+def _lasting(mapping: EventSourceMapping) -> object:
+    """What a poller has from its start to its end: a change of it needs new pollers."""
+    login = mapping.SourceAccessConfigurations, mapping.security, mapping.broker_url
+    return login, mapping.extensions.EventGrouping
 
 
 def _free_numbers(running: Iterable[_Running], count: int) -> list[int]:

@@ -7,6 +7,7 @@ The template builds these models, and so does whoever else creates a function or
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -24,9 +25,12 @@ from poller.mapping_rules import Kind, broken_rules, kind_of
 from poller.model import FunctionConfiguration
 from poller.sources.kafka_security import KafkaSecurity
 from poller.supported import MAPPING_WITHOUT_EFFECT
-from poller.validation import Boolean, Integer, Model, Text, Violation, in_pattern, parse
+from poller.validation import Boolean, Integer, Model, Number, Text, Violation, in_pattern, parse
 
 RUNTIMES = ("python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
+
+FIRST_IN_MILLISECONDS = 1e11
+"""Seconds of the year 5138: a greater time is one in milliseconds, of 1973 or later."""
 
 _NAMESPACE = uuid.UUID("b2f1f0c4-6f0e-5d53-9a43-8d0c6c1d7a11")
 
@@ -131,10 +135,11 @@ def _record_age(seconds: int) -> int:
     raise Violation(text, at_least(-1) if seconds < 0 else at_most(604_800))
 
 
-def _starting_position(value: Any) -> Any:
-    if value == "AT_TIMESTAMP":
-        raise ValueError("AT_TIMESTAMP is not supported; TRIM_HORIZON and LATEST are")
-    return value
+def _past(seconds: float) -> float:
+    if seconds <= time.time():
+        return seconds
+    unit = "; it is a time in seconds since 1970, not in milliseconds" if seconds > FIRST_IN_MILLISECONDS else ""
+    raise ValueError(f"{seconds:.15g} is in the future{unit}")
 
 
 class Extensions(Model):
@@ -146,8 +151,11 @@ class Extensions(Model):
     """Where given-up records go: `kafka://…`, `amqp://…` or `file:…`."""
     FunctionResponseTypes: tuple[Literal["ReportBatchItemFailures"], ...] = ()
     """Of an MQ mapping; an item's identifier is its messageId."""
-    ErrorHeaders: Literal["connect", "none"] = "connect"
-    """Headers of a Kafka mapping's dead letters: those of Kafka Connect (F.1), or none."""
+    ErrorHeaders: Literal["connect", "spring", "none"] = "connect"
+    """Headers of a Kafka mapping's dead letters: those of Kafka Connect (F.1), those of Spring Kafka (F.2), or none."""
+    EventGrouping: Literal["Partition", "Poller"] = "Partition"
+    """Of a Kafka mapping: whose records one event holds. `Partition`: one partition's, and partitions run side by side.
+    `Poller`: those of all partitions of a poller, which has one event in work at a time."""
 
 
 class EventSourceMapping(Model):
@@ -165,8 +173,10 @@ class EventSourceMapping(Model):
     AmazonManagedKafkaEventSourceConfig: KafkaEventSourceConfig | None = None
     Topics: Annotated[tuple[Topic, ...], Field(max_length=1)] = ()
     Queues: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...], Field(max_length=1)] = ()
-    StartingPosition: Annotated[Literal["TRIM_HORIZON", "LATEST"], BeforeValidator(_starting_position)] = "TRIM_HORIZON"
+    StartingPosition: Literal["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"] = "TRIM_HORIZON"
     """Means nothing for MQ."""
+    StartingPositionTimestamp: Annotated[Number, Field(ge=0), AfterValidator(_past)] | None = None
+    """Seconds since the epoch, with AT_TIMESTAMP and only then."""
     MaximumRetryAttempts: Annotated[Integer, Field(ge=-1, le=10_000)] = -1
     MaximumRecordAgeInSeconds: Annotated[Integer, AfterValidator(_record_age)] = -1
     BisectBatchOnFunctionError: Boolean = False
@@ -202,6 +212,12 @@ class EventSourceMapping(Model):
         """Of a Kafka mapping: the group it has been given, else its UUID (C.1)."""
         config = self.SelfManagedKafkaEventSourceConfig or self.AmazonManagedKafkaEventSourceConfig
         return (config and config.ConsumerGroupId) or self.UUID
+
+    @property
+    def starting_timestamp(self) -> int | None:
+        """Of a Kafka mapping with AT_TIMESTAMP: milliseconds since the epoch, as records have them."""
+        seconds = self.StartingPositionTimestamp
+        return None if seconds is None else round(seconds * 1000)
 
     @property
     def virtual_host(self) -> str:

@@ -120,6 +120,7 @@ _MAPPING_NAMES = (
     "Queues",
     "SourceAccessConfigurations",
     "StartingPosition",
+    "StartingPositionTimestamp",
     "Topics",
 )
 
@@ -179,7 +180,6 @@ MAPPING_REFUSED = {
     "ParallelizationFactor": "it belongs to Kinesis and DynamoDB streams",
     "ScalingConfig": "it belongs to SQS; ReservedConcurrentExecutions of the function is a bound here, too",
     "SchemaRegistryConfig": "records are handed over as they are, and no registry is asked",
-    "StartingPositionTimestamp": "use the position TRIM_HORIZON or LATEST",
     "TumblingWindowInSeconds": "it belongs to Kinesis and DynamoDB streams",
 }
 

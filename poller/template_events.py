@@ -150,5 +150,5 @@ class EventReader:
         # CloudFormation reads "10" as a number where one is wanted; the transform looks at literal values only.
         for key in properties:
             value = getattr(mapping, key, None)
-            if isinstance(value, int):
+            if isinstance(value, int | float):
                 properties[key] = value

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from poller.api_errors import ApiError, at_least, at_most, matching, no_longer, no_shorter, one_of, violation
@@ -31,6 +31,12 @@ def _integer(value: Any) -> Any:
     return value
 
 
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"{describe(value)} is not a number")  # noqa: TRY004 - pydantic wants a ValueError
+    return value
+
+
 def _boolean(value: Any) -> Any:
     if isinstance(value, bool):
         return value
@@ -47,6 +53,8 @@ def _text(value: Any) -> Any:
 
 Integer = Annotated[int, BeforeValidator(_integer)]
 """A whole number, also as text ("10")."""
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+"""A number, also as text ("1.5")."""
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
 """true or false, also as text."""
 Text = Annotated[str, BeforeValidator(_text)]

@@ -21,7 +21,11 @@ from poller.validation import closest, under
 T = TypeVar("T")
 
 MQ_EXTENSIONS = ("MaximumRetryAttempts", "FunctionResponseTypes")
-KAFKA_EXTENSIONS = ("ErrorHeaders",)
+KAFKA_EXTENSIONS = {
+    "ErrorHeaders": "belongs to Kafka: dead letters of MQ messages have no such headers",
+    "EventGrouping": "belongs to Kafka: a queue has no partitions, and one batch in work anyway",
+}
+"""And why MQ has none of them."""
 
 _log = logging.getLogger(__name__)
 
@@ -134,7 +138,10 @@ class _Wiring:
         self._check_extensions()
         # Without an address there is a problem already, and a destination at the same broker would only repeat it.
         if added.get("bootstrap_servers") or added.get("broker_url"):
-            added["on_failure"] = self._on_failure(mapping.model_copy(update=added))
+            added["on_failure"] = found = self._on_failure(mapping.model_copy(update=added))
+            if self._extensions.ErrorHeaders == "spring" and found is not None and not isinstance(found, KafkaTarget):
+                reason = "Spring Kafka's headers are for letters in a Kafka topic; this mapping's go elsewhere"
+                self.problems.append(Problem(f"{self._path}.ErrorHeaders", reason, "choose connect or none"))
         return mapping.model_copy(update=added)
 
     def login(self) -> dict[str, Any]:
@@ -188,7 +195,7 @@ class _Wiring:
         kind = self._mapping.kind
         for name in sorted(given.intersection(MQ_EXTENSIONS if kind != "MQ" else KAFKA_EXTENSIONS)):
             if kind == "MQ":
-                reason = "belongs to Kafka: dead letters of MQ messages have no such headers"
+                reason = KAFKA_EXTENSIONS[name]
             else:
                 reason = f"belongs to MQ; for Kafka it is AWS's own property {name} of the event"
             self.problems.append(Problem(f"{self._path}.{name}", reason))

@@ -35,16 +35,22 @@ class BatchingLimits:
     """Seconds."""
     window_start: WindowStart = WindowStart.FIRST_RECORD
     overhead: int = 0
-    """Bytes of the event around its records, as the source tells."""
+    """Bytes of the event around the records of one shard, as the source tells."""
     maximum_bytes: int = MAXIMUM_PAYLOAD
 
+    overhead_of_shard: int = 0
+    """Bytes more for each further shard in the event."""
     read_ahead: int = 0
     """Encoded bytes that may wait in a lane though they are more than one batch."""
 
     @property
     def room(self) -> int:
         """Bytes that the records of one event may take, with a comma each."""
-        return self.maximum_bytes - self.overhead
+        return self.room_of(1)
+
+    def room_of(self, shards: int) -> int:
+        """The same for records of that many shards."""
+        return self.maximum_bytes - self.overhead - (shards - 1) * self.overhead_of_shard
 
 
 class RecordBuffer:
@@ -95,11 +101,12 @@ class RecordBuffer:
         It holds at most BatchSize records and 6 MB, and at least one record: a single one beyond 6 MB comes alone,
         for the caller to discard.
         """
-        count = min(len(self._records), limits.batch_size)
-        if self._size_of(count) > limits.room:
-            count = max(1, bisect_right(range(1, count + 1), limits.room, key=self._size_of))
+        return self.take_first(max(1, self.fitting(limits.batch_size, limits.room)))
+
+    def take_first(self, count: int) -> list[Record]:
+        """Remove and return so many records, at least one and no more than there are."""
         taken = self._records[:count]
-        self.size -= self._size_of(count)
+        self.size -= self.size_of(count)
         self._passed = self._ends[count - 1]
         del self._records[:count], self._ends[:count]
         self._forget_arrivals(count)
@@ -120,8 +127,16 @@ class RecordBuffer:
                 self.add(kept, first_seen)
         return removed
 
-    def _size_of(self, count: int) -> int:
-        return self._ends[count - 1] - self._passed + count
+    def fitting(self, most: int, room: int) -> int:
+        """How many records may be taken that are at most so many and need at most that many bytes."""
+        count = min(len(self._records), most)
+        if count and self.size_of(count) > room:
+            count = bisect_right(range(1, count + 1), room, key=self.size_of)
+        return count
+
+    def size_of(self, count: int) -> int:
+        """Bytes that so many records take in an event, a comma each."""
+        return self._ends[count - 1] - self._passed + count if count else 0
 
     def _forget_arrivals(self, count: int) -> None:
         while count:
@@ -129,3 +144,27 @@ class RecordBuffer:
             if arrived > count:
                 self._arrivals.appendleft((arrived - count, when))
             count -= min(count, arrived)
+
+
+def take_fairly(buffers: Sequence[RecordBuffer], limits: BatchingLimits) -> list[Record]:
+    """The next batch out of the buffers of several shards, none of them empty: each shard's records in order.
+
+    The shard whose first record has waited longest gives that one. Then each shard has the same share of BatchSize and
+    of the 6 MB, and what some do not need goes to the others. A record with which no other fits comes alone.
+    """
+    buffers = sorted(buffers, key=lambda buffer: buffer.first_seen)[: limits.batch_size]
+    room = limits.room_of(len(buffers))
+    counts = [1, *[0] * (len(buffers) - 1)]
+    left, room_left = limits.batch_size - 1, room - buffers[0].size_of(1)
+    shares = -(-limits.batch_size // len(buffers)), room // len(buffers)
+    for most, most_bytes in (shares, (limits.batch_size, room)) if room_left >= 0 else ():
+        for index, buffer in enumerate(buffers):
+            taken = buffer.size_of(counts[index])
+            count = buffer.fitting(min(most, counts[index] + left), min(most_bytes, taken + room_left))
+            if count > counts[index]:
+                left -= count - counts[index]
+                room_left -= buffer.size_of(count) - taken
+                counts[index] = count
+    return [
+        record for buffer, count in zip(buffers, counts, strict=True) if count for record in buffer.take_first(count)
+    ]

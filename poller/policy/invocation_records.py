@@ -1,4 +1,4 @@
-"""The records that tell an on-failure destination what was given up, and why (D.1.4, F.1).
+"""The records that tell an on-failure destination what was given up, and why (D.1.4).
 
 Pure: a `Discard` and the time in, dead letters out. Three shapes:
 
@@ -21,40 +21,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 from poller.model import DeadLetter, Discard, Record
-
-ErrorHeaders = Literal["connect", "none"]
-"""`connect`: Kafka Connect's headers (F.1) and our own beside them. `none`: the record's own headers only."""
-
-MAXIMUM_HEADER_LENGTH = 1024
-"""Bytes of an error's type or message in a header. The bound of the dead-letter queue's ErrorMessage (B.4)."""
+from poller.policy.error_headers import ErrorHeaders, KafkaOrigin, RabbitMQOrigin, Reporter, error_headers
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-# What stands in for errorType and errorMessage when no attempt failed in the function itself.
-_REASONS = {
-    "RetryAttemptsExhausted": "The attempts to invoke the function are used up.",
-    "RecordAgeExceeded": "The record is older than MaximumRecordAgeInSeconds.",
-    "MaximumPayloadSizeExceeded": "The record alone makes an event over the payload limit of 6 MB.",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class KafkaOrigin:
-    """The records came from a Kafka topic."""
-
-    bootstrap_servers: str
-    """Comma-joined `host:port`, as in the event (D.1.1)."""
-
-
-@dataclass(frozen=True, slots=True)
-class RabbitMQOrigin:
-    """The records came from a RabbitMQ queue."""
-
-    queue: str
-    virtual_host: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +76,7 @@ def _letter_of_record(discard: Discard, record: Record, context: RecordContext, 
     return DeadLetter(
         body=_with_payload(body, event),
         key=record.key,
-        headers=(*record.headers, *_error_headers(discard, record, context, now)),
+        headers=(*record.headers, *_headers(discard, record, context, now)),
         without_payload=body,
     )
 
@@ -123,7 +95,7 @@ def _letter_of_batch(discard: Discard, context: RecordContext, now: float) -> De
     body = _json(envelope)
     return DeadLetter(
         body=_with_payload(body, _json(event.decode())),
-        headers=_error_headers(discard, discard.records[0] if len(discard.records) == 1 else None, context, now),
+        headers=_headers(discard, discard.records[0] if len(discard.records) == 1 else None, context, now),
         without_payload=body,
     )
 
@@ -165,70 +137,12 @@ def _records_info(records: Sequence[Record]) -> dict[str, dict[str, str | None]]
     return info
 
 
-def _error_headers(
+def _headers(
     discard: Discard, record: Record | None, context: RecordContext, now: float
 ) -> tuple[tuple[str, bytes], ...]:
-    """Kafka Connect's headers, so that tools for its dead-letter topics work here, and ours under `poller.errors`.
-
-    Place of origin only where the letter is about one record.
-    """
-    if context.error_headers == "none":
-        return ()
-    error_type, message = _error(discard)
-    headers = _place(record, context.origin) if record is not None else {}
-    headers |= {
-        "__connect.errors.connector.name": context.function_name,
-        "__connect.errors.stage": "TASK_PUT",
-        "__connect.errors.exception.class.name": error_type,
-        "__connect.errors.exception.message": message,
-        "poller.errors.condition": discard.condition,
-        "poller.errors.attempts": str(discard.attempts),
-        "poller.errors.timestamp": timestamp(int(now * 1000)) or "",
-        "poller.errors.event-source-mapping": context.mapping_uuid,
-    }
-    return tuple((name, _header(text)) for name, text in headers.items())
-
-
-def _place(record: Record, origin: KafkaOrigin | RabbitMQOrigin) -> dict[str, str]:
-    if isinstance(origin, RabbitMQOrigin):
-        return {"poller.errors.queue": origin.queue, "poller.errors.virtual-host": origin.virtual_host}
-    topic, _, partition = record.shard.rpartition("-")
-    return {
-        "__connect.errors.topic": topic,
-        "__connect.errors.partition": partition,
-        "__connect.errors.offset": str(record.position),
-    }
-
-
-def _error(discard: Discard) -> tuple[str, str]:
-    """Type and message of the last error: the function's own where it has one (A.4)."""
-    result = discard.result
-    if result is not None and result.function_error is not None:
-        try:
-            error = json.loads(result.payload)
-        except (ValueError, RecursionError):
-            error = None
-        if not isinstance(error, dict):
-            return result.function_error, result.payload[:MAXIMUM_HEADER_LENGTH].decode(errors="replace")
-        return _as_text(error.get("errorType")) or result.function_error, _as_text(error.get("errorMessage"))
-    if result is not None and result.status == 200:  # noqa: PLR2004 - as in HTTP
-        return "ReportBatchItemFailures", "The function's reply does not report the record as handled."
-    return discard.condition, _REASONS.get(discard.condition, "")
-
-
-def _as_text(value: object) -> str:
-    """An errorType or errorMessage; runtimes other than Python's may put anything there."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _header(text: str) -> bytes:
-    """UTF-8, cut at a character's end. A lone surrogate, which JSON can carry, becomes a question mark."""
-    value = text.encode(errors="replace")
-    if len(value) <= MAXIMUM_HEADER_LENGTH:
-        return value
-    return value[:MAXIMUM_HEADER_LENGTH].decode(errors="ignore").encode()
+    reporter = Reporter(context.function_name, context.function_arn, context.mapping_uuid, context.origin)
+    time = timestamp(int(now * 1000)) or ""
+    return error_headers(context.error_headers, discard, record, reporter, time=time)
 
 
 def timestamp(milliseconds: int) -> str | None:

@@ -1,8 +1,9 @@
 """Per ordering unit: what waits, what is in work, what comes again, and what may be acknowledged. Pure.
 
-A lane has at most one batch in work, so order is kept inside a shard (C.4), shards run side by side, and a poison
-record stops only its own. What is committable is computed from what is unfinished, never counted, so it can not run
-ahead of it: for a stream it is the first position that is not finished.
+A lane has at most one batch in work, so order is kept inside a shard (C.4). By default each shard has a lane, so shards
+run side by side, and a poison record stops only its own. With `EventGrouping: Poller` one lane holds all shards of its
+poller, and a batch has records of several (D.1.1). What is committable is computed from what is unfinished, never
+counted, so it can not run ahead of it: for a stream it is the first position that is not finished.
 """
 
 from __future__ import annotations
@@ -13,42 +14,10 @@ from operator import attrgetter
 
 from poller.model import Batch, Complete, Decision, Discard, Progress, Record, Retry, Return, Shard
 from poller.policy.batching import BatchingLimits, RecordBuffer, WindowStart
+from poller.policy.lane import ALL_SHARDS, Lane, restricted, with_only
 from poller.policy.retrying import MAXIMUM_PAYLOAD_SIZE_EXCEEDED, RECORD_AGE_EXCEEDED
 
 _SHARD = attrgetter("shard")
-
-
-class Lane:
-    """One shard's records on their way. Only `Lanes` and its owner's thread touch it."""
-
-    __slots__ = ("buffer", "in_work", "reported", "returns", "shard", "tail", "waiting", "window_opened")
-
-    def __init__(self, shard: Shard, first_position: int, now: float) -> None:
-        self.shard = shard
-        self.buffer = RecordBuffer()
-        self.waiting: list[Batch] = []
-        """Batches that come again, in order."""
-        self.in_work: list[Sequence[Record]] = []
-        """Records of the batch in flight, and of discards whose dead letters are being sent."""
-        self.returns: list[Return] = []
-        self.tail = first_position
-        """The position after the last record that was polled, filtered-out ones included."""
-        self.reported = first_position
-        self.window_opened = now
-
-    def unfinished_position(self) -> int:
-        """The first position that is not finished: nothing at or beyond it may be committed."""
-        firsts = [records[0].position for records in self.in_work]
-        firsts += [batch.records[0].position for batch in self.waiting]
-        if self.buffer:
-            firsts.append(self.buffer.first.position)
-        return min(firsts, default=self.tail)
-
-    def window_end(self, limits: BatchingLimits) -> float:
-        """When the waiting records are due whatever their number; the buffer must not be empty."""
-        if limits.window_start is WindowStart.FIRST_RECORD:
-            return self.buffer.first_seen + limits.window
-        return self.window_opened + limits.window
 
 
 class Lanes:
@@ -59,6 +28,7 @@ class Lanes:
         limits: BatchingLimits,
         *,
         ordered: bool,
+        mixed: bool = False,
         matches: Callable[[bytes | None], bool] | None = None,
         expired: Callable[[Sequence[Record], float], tuple[list[Record], list[Record]]] | None = None,
     ) -> None:
@@ -67,14 +37,17 @@ class Lanes:
         Args:
             limits: of a batch.
             ordered: stream (positions are committed) or queue (messages are settled one by one).
+            mixed: one lane for all shards, not one for each; of a stream.
             matches: FilterCriteria on a record's data; what does not match counts as progress at once (C.5).
             expired: splits off what is older than MaximumRecordAgeInSeconds: (records, wall) → (too old, others).
         """
         self.limits = limits
         self._ordered = ordered
+        self._mixed = mixed
         self._matches = matches
         self._expired = expired
-        self._lanes: dict[Shard, Lane] = {}
+        self._lanes: dict[str, Lane] = {}
+        """By name: the shard, or ALL_SHARDS."""
         self._finished: list[Record] = []
 
     def __contains__(self, lane: Lane) -> bool:
@@ -82,7 +55,7 @@ class Lanes:
 
         A late result of a revoked shard finds its lane gone, even if the shard is back meanwhile.
         """
-        return self._lanes.get(lane.shard) is lane
+        return self._lanes.get(lane.name) is lane
 
     def change(
         self,
@@ -99,8 +72,8 @@ class Lanes:
         self.limits, self._matches, self._expired = limits, matches, expired
         filtered_out = 0
         if matches is not None:
-            for lane in self._lanes.values():
-                passed_over = lane.buffer.keep(lambda record: matches(record.value))
+            for buffer in self._buffers():
+                passed_over = buffer.keep(lambda record: matches(record.value))
                 filtered_out += len(passed_over)
                 self._finish(passed_over)
         return filtered_out
@@ -110,26 +83,25 @@ class Lanes:
 
         For a queue whose reading ends while something is in work; a stream has nothing to give back.
         """
-        unstarted: list[Record] = []
+        unstarted = [record for buffer in self._buffers() for record in buffer.keep(lambda _: False)]
         failed: list[Record] = []
         for lane in self._lanes.values():
             unstarted += [record for batch in lane.waiting for record in batch.records]
-            unstarted += lane.buffer.keep(lambda _: False)
             lane.waiting = []
             failed += [record for item in lane.returns for record in item.records]
             lane.returns = []
         return unstarted, failed
+
+    def _buffers(self) -> list[RecordBuffer]:
+        return [buffer for lane in self._lanes.values() for buffer in lane.buffers.values()]
 
     def extend(self, records: Sequence[Record], now: float) -> int:
         """Take up polled records; returns how many did not match the filter."""
         filtered_out = 0
         for shard, group in groupby(records, key=_SHARD):
             arrived = list(group)
-            lane = self._lanes.get(shard)
-            if lane is None or arrived[0].position < lane.tail:
-                # Positions only grow; where they do not, the shard was made anew (a topic deleted and created again).
-                lane = self._lanes[shard] = Lane(shard, arrived[0].position, now)
-            lane.tail = arrived[-1].position + 1
+            lane = self._lane_of(shard, arrived[0].position, now)
+            lane.tails[shard] = arrived[-1].position + 1
             kept = arrived
             if self._matches is not None:
                 kept = []
@@ -139,8 +111,22 @@ class Lanes:
                 filtered_out += len(passed_over)
                 self._finish(passed_over)
             if kept:
-                lane.buffer.add(kept, now)
+                lane.buffers[shard].add(kept, now)
         return filtered_out
+
+    def _lane_of(self, shard: Shard, position: int, now: float) -> Lane:
+        """The lane for what arrives of a shard from a position on."""
+        name = ALL_SHARDS if self._mixed else shard
+        lane = self._lanes.get(name)
+        if lane is not None and position < lane.tails.get(shard, 0):
+            # Positions only grow; where they do not, the shard was made anew (a topic deleted and created again).
+            self.drop([shard])
+            lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = Lane(name, now)
+        if shard not in lane.tails:
+            lane.begin(shard, position)
+        return lane
 
     def due(self, now: float, wall: float) -> list[tuple[Lane, Batch | Discard]]:
         """What is to be done now; it counts as in work from here on, until `resolve` or `settle`.
@@ -150,20 +136,31 @@ class Lanes:
         """
         work: list[tuple[Lane, Batch | Discard]] = []
         for lane in self._lanes.values():
-            if lane.in_work:
+            if lane.is_busy():
                 continue
             if lane.waiting:
                 if lane.waiting[0].not_before <= now:
-                    batch = lane.waiting.pop(0)
-                    lane.in_work.append(batch.records)
-                    work.append((lane, batch))
-            elif lane.buffer and (lane.buffer.is_full(self.limits) or lane.window_end(self.limits) <= now):
+                    work += [(lane, item) for item in self._retry(lane, wall)]
+            elif lane.has_some() and (lane.is_full(self.limits) or lane.window_end(self.limits) <= now):
                 work += [(lane, item) for item in self._take(lane, now, wall)]
         return work
 
+    def _retry(self, lane: Lane, wall: float) -> list[Batch | Discard]:
+        batch = lane.waiting.pop(0)
+        items: list[Batch | Discard] = [batch]
+        if self._expired is not None:
+            too_old, records = self._expired(batch.records, wall)
+            if too_old:
+                # D.4: what expires while it is retried is reported with the count of the attempts that were made.
+                items = [Discard(too_old, RECORD_AGE_EXCEEDED, max(1, batch.attempt - 1), None)]
+                items += [with_only(batch, records)] if records else []
+        for item in items:
+            lane.begin_work(item.records)
+        return items
+
     def _take(self, lane: Lane, now: float, wall: float) -> list[Batch | Discard]:
-        first_seen = lane.buffer.first_seen
-        records: Sequence[Record] = lane.buffer.take(self.limits)
+        first_seen = lane.first_seen()
+        records: Sequence[Record] = lane.take(self.limits)
         items: list[Batch | Discard] = []
         if len(records) == 1 and len(records[0].encoded) + 1 > self.limits.room:
             items.append(Discard(records, MAXIMUM_PAYLOAD_SIZE_EXCEEDED, 0, None))
@@ -177,15 +174,18 @@ class Lanes:
             items.append(Batch(records, first_seen))
             if self.limits.window_start is WindowStart.PREVIOUS_HANDOVER:
                 lane.window_opened = now
-        lane.in_work += [item.records for item in items]
+        for item in items:
+            lane.begin_work(item.records)
         return items
 
     def resolve(self, lane: Lane, batch: Batch, decisions: Iterable[Decision], now: float) -> list[Discard]:
-        """Enter what was decided of a batch that was in flight.
+        """Enter what was decided of a batch that was in flight, as far as its shards are still here.
 
         Returns the discards: they stay in work until the caller says `settle`, so nothing passes them.
         """
-        self._end_work(lane, batch.records)
+        kept = lane.end_work(batch.records)
+        if len(kept) < len(batch.records):
+            decisions = restricted(decisions, kept)
         if self.limits.window_start is WindowStart.PREVIOUS_RESULT:
             lane.window_opened = now
         discards: list[Discard] = []
@@ -198,7 +198,7 @@ class Lanes:
                 case Return():
                     lane.returns.append(decision)
                 case _:
-                    lane.in_work.append(decision.records)
+                    lane.begin_work(decision.records)
                     discards.append(decision)
         return discards
 
@@ -210,7 +210,7 @@ class Lanes:
             records: of the discard.
             acknowledge: False when the broker was told otherwise already (a message that was rejected).
         """
-        self._end_work(lane, records)
+        lane.end_work(records)
         if acknowledge:
             self._finish(records)
 
@@ -233,12 +233,12 @@ class Lanes:
         positions: dict[Shard, int] = {}
         size = 0
         for lane in self._lanes.values():
-            if shards is not None and lane.shard not in shards:
+            if shards is not None and lane.tails.keys().isdisjoint(shards):
                 continue
-            position = lane.unfinished_position()
-            if position > lane.reported:
-                size += position - lane.reported
-                positions[lane.shard] = lane.reported = position
+            for shard, position in lane.unfinished_positions().items():
+                if position > lane.reported[shard] and (shards is None or shard in shards):
+                    size += position - lane.reported[shard]
+                    positions[shard] = lane.reported[shard] = position
         return Progress(positions, size=size)
 
     def drop(self, shards: Collection[Shard] | None = None) -> None:
@@ -250,52 +250,45 @@ class Lanes:
             self._lanes.clear()
             self._finished.clear()
             return
-        for shard in shards:
-            self._lanes.pop(shard, None)
+        if not self._mixed:
+            for shard in shards:
+                self._lanes.pop(shard, None)
+        elif ALL_SHARDS in self._lanes:
+            self._lanes[ALL_SHARDS].forget(shards)
 
     def next_due(self, now: float) -> float | None:
         """When `due` or `take_returns` may next have something without any event before; None when nothing waits."""
         times: list[float] = []
         for lane in self._lanes.values():
             times += [item.not_before for item in lane.returns]
-            if lane.in_work:
+            if lane.is_busy():
                 continue
             if lane.waiting:
                 times.append(lane.waiting[0].not_before)
-            elif lane.buffer:
-                times.append(now if lane.buffer.is_full(self.limits) else lane.window_end(self.limits))
+            elif lane.has_some():
+                times.append(now if lane.is_full(self.limits) else lane.window_end(self.limits))
         return min(times, default=None)
 
     def full_shards(self) -> set[Shard]:
         """Shards that should give no more for now: a whole batch waits, and enough that its source can be slow."""
-        return {
-            lane.shard
-            for lane in self._lanes.values()
-            if lane.buffer.size >= self.limits.read_ahead and lane.buffer.is_full(self.limits)
-        }
+        return {shard for lane in self._lanes.values() for shard in lane.full_shards(self.limits)}
 
     def shards(self) -> set[Shard]:
         """Shards that have a lane."""
-        return set(self._lanes)
+        return {shard for lane in self._lanes.values() for shard in lane.tails}
 
     def in_work(self, shards: Collection[Shard] | None = None) -> int:
-        """Batches in flight and dead letters being sent, of all lanes or of these."""
-        return sum(len(lane.in_work) for lane in self._lanes.values() if shards is None or lane.shard in shards)
+        """Batches in flight and dead letters being sent, of all lanes or with records of these shards."""
+        return sum(
+            shards is None or any(record.shard in shards for record in records)
+            for lane in self._lanes.values()
+            for records in lane.in_work()
+        )
 
     def held(self) -> int:
         """Records taken up and not finished."""
-        return sum(
-            len(lane.buffer)
-            + sum(map(len, lane.in_work))
-            + sum(len(batch.records) for batch in lane.waiting)
-            + sum(len(item.records) for item in lane.returns)
-            for lane in self._lanes.values()
-        )
+        return sum(lane.held() for lane in self._lanes.values())
 
     def _finish(self, records: Sequence[Record]) -> None:
         if not self._ordered:
             self._finished += records
-
-    @staticmethod
-    def _end_work(lane: Lane, records: Sequence[Record]) -> None:
-        lane.in_work = [item for item in lane.in_work if item is not records]

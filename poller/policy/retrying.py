@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from zlib import crc32
 
 from poller.model import Batch, Complete, Decision, Discard, InvocationResult, Record, Retry, Return
@@ -15,6 +16,9 @@ MAXIMUM_PAYLOAD_SIZE_EXCEEDED = "MaximumPayloadSizeExceeded"
 
 WITHOUT_END = -1
 """MaximumRetryAttempts and MaximumRecordAgeInSeconds: no limit (C.1)."""
+
+AGED_BEYOND_DOUBT = 0.01
+"""Seconds by which a retry comes late that is only to find its records too old: timestamps are whole milliseconds."""
 
 RETRIES_BEFORE_ON_FAILURE = 10
 """Retries of a Kafka mapping that sets no limit but has an on-failure destination (D.1.2)."""
@@ -76,7 +80,7 @@ class RetryPolicy:
         if expired:
             decisions.append(Discard(expired, RECORD_AGE_EXCEEDED, batch.attempt, None))
         if failed:
-            decisions += self._decide_failed(batch, failed, outcome, result, now)
+            decisions += self._decide_failed(batch, failed, outcome, result, now, self._life_left(failed, wall))
         return decisions
 
     def split_expired(self, records: Sequence[Record], wall: float) -> tuple[list[Record], list[Record]]:
@@ -87,14 +91,21 @@ class RetryPolicy:
         expired = [record for record in records if 0 < record.timestamp < oldest]
         return expired, [record for record in records if not 0 < record.timestamp < oldest]
 
-    def _decide_failed(
-        self, batch: Batch, failed: list[Record], outcome: Outcome, result: InvocationResult, now: float
+    def _life_left(self, records: Sequence[Record], wall: float) -> float:
+        """Seconds until all of these are too old: no retry is worth waiting for beyond that."""
+        if self.maximum_record_age == WITHOUT_END or not all(record.timestamp > 0 for record in records):
+            return inf
+        youngest = max(record.timestamp for record in records) / 1000
+        return youngest + self.maximum_record_age / self.back_off.time_scale - wall + AGED_BEYOND_DOUBT
+
+    def _decide_failed(  # noqa: PLR0917 - what `decide` was given, and what it has found
+        self, batch: Batch, failed: list[Record], outcome: Outcome, result: InvocationResult, now: float, life: float
     ) -> list[Decision]:
         seed = f"{failed[0].shard}/{failed[0].position}"
         if not outcome.invoked:
             # C.4: a throttle or a service error is no attempt, whatever the source.
             throttles = batch.throttles + 1
-            pause = self.back_off.pause(throttles, seed)
+            pause = min(self.back_off.pause(throttles, seed), life)
             return [Retry([self._again(batch, failed, batch.attempt, now + pause, throttles)])]
         if self.redelivers:
             return self._return_or_discard(failed, result, seed, now)
@@ -105,7 +116,7 @@ class RetryPolicy:
             return [Retry([self._again(batch, half, batch.attempt, now, 0) for half in halves])]
         if self._is_used_up(batch.attempt):
             return [Discard(failed, RETRY_ATTEMPTS_EXHAUSTED, batch.attempt, result)]
-        pause = self.back_off.pause(batch.attempt, seed)
+        pause = min(self.back_off.pause(batch.attempt, seed), life)
         return [Retry([self._again(batch, failed, batch.attempt + 1, now + pause, 0)])]
 
     def _return_or_discard(

@@ -26,7 +26,9 @@ from poller.model import Progress, Record, Shard
 from poller.sources import Features, Listener, kafka_header_names
 from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead, record_head, to_records
 from poller.sources.kafka_oauth import TokenError
-from poller.sources.kafka_python_client import Connections, refusal_of
+from poller.sources.kafka_positions import is_to_be_kept, place_text, time_to_go_on
+from poller.sources.kafka_python_client import Connections, keep_finished_joins, refusal_of
+from poller.sources.kafka_python_positions import WITHOUT_OFFSET, asked_offsets, offsets_of
 from poller.sources.kafka_refusals import ACCESS, KEYS, token_refusal
 from poller.sources.kafka_security import InvalidKeys, kafka_python_options
 
@@ -73,10 +75,8 @@ class KafkaSource:
         self._owned: dict[Shard, TopicPartition] = {}
         self._heads: dict[TopicPartition, tuple[Shard, bytes]] = {}
         self._next: dict[TopicPartition, int] = {}
-        self._unpinned: set[TopicPartition] = set()
         self._at_start: set[int] = set()
-        """Partitions that the topic had when it was opened."""
-        self._added: set[TopicPartition] = set()
+        """Partitions that the topic had when it was opened, unless it was missing meanwhile."""
         self._uncommitted: dict[TopicPartition, int] = {}
         self._commit_after = 0.0
         self._paused: set[Shard] = set()
@@ -99,7 +99,7 @@ class KafkaSource:
                     self._tokens.token()  # here it may take its time; the client waits for it on its only thread
                 consumer = KafkaConsumer(**self._options())
                 self._consumer = consumer
-                _keep_finished_joins(consumer._coordinator)  # noqa: SLF001 - a defect can only be mended inside
+                keep_finished_joins(consumer._coordinator)  # noqa: SLF001 - a defect can only be mended inside
                 self._subscribe(consumer, self._metadata)
         except SourceError:
             self.close()
@@ -113,7 +113,7 @@ class KafkaSource:
             "client_id": settings.client_id,
             "partition_assignment_strategy": [CooperativeStickyAssignor],  # only partitions that move pay
             "enable_auto_commit": False,
-            "auto_offset_reset": "latest" if settings.starting_position == "LATEST" else "earliest",
+            "auto_offset_reset": "none",  # `_place` decides
             # AWS does not say which. A handler should not act on records whose transaction was taken back.
             "isolation_level": "read_committed",
             "max_poll_records": settings.max_poll_records,
@@ -171,10 +171,12 @@ class KafkaSource:
         consumer = self._opened()
         self._tune_fetches(consumer)
         self._unpark(consumer)
+        polled: dict[TopicPartition, list[ConsumerRecord]] = {}
         with self._translated():
-            polled: dict[TopicPartition, list[ConsumerRecord]] = consumer.poll(timeout_ms=max_wait * 1000)
-            if self._added:
-                self._read_added_from_the_beginning(consumer, polled)
+            try:
+                polled = consumer.poll(timeout_ms=max_wait * 1000)
+            except WITHOUT_OFFSET as error:
+                self._place(consumer, asked_offsets(error, consumer))
         records: list[Record] = []
         for partition, some in polled.items():
             shard, head = self._heads[partition]
@@ -182,8 +184,6 @@ class KafkaSource:
                 self._start_over(partition, shard)
             self._next[partition] = some[-1].offset + 1
             records += from_consumer_records(some, shard, head)
-        if self._unpinned:
-            self._pin(consumer, polled)
         if self._uncommitted and time.monotonic() >= self._commit_after:
             self._commit(consumer)
         if polled:
@@ -212,25 +212,29 @@ class KafkaSource:
         self._listener.lost([shard])
         self._listener.assigned([shard])
 
-    def _read_added_from_the_beginning(
-        self, consumer: KafkaConsumer, polled: dict[TopicPartition, list[ConsumerRecord]]
-    ) -> None:
-        # LATEST: all that is in a partition added since came after the start, also before the client saw it.
-        for partition in list(self._added):
-            if consumer.committed(partition) is None:
-                polled.pop(partition, None)
-                consumer.seek_to_beginning(partition)
-        self._added.clear()
-
-    def _pin(self, consumer: KafkaConsumer, polled: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
-        # LATEST: whoever takes a partition over before its first commit would begin at an end that has moved on, and
-        # skip what is in flight here. So the place where reading begins is committed at once.
-        for partition in list(self._unpinned):
-            some = polled.get(partition)
-            start = some[0].offset if some else self._position(consumer, partition)
-            if start is not None:
-                self._uncommitted.setdefault(partition, start)
-                self._unpinned.discard(partition)
+    def _place(self, consumer: KafkaConsumer, asked: Mapping[TopicPartition, int | None]) -> None:
+        """Let partitions that have no valid offset go on where `kafka_positions` says."""
+        settings = self._settings
+        times = {
+            partition: time_to_go_on(settings, offset, added=partition.partition not in self._at_start)
+            for partition, offset in asked.items()
+            if partition in self._heads
+        }
+        try:
+            places = offsets_of(consumer, times, settings.connect_timeout)
+        except (kafka_errors.KafkaTimeoutError, kafka_errors.RetriableError) as error:
+            _log.info("the offsets of %s are not known yet: %s", settings.topic, error)  # the next poll asks again
+            return
+        for partition, offset in places.items():
+            shard, _ = self._heads[partition]
+            level = logging.INFO if asked[partition] is None else logging.WARNING
+            _log.log(level, "%s", place_text(settings, shard, asked[partition], offset))
+            consumer.seek(partition, offset)
+            if offset < self._next.get(partition, 0):
+                self._start_over(partition, shard)
+                self._next[partition] = offset
+            if is_to_be_kept(settings, asked[partition], offset):
+                self._uncommitted.setdefault(partition, offset)
 
     def pause(self, shards: Collection[Shard]) -> None:
         """Give no more records of these shards; the client keeps what it has fetched. Lost shards are passed over."""
@@ -352,6 +356,7 @@ class KafkaSource:
             patience = self._settings.session_timeout
             trouble = SourceUnavailable(f"no Kafka broker answers at {addresses} for group {self._settings.group_id}")
         elif self._metadata.partitions_for_topic(topic) is None:
+            self._at_start.clear()  # if it comes back it is another topic, and all in it is new
             patience = _TOPIC_MISSING
             trouble = SourceRejected(f"topic {topic} does not exist any more on {addresses}")
         else:
@@ -392,10 +397,6 @@ class KafkaSource:
             partition, shard = TopicPartition(topic, number), f"{topic}-{number}"
             self._owned[shard] = partition
             self._heads[partition] = (shard, record_head(topic, number))
-            if self._settings.starting_position == "LATEST":
-                self._unpinned.add(partition)
-                if number not in self._at_start:
-                    self._added.add(partition)
         assert self._listener is not None
         self._listener.assigned([self._heads[partition][0] for partition in partitions])
 
@@ -423,35 +424,6 @@ class KafkaSource:
             self._paused.discard(shard)
             self._next.pop(partition, None)
             self._uncommitted.pop(partition, None)
-            self._unpinned.discard(partition)
-            self._added.discard(partition)
-
-
-class _FinishedJoin:
-    """A finished join that is taken for one under way, so that its outcome is used."""
-
-    is_done = False
-
-    def __init__(self, task: Any) -> None:
-        self.add_callback = task.add_callback
-        self.add_errback = task.add_errback
-
-
-def _keep_finished_joins(coordinator: Any) -> None:
-    """Let a group's answer count that came between two polls.
-
-    kafka-python 3.0.12 throws it away and joins anew, which makes every other member join anew: a member that polls in
-    short slices, as the loop does while it waits for results, would keep its group rebalancing for ever.
-    """
-    join = coordinator.join_group_async
-
-    async def join_group_async(timeout_ms: float | None = None) -> Any:
-        task = coordinator._join_task  # noqa: SLF001
-        if task is not None and task.is_done:
-            coordinator._join_task = _FinishedJoin(task)  # noqa: SLF001
-        return await join(timeout_ms)
-
-    coordinator.join_group_async = join_group_async
 
 
 def from_consumer_records(some: Sequence[ConsumerRecord], shard: Shard, head: bytes) -> list[Record]:

@@ -23,8 +23,10 @@ class KafkaSettings:
     bootstrap_servers: Sequence[str]
     topic: str
     group_id: str
-    starting_position: Literal["TRIM_HORIZON", "LATEST"] = "TRIM_HORIZON"
-    """Where a group without committed offsets begins, and where reading goes on when retention deleted the position."""
+    starting_position: Literal["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"] = "TRIM_HORIZON"
+    """Where a group without committed offsets begins: see kafka_positions.py."""
+    starting_timestamp: int | None = None
+    """Milliseconds since the epoch, for AT_TIMESTAMP."""
     client_id: str = "poller"
     event_source: Literal["SelfManagedKafka", "aws:kafka"] = "SelfManagedKafka"
     event_source_arn: str | None = None

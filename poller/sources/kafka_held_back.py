@@ -88,6 +88,11 @@ class HeldBack(Generic[M]):
             self._stopped.discard(partition)
             self._go_on(partition)
 
+    def assigned_anew(self, partition: int) -> None:
+        """The client goes on with the partition, as it does with every new one: stop it again if it was stopped."""
+        if partition in self._stopped:
+            self._stop(partition)
+
     def start_over(self, partition: int) -> None:
         """Drop what is kept, and resume."""
         self._drop(partition)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import groupby
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from poller.errors import SourceError, SourceUnavailable
 from poller.model import Progress, Record, Shard
@@ -26,7 +26,9 @@ from poller.sources.kafka_librdkafka_options import (
     is_news,
     is_refusal,
 )
+from poller.sources.kafka_librdkafka_positions import WITHOUT_OFFSET, go_on_at, offsets_of
 from poller.sources.kafka_librdkafka_watch import TopicWatch, translated
+from poller.sources.kafka_positions import is_to_be_kept, place_text, time_to_go_on
 
 _log = logging.getLogger(__name__)
 _client_log = logging.getLogger("confluent_kafka")
@@ -59,7 +61,8 @@ class LibrdkafkaSource:
         self._heads: dict[int, tuple[Shard, bytes]] = {}
         self._next: dict[int, int] = {}
         """The offset after what has arrived from the client, whether it was given on or is held back."""
-        self._unpinned: set[int] = set()
+        self._placeless: dict[int, int | None] = {}
+        """Partitions that wait for `_place`, and the offset that is not in their log."""
         self._commits = OffsetCommits(settings)
         self._held: HeldBack[Message] = HeldBack(self._stop, self._go_on)
         self._gone: set[int] = set()
@@ -116,6 +119,8 @@ class LibrdkafkaSource:
             while True:
                 messages = self._receive(consumer, 0.0 if self._held.has_some() else deadline - time.monotonic())
                 records = self._give(messages)
+                if self._placeless:
+                    self._place(consumer, records)
                 # What comes of paused partitions stands before that of others in the client's queue: take it away.
                 if records or not messages or time.monotonic() >= deadline or self._held.paused >= self._heads.keys():
                     break
@@ -133,6 +138,7 @@ class LibrdkafkaSource:
         if there is False and self._subscribed:
             # By itself the client would read a topic that is made anew from the offset where it was in the old one.
             self._subscribed = False
+            self._watch.partitions.clear()
             consumer.unsubscribe()
         elif there and not self._subscribed:
             self._subscribe(consumer)
@@ -178,18 +184,34 @@ class LibrdkafkaSource:
             if first < self._next.get(number, 0):
                 self._start_over(number, records)
             self._next[number] = last + 1
-            self._pin(number, first)
             if self._held.waits(number):
                 self._held.add(number, run)
             else:
                 records += from_messages(run, *self._heads[number])
 
-    def _pin(self, number: int, start: int) -> None:
-        # LATEST: whoever takes a partition over before its first commit would begin at an end that has moved on, and
-        # skip what is in flight here. So the place where reading begins is committed at once.
-        if number in self._unpinned:
-            self._unpinned.discard(number)
-            self._commits.note_start(number, start)
+    def _place(self, consumer: Consumer, records: list[Record]) -> None:
+        """Let partitions that have no valid offset go on where `kafka_positions` says."""
+        settings = self._settings
+        times = {
+            number: time_to_go_on(settings, asked, added=number not in self._watch.partitions)
+            for number, asked in self._placeless.items()
+        }
+        try:
+            places = offsets_of(consumer, settings.topic, times)
+        except KafkaException as problem:
+            self._watch.on_error(problem.args[0])
+            return  # the next poll asks again
+        for number, offset in places.items():
+            asked = self._placeless.pop(number)
+            level = logging.INFO if asked is None else logging.WARNING
+            _log.log(level, "%s", place_text(settings, self._heads[number][0], asked, offset))
+            go_on_at(consumer, settings.topic, number, offset)
+            self._held.assigned_anew(number)
+            if offset < self._next.get(number, 0):
+                self._start_over(number, records)
+            self._next[number] = offset
+            if is_to_be_kept(settings, asked, offset):
+                self._commits.note_start(number, offset)
 
     def _start_over(self, number: int, records: list[Record]) -> None:
         # The topic was made anew or its log was cut: the offsets in flight name other records now.
@@ -316,13 +338,15 @@ class LibrdkafkaSource:
         """What is no record: the end of a partition was reached, or something is the matter."""
         error = message.error()
         assert error is not None
-        if error.code() == END_OF_PARTITION:
-            number, offset = message.partition(), message.offset()
+        number, offset = message.partition(), message.offset()
+        if error.code() in WITHOUT_OFFSET:
+            if number in self._heads:
+                self._placeless[number] = offset
+        elif error.code() == END_OF_PARTITION:
             if number in self._heads and offset is not None:
                 if offset < self._next.get(number, 0):
                     self._start_over(number, records)
                 self._next[number] = offset  # markers of transactions take offsets, too
-                self._pin(number, offset)
         elif is_refusal(error) or error.fatal():
             raise KafkaException(error)
         else:
@@ -331,17 +355,11 @@ class LibrdkafkaSource:
     # --- rebalances: called by the client on the owner's thread, inside of consume, poll and close -------------------
 
     def _on_assign(self, consumer: Consumer, partitions: Collection[TopicPartition]) -> None:
-        latest = self._settings.starting_position == "LATEST"
-        added = [one for one in partitions if latest and one.partition not in self._watch.partitions]
-        for one in self._commits.missing(consumer, added):
-            one.offset = OFFSET_BEGINNING  # all that is in a partition added since came after the start
         consumer.incremental_assign(list(partitions))
         for one in partitions:
             shard = f"{one.topic}-{one.partition}"
             self._numbers[shard] = one.partition
             self._heads[one.partition] = (shard, record_head(one.topic, one.partition))
-            if latest:
-                self._unpinned.add(one.partition)
         assert self._listener is not None
         self._listener.assigned([self._heads[one.partition][0] for one in partitions])
 
@@ -376,7 +394,7 @@ class LibrdkafkaSource:
             self._held.forget(number)
             self._next.pop(number, None)
             self._commits.drop(number)
-            self._unpinned.discard(number)
+            self._placeless.pop(number, None)
             self._gone.add(number)
 
 

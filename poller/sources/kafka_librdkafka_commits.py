@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -39,18 +39,6 @@ class OffsetCommits:
     def drop(self, partition: int) -> None:
         """Forget what is not committed of a partition."""
         self._waiting.pop(partition, None)
-
-    @staticmethod
-    def missing(consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
-        """Those of which the group has committed nothing. Blocks for an answer, 1 s at most.
-
-        Raises:
-            KafkaException: there was none.
-        """
-        if not partitions:
-            return []
-        stored = consumer.committed(list(partitions), timeout=_TIMEOUT)
-        return [one for one, found in zip(partitions, stored, strict=True) if found.offset < 0]
 
     def are_due(self) -> bool:
         """Whether something waits, and long enough since it was last tried."""

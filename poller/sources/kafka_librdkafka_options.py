@@ -90,7 +90,7 @@ def consumer_options(settings: KafkaSettings, tokens: TokenSource | None = None)
         "allow.auto.create.topics": False,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
-        "auto.offset.reset": "latest" if settings.starting_position == "LATEST" else "earliest",
+        "auto.offset.reset": "error",  # the source decides
         # AWS does not say which. A handler should not act on records whose transaction was taken back.
         "isolation.level": "read_committed",
         # Where reading begins and ends is told by nothing else: positions count what was given out only.

@@ -34,7 +34,8 @@ class TopicWatch:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self.partitions: set[int] = set()
-        """Those that the topic had when it was found."""
+        """Those that the topic had when it was found; none of another topic of this name."""
+        self._found = False
         self._refusal: KafkaError | None = None
         self._suspect = False
         self._trouble: type[SourceError] | None = None
@@ -164,7 +165,9 @@ class TopicWatch:
         """
         metadata = consumer.list_topics(self._settings.topic, timeout=timeout)
         topic = metadata.topics[self._settings.topic]
-        self.partitions = self.partitions or set(topic.partitions)
+        if not self._found and topic.error is None:
+            self.partitions = set(topic.partitions)
+            self._found = True
         error: KafkaError | None = topic.error
         return error
 

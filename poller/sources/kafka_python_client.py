@@ -1,6 +1,6 @@
-"""kafka-python's connections, and what became of them: it tells nobody why one came about or did not.
+"""kafka-python's connections, what became of them, and a defect of its joins: it tells nobody why something failed.
 
-For consumers and producers alike: give `make` as their option `kafka_client`.
+`Connections` is for consumers and producers alike: give `make` as their option `kafka_client`.
 """
 
 # mypy: allow-untyped-calls
@@ -126,3 +126,30 @@ def refusal_of(error: Exception, addresses: str) -> SourceRejected | None:
         refusal, text = told
         return refusal.rejected(f"Kafka at {addresses}: {text}")
     return None
+
+
+class _FinishedJoin:
+    """A finished join that is taken for one under way, so that its outcome is used."""
+
+    is_done = False
+
+    def __init__(self, task: Any) -> None:
+        self.add_callback = task.add_callback
+        self.add_errback = task.add_errback
+
+
+def keep_finished_joins(coordinator: Any) -> None:
+    """Let a group's answer count that came between two polls.
+
+    kafka-python 3.0.12 throws it away and joins anew, which makes every other member join anew: a member that polls in
+    short slices, as the loop does while it waits for results, would keep its group rebalancing for ever.
+    """
+    join = coordinator.join_group_async
+
+    async def join_group_async(timeout_ms: float | None = None) -> Any:
+        task = coordinator._join_task
+        if task is not None and task.is_done:
+            coordinator._join_task = _FinishedJoin(task)
+        return await join(timeout_ms)
+
+    coordinator.join_group_async = join_group_async

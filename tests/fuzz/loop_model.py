@@ -23,6 +23,8 @@ class Mapping:
     """The mapping under test, as drawn."""
 
     ordered: bool
+    mixed: bool
+    """EventGrouping: Poller, where it is ordered: one batch of all shards in work."""
     wakes: bool
     batch_size: int
     window: float
@@ -43,10 +45,10 @@ class Running:
 
     invocation: Invocation
     on_result: Callable[[InvocationResult], None]
-    shard: Shard
     records: list[Record]
-    tenure: int
-    """Which ownership of the shard it belongs to: answers that come after it count for nothing."""
+    tenures: dict[Shard, int]
+    """Which ownership of each shard it belongs to: answers that come after it count for nothing."""
+    poller: int
 
 
 @dataclass
@@ -82,12 +84,16 @@ class Model:
         """Wall time."""
         self.tenures: dict[Shard, Tenure] = {}
         self.running: list[Running] = []
-        self.letters: list[tuple[Tenure, Sequence[Record], Callable[[], None]]] = []
+        self.letters: list[tuple[Sequence[tuple[Tenure, Record]], Callable[[], None]]] = []
         self.finished: set[tuple[Shard, object]] = set()
         """Handled at least once, or given up durably: by position (stream) or body (queue)."""
         self.commits_held_up = False
-        self._numbers = 0
+        self._numbers = self._pollers = 0
         self._building: Discard | None = None
+
+    def starts(self) -> None:
+        """A poller, and no answer that comes to another one is its."""
+        self._pollers += 1
 
     # --- ownership ------------------------------------------------------------------------------------------------
 
@@ -115,17 +121,28 @@ class Model:
         """The pool's end of an invocation."""
         assert wait
         assert not self.commits_held_up, "started while a commit was held up"
-        shard, records = self._records_of(invocation.payload)
-        tenure = self.tenures[shard]
+        shards = self._records_of(invocation.payload)
         mapping = self.mapping
-        assert 1 <= len(records) <= mapping.batch_size
+        assert 1 <= sum(map(len, shards.values())) <= mapping.batch_size
         assert len(invocation.payload) <= mapping.maximum_bytes
-        in_work = [run for run in self.running if run.tenure == tenure.number]
-        assert not in_work, "two batches of one lane in work"
+        assert mapping.mixed or len(shards) == 1, "several shards in one event"
+        tenures = {shard: self.tenures[shard].number for shard in shards}
+        for run in self.running:
+            assert not run.tenures.items() & tenures.items(), "two batches of one lane in work"
+            assert not mapping.mixed or run.poller != self._pollers, "two batches of one poller in work"
+        for shard, records in shards.items():
+            self._invoked(self.tenures[shard], records)
+        together = [record for records in shards.values() for record in records]
+        self.running.append(Running(invocation, on_result, together, tenures, self._pollers))
+
+    def _invoked(self, tenure: Tenure, records: Sequence[Record]) -> None:
+        """Records of one shard are handed over."""
+        mapping = self.mapping
         positions = [record.position for record in records]
         assert positions == sorted(set(positions))
         for record in records:
             assert matches(record.value)
+            assert not self._too_old(record), "invoked beyond its age"
             assert record.position not in tenure.done, "handled or given up, and invoked again"
             assert record.position not in tenure.given_up, "given up, and invoked again"
             if mapping.retries != WITHOUT_END and mapping.ordered:
@@ -137,21 +154,21 @@ class Model:
             if position not in tenure.invoked:
                 self._first_handling(tenure, position)
         tenure.invoked.update(positions)
-        self.running.append(Running(invocation, on_result, shard, records, tenure.number))
 
-    def _records_of(self, payload: bytes) -> tuple[Shard, list[Record]]:
+    def _records_of(self, payload: bytes) -> dict[Shard, list[Record]]:
         event = json.loads(payload)
         if self.mapping.ordered:
-            [(shard, items)] = event["records"].items()
-            handed = self.tenures[shard].handed
-            return shard, [handed[item["offset"]] for item in items]
+            return {
+                shard: [self.tenures[shard].handed[item["offset"]] for item in items]
+                for shard, items in event["records"].items()
+            }
         [(shard, items)] = event["rmqMessagesByQueue"].items()
         by_value = {
             record.value: record
             for record in self.tenures[shard].handed.values()
             if record.position not in self.tenures[shard].settled
         }
-        return shard, [by_value[b64decode(item["data"])] for item in items]
+        return {shard: [by_value[b64decode(item["data"])] for item in items]}
 
     def _first_handling(self, tenure: Tenure, position: int) -> None:
         assert position > tenure.first, "first handling out of order"
@@ -174,24 +191,25 @@ class Model:
     def answer(self, run: Running, failed: Sequence[Record], result: InvocationResult, *, thrown: bool) -> None:
         """Give an answer, and enter what it means: `failed` records of an attempt that took place."""
         self.running.remove(run)
-        tenure = self._current(run)
-        if tenure is not None and result.status == 200:
-            for record in run.records:
-                if record not in failed:
-                    tenure.done.add(record.position)
-                    self.finished.add(self.key(record))
-            splits = self.mapping.bisect and self.mapping.ordered and thrown and len(failed) > 1
-            for record in failed:
-                tenure.most_failures[record.position] += 1
-                if not splits:
-                    tenure.failures[record.position] += not self._too_old(record)
-                elif self.mapping.age == WITHOUT_END:
-                    tenure.most_failures[record.position] -= 1
+        splits = self.mapping.bisect and self.mapping.ordered and thrown and len(failed) > 1
+        for record in run.records if result.status == 200 else ():
+            tenure = self._current(run, record.shard)
+            if tenure is None:
+                continue
+            if record not in failed:
+                tenure.done.add(record.position)
+                self.finished.add(self.key(record))
+                continue
+            tenure.most_failures[record.position] += 1
+            if not splits:
+                tenure.failures[record.position] += not self._too_old(record)
+            elif self.mapping.age == WITHOUT_END:
+                tenure.most_failures[record.position] -= 1
         run.on_result(result)
 
-    def _current(self, run: Running) -> Tenure | None:
-        tenure = self.tenures.get(run.shard)
-        return tenure if tenure is not None and tenure.number == run.tenure else None
+    def _current(self, run: Running, shard: Shard) -> Tenure | None:
+        tenure = self.tenures.get(shard)
+        return tenure if tenure is not None and tenure.number == run.tenures[shard] else None
 
     # --- what is given up -----------------------------------------------------------------------------------------
 
@@ -206,12 +224,12 @@ class Model:
         assert self._building is not None
         records = self._building.records
         assert [letter.body for letter in letters] == [record.value or b"" for record in records]
-        self.letters.append((self.tenures[records[0].shard], records, on_done))
+        self.letters.append(([(self.tenures[record.shard], record) for record in records], on_done))
 
     def gives_up(self, records: Sequence[Record], condition: str) -> None:
-        tenure = self.tenures[records[0].shard]
         mapping = self.mapping
         for record in records:
+            tenure = self.tenures[record.shard]
             assert record.position not in tenure.given_up, "given up twice"
             assert record.position not in tenure.done, "handled, and given up"
             tenure.given_up.add(record.position)
@@ -236,9 +254,10 @@ class Model:
 
     def deliver(self, index: int) -> None:
         """A discard's letters are durable."""
-        tenure, records, on_done = self.letters.pop(index)
-        tenure.done.update(record.position for record in records)
-        self.finished.update(self.key(record) for record in records)
+        sent, on_done = self.letters.pop(index)
+        for tenure, record in sent:
+            tenure.done.add(record.position)
+            self.finished.add(self.key(record))
         on_done()
 
     def without_letter(self, tenure: Tenure, record: Record) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ NOBODY = Listener(lambda _: None, lambda _: Progress(), lambda _: None)
 mappings = st.builds(
     Mapping,
     ordered=st.booleans(),
+    mixed=st.booleans(),
     wakes=st.booleans(),
     batch_size=st.integers(1, 5),
     window=st.sampled_from([0.0, 0.5, 10.0]),
@@ -63,6 +65,7 @@ class TheLoop(RuleBasedStateMachine):
 
     @initialize(mapping=mappings, window_start=st.sampled_from(WindowStart))
     def begin(self, mapping: Mapping, window_start: WindowStart) -> None:
+        mapping = replace(mapping, mixed=mapping.mixed and mapping.ordered)
         self.mapping, self.window_start = mapping, window_start
         self.clock = TickingClock()
         self.topic, self.queue = MemoryTopic("t", 2), MemoryQueue()
@@ -79,6 +82,7 @@ class TheLoop(RuleBasedStateMachine):
 
     def _start(self) -> None:
         mapping, model = self.mapping, self.model
+        model.starts()
         self.source = WatchedSource(self._inner(), model, wakes=mapping.wakes)
         retry = RetryPolicy(
             redelivers=not mapping.ordered,
@@ -86,10 +90,18 @@ class TheLoop(RuleBasedStateMachine):
             maximum_record_age=mapping.age,
             bisect_batch_on_function_error=mapping.bisect,
         )
+        overhead = self.source.overhead(1)
         limits = BatchingLimits(
-            mapping.batch_size, mapping.window, self.window_start, self.source.overhead(1), mapping.maximum_bytes
+            mapping.batch_size,
+            mapping.window,
+            self.window_start,
+            overhead,
+            mapping.maximum_bytes,
+            overhead_of_shard=self.source.overhead(2) - overhead,
         )
-        self.lanes = Lanes(limits, ordered=mapping.ordered, matches=matches, expired=retry.split_expired)
+        self.lanes = Lanes(
+            limits, ordered=mapping.ordered, mixed=mapping.mixed, matches=matches, expired=retry.split_expired
+        )
         plan = MappingPlan(
             name="m",
             function_arn="arn:aws:lambda:us-east-1:123456789012:function:f",

@@ -27,7 +27,8 @@ from poller.dead_letters.letter import Verbatim
 from poller.destinations.kafka import KafkaDestination
 from poller.destinations.rabbitmq import RabbitMQDestination
 from poller.model import DeadLetter, Discard, InvocationResult, Record
-from poller.policy.invocation_records import KafkaOrigin, RabbitMQOrigin, RecordContext, dead_letters
+from poller.policy.error_headers import KafkaOrigin, RabbitMQOrigin
+from poller.policy.invocation_records import RecordContext, dead_letters
 from poller.sources import kafka_event, rabbitmq_event
 
 pytestmark = [

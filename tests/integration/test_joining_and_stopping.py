@@ -91,6 +91,32 @@ def test_a_batch_that_outlives_the_revocation_grace_is_handled_again_by_the_new_
     assert ledger.out_of_order() == []
 
 
+@pytest.mark.usefixtures("kafka_client")
+def test_partitions_that_move_out_of_events_of_several_are_neither_lost_nor_repeated(
+    kafka: KafkaBroker, ledger: Ledger
+) -> None:
+    # EventGrouping: Poller
+    topic = kafka.create_topic(PARTITIONS)
+    run = reading_topic(ledger, kafka, topic, grouping="Poller")
+    ledger.produce(kafka, topic, 1200, work=0.008)
+    with run.service() as first:
+        ledger.wait_for(200)
+        with run.service() as second:
+            group.wait_for_members(kafka, topic, 2)
+            eventually(lambda: handled_by(second, ledger) >= 50, what="work of the second poller")
+            assert first.stop() == 0
+            wait_until_committed(kafka, topic, topic)
+            assert (second.stop(), second.problems()) == (0, [])
+    assert ledger.missing() == set()
+    assert ledger.out_of_order() == []  # C.4
+    # Batches take less than RevocationGrace, so each ended before some of its partitions moved.
+    assert ledger.duplicates() == 0
+    shards: dict[str, set[str]] = {}
+    for one in ledger.handlings():
+        shards.setdefault(one.request, set()).add(one.shard)
+    assert max(map(len, shards.values())) > 1
+
+
 # --- graceful stop -------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from aws_lambda_powertools.utilities.data_classes import KafkaEvent
 from brokers import KafkaBroker, Produce, eventually, free_port, unique
 from contract.source_harnesses import KAFKA_CLIENTS, Calls, settle, take
 from integration.harness.group import describe
-from kafka import KafkaProducer, TopicPartition
+from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
 
 from poller.errors import SourceRejected, SourceUnavailable
 from poller.model import Progress
@@ -128,8 +129,60 @@ def test_latest_reads_a_partition_that_is_added_from_its_first_record(kafka: Kaf
     assert (record.value, record.shard, record.position) == (b"first", f"{topic}-1", 0)
 
 
+def test_at_timestamp_begins_with_the_first_record_as_late_and_skips_nothing_after_it(
+    kafka: KafkaBroker, opened: Opener
+) -> None:
+    # D.1.2; in a partition without such a record, with what comes next
+    topic, group = kafka.create_topic(partitions=2), unique("group")
+    then = int((time.time() - 3600) * 1000)
+    kafka.produce(topic, [Produce(b"%d" % late, partition=0, timestamp=then + late) for late in (-1, 0, 1)])
+    kafka.produce(topic, [Produce(b"old", partition=1, timestamp=then - 1)])
+    position = {"starting_position": "AT_TIMESTAMP", "starting_timestamp": then, "group_id": group}
+    first = opened(topic, **position)
+    assert [record.value for record in take(first, 2)] == [b"0", b"1"]
+    begun = {f"{topic}-0": 1, f"{topic}-1": 1}
+    eventually(lambda: first.poll(0.1) or kafka.committed(topic, group) == begun, what="places to begin")
+    kafka.produce(topic, [Produce(b"new", partition=1)])
+    assert [record.value for record in take(first, 1)] == [b"new"]
+    first.close()
+    second = opened(topic, **position)
+    assert sorted(record.value or b"" for record in take(second, 3)) == [b"0", b"1", b"new"]
+
+
+def test_at_timestamp_counts_in_a_partition_that_is_added_too(kafka: KafkaBroker, opened: Opener) -> None:
+    topic, calls, then = kafka.create_topic(), Calls(), int((time.time() - 3600) * 1000)
+    source = opened(topic, calls, starting_position="AT_TIMESTAMP", starting_timestamp=then)
+    join(source, calls, 1)
+    kafka.add_partitions(topic, 2)
+    kafka.produce(topic, [Produce(b"%d" % late, partition=1, timestamp=then + late) for late in (-1, 0)])
+    (record,) = take(source, 1)
+    assert (record.value, record.shard, record.position) == (b"0", f"{topic}-1", 1)
+
+
+@pytest.mark.parametrize(("position", "first"), [("TRIM_HORIZON", b"0"), ("LATEST", b"new"), ("AT_TIMESTAMP", b"1")])
+def test_a_group_that_lost_its_offsets_begins_again_as_a_new_one(
+    position: str, first: bytes, kafka: KafkaBroker, opened: Opener, caplog: pytest.LogCaptureFixture
+) -> None:
+    # D.1.2: without committed offsets StartingPosition counts
+    topic, group, then = kafka.create_topic(), unique("group"), int((time.time() - 3600) * 1000)
+    kafka.produce(topic, [Produce(b"%d" % late, timestamp=then + late) for late in range(3)])
+    source = opened(topic, group_id=group)
+    source.acknowledge(settle(source.features, take(source, 3)))
+    source.close()
+    with kafka.admin() as admin:
+        admin.delete_groups([group])
+    caplog.set_level(logging.INFO)
+    again = opened(topic, group_id=group, starting_position=position, starting_timestamp=then + 1)
+    eventually(lambda: again.poll(0) or "no committed offset" in caplog.text, what="a place to begin")
+    begins = int(first) if first.isdigit() else 3
+    assert f"{topic}-0: group {group} has no committed offset; {position} begins at offset {begins}" in caplog.text
+    kafka.produce(topic, [b"new"])
+    assert take(again, 1)[0].value == first
+
+
 @pytest.mark.secure
-def test_a_committed_offset_wins_over_the_starting_position(kafka: KafkaBroker, opened: Opener) -> None:
+@pytest.mark.parametrize("position", ["LATEST", "AT_TIMESTAMP"])
+def test_a_committed_offset_wins_over_the_starting_position(position: str, kafka: KafkaBroker, opened: Opener) -> None:
     # D.1.2
     topic, group = kafka.create_topic(), unique("group")
     kafka.produce(topic, [b"0", b"1", b"2"])
@@ -138,11 +191,17 @@ def test_a_committed_offset_wins_over_the_starting_position(kafka: KafkaBroker, 
     first.acknowledge(settle(first.features, records[:1]))
     first.close()
     assert kafka.committed(topic, group) == {f"{topic}-0": 1}
-    second = opened(topic, group_id=group, starting_position="LATEST")
+    second = opened(topic, group_id=group, starting_position=position, starting_timestamp=4_000_000_000_000)
     assert [record.value for record in take(second, 2)] == [b"1", b"2"]
 
 
-def test_records_that_retention_deleted_are_skipped(kafka: KafkaBroker, opened: Opener) -> None:
+POSITIONS = ["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"]
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_after_records_that_retention_deleted_the_oldest_one_comes_whatever_the_starting_position(
+    position: str, kafka: KafkaBroker, opened: Opener, caplog: pytest.LogCaptureFixture
+) -> None:
     # D.1.2: records expire from the topic
     topic, group = kafka.create_topic(), unique("group")
     kafka.produce(topic, [b"0", b"1", b"2"])
@@ -152,7 +211,39 @@ def test_records_that_retention_deleted_are_skipped(kafka: KafkaBroker, opened: 
     source.close()
     with kafka.admin() as admin:
         admin.delete_records({TopicPartition(topic, 0): 2})
-    assert [record.value for record in take(opened(topic, group_id=group), 1)] == [b"2"]
+    again = opened(topic, group_id=group, starting_position=position, starting_timestamp=4_000_000_000_000)
+    assert [record.value for record in take(again, 1)] == [b"2"]
+    assert f"{topic}-0: offset 1 is not in the log" in caplog.text
+    assert "reading goes on with the oldest record, at offset 2" in caplog.text
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_a_log_that_ends_before_the_committed_offset_is_read_from_its_start(
+    position: str, kafka: KafkaBroker, opened: Opener, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Cut or made anew: what is in it may be new. And it stays so when it has grown, and another member reads on.
+    topic, group = kafka.create_topic(), unique("group")
+    kafka.produce(topic, [b"0", b"1"])
+    with kafka.admin() as admin:
+        admin.alter_group_offsets(group, {TopicPartition(topic, 0): OffsetAndMetadata(500, "", -1)})
+    settings = {"group_id": group, "starting_position": position, "starting_timestamp": 4_000_000_000_000}
+    source = opened(topic, **settings)
+    assert [record.value for record in take(source, 2)] == [b"0", b"1"]
+    assert f"{topic}-0: offset 500 is not in the log" in caplog.text
+    eventually(lambda: source.poll(0.1) or kafka.committed(topic, group) == {f"{topic}-0": 0}, what="the new place")
+
+
+def test_latest_reads_all_of_a_topic_that_was_made_anew(kafka: KafkaBroker, opened: Opener) -> None:
+    topic, group, calls = kafka.create_topic(), unique("group"), Calls()
+    kafka.produce(topic, [b"old"])
+    source = opened(topic, calls, starting_position="LATEST", group_id=group)
+    eventually(lambda: source.poll(0.1) or kafka.committed(topic, group), what="a place to begin")
+    kafka.delete_topic(topic)
+    eventually(lambda: source.poll(0.1) or not calls.owned, what="the end of the shard")
+    kafka.create_topic(name=topic)
+    kafka.produce(topic, [b"new 0"])
+    (record,) = take(source, 1)
+    assert (record.value, record.position) == (b"new 0", 0)
 
 
 # --- what is read --------------------------------------------------------------------------------------------------
@@ -242,7 +333,7 @@ def test_compressed_records_are_read(codec: str, kafka: KafkaBroker, opened: Ope
 
 
 def test_a_member_that_polls_in_slices_lets_the_group_settle(kafka: KafkaBroker, opened: Opener) -> None:
-    # As the loop does while handlers run. The client alone would join for ever: see `_keep_finished_joins`.
+    # As the loop does while handlers run. The client alone would join for ever: see `keep_finished_joins`.
     topic, group = kafka.create_topic(partitions=2), unique("group")
     calls = [Calls(), Calls()]
     sources = [opened(topic, one, group_id=group) for one in calls]

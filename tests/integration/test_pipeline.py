@@ -6,6 +6,7 @@ One service with a mapping for each way to fail; it works everything off, then e
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,19 @@ class Pipeline:
         )
         self.extensions["Bisect"] = {"OnFailure": f"file:{self.targets['Bisect']}"}
         bisect.produce(kafka, self.topics["Bisect"], 200, partitions=2, poison=0.02)
+
+        dead = self.targets["Mixed"] = kafka.create_topic(name=unique("Mixed-dead"))
+        mixed = self.from_topic(
+            "Mixed",
+            "work.throw",
+            partitions=3,
+            dead_letters=dead,
+            BatchSize=50,
+            MaximumRetryAttempts=1,
+            BisectBatchOnFunctionError=True,
+        )
+        self.extensions["Mixed"] = {"EventGrouping": "Poller", "ErrorHeaders": "spring"}
+        mixed.produce(kafka, self.topics["Mixed"], 300, partitions=3, poison=0.02)
 
         queue = self.targets["Filter"] = rabbitmq.declare_queue()
         url = f"{rabbitmq.url}//{queue}"
@@ -191,7 +205,9 @@ def pipeline(
     return made
 
 
-@pytest.mark.parametrize("name", ["Partial", "Bisect", "Filter", "Large", "Empty", "Tasks", "Classic", "Letters"])
+@pytest.mark.parametrize(
+    "name", ["Partial", "Bisect", "Mixed", "Filter", "Large", "Empty", "Tasks", "Classic", "Letters"]
+)
 def test_every_good_record_is_handled(pipeline: Pipeline, name: str) -> None:
     assert pipeline.books[name].missing() == set()
     assert len(pipeline.books[name].good) > 0
@@ -214,7 +230,7 @@ def test_a_partial_response_spares_the_neighbours_a_second_handling(pipeline: Pi
 
 
 def test_records_of_a_partition_are_first_handled_in_order(pipeline: Pipeline) -> None:  # C.4
-    for name in ("Partial", "Bisect", "Filter"):
+    for name in ("Partial", "Bisect", "Mixed", "Filter"):
         assert pipeline.books[name].out_of_order() == []
 
 
@@ -247,6 +263,37 @@ def test_bisection_gives_up_exactly_the_poison_records_to_a_file(pipeline: Pipel
         assert letter.record["KafkaBatchInfo"]["batchSize"] == 1
         assert letter.record["responseContext"]["functionError"] == "Unhandled"
         assert letter.record["requestContext"]["approximateInvokeCount"] == 2
+
+
+def test_one_event_of_a_poller_holds_records_of_several_partitions_and_each_is_kept_in_order(
+    pipeline: Pipeline,
+) -> None:  # D.1.1
+    shards: dict[str, set[str]] = {}
+    for handling in pipeline.books["Mixed"].handlings():
+        shards.setdefault(handling.request, set()).add(handling.shard)
+    assert max(map(len, shards.values())) == 3
+
+
+def test_spring_s_headers_say_in_bytes_where_a_dead_letter_came_from(pipeline: Pipeline) -> None:  # F.2, C.4
+    read = pipeline.kafka.read(pipeline.targets["Mixed"])
+    letters = letters_in_topic(pipeline.kafka, pipeline.targets["Mixed"])
+    assert ids_of(letters) == dict.fromkeys(pipeline.books["Mixed"].poison, 1)
+    for one, letter in zip(read, letters, strict=True):
+        headers = dict(one.headers)
+        ((_, record),) = letter.record["payload"]["records"].items()
+        partition, offset, time = (
+            headers[f"kafka_dlt-original-{name}"] for name in ("partition", "offset", "timestamp")
+        )
+        assert struct.unpack(">iqq", partition + offset + time) == (
+            record[0]["partition"],
+            record[0]["offset"],
+            record[0]["timestamp"],
+        )
+        assert headers["kafka_dlt-original-topic"].decode() == pipeline.topics["Mixed"]
+        assert headers["kafka_dlt-original-consumer-group"].decode() == pipeline.topics["Mixed"]
+        assert headers["kafka_dlt-original-timestamp-type"] == b"CreateTime"
+        assert headers["kafka_dlt-exception-fqcn"] == b"ValueError"
+        assert headers["kafka_dlt-exception-message"] == b"poison"
 
 
 def test_filtered_out_records_are_never_handled_but_committed(pipeline: Pipeline) -> None:  # C.5

@@ -18,7 +18,8 @@ from poller.dead_letters.filters import Filter, age, due, moment, next_batch
 from poller.dead_letters.letter import KafkaOriginal, KafkaPlace, Letter, RabbitMQOriginal, Verbatim
 from poller.dead_letters.reading import LEFT_OUT, UNKNOWN, letter_of_line, letter_of_message, letter_of_record
 from poller.model import DeadLetter, Discard, InvocationResult, Record
-from poller.policy.invocation_records import ErrorHeaders, KafkaOrigin, RabbitMQOrigin, RecordContext, dead_letters
+from poller.policy.error_headers import ErrorHeaders, KafkaOrigin, RabbitMQOrigin
+from poller.policy.invocation_records import RecordContext, dead_letters
 from poller.sources import kafka_event, rabbitmq_event
 
 NOW = 1_764_064_800.5  # 2025-11-25T10:00:00.5Z
@@ -66,7 +67,7 @@ def letters_about(
         function_arn=FUNCTION_ARN,
         mapping_uuid="0d0e",
         event_source_arn=None,
-        origin=RabbitMQOrigin("tasks", "/") if is_message else KafkaOrigin(KAFKA.addresses),
+        origin=RabbitMQOrigin("tasks", "/") if is_message else KafkaOrigin(KAFKA.addresses, "group"),
         build_event=lambda some: build(head, some),
         error_headers=error_headers,
     )
@@ -83,9 +84,10 @@ def read(letter: DeadLetter, *, whole: bool = True) -> Letter:
 # --- our own, about Kafka records (D.1.4) -----------------------------------------------------------------------------
 
 
-@given(CONTENTS, CONTENTS, HEADER_LISTS, st.sampled_from(["connect", "none"]))
+@given(CONTENTS, CONTENTS, HEADER_LISTS, st.sampled_from(["connect", "spring", "none"]))
 @example(b"\x00\xff", b"", [("a", b"1"), ("a", b"\x80"), ("", b"")], "connect")
 @example(None, None, [("__connect.errors.topic", b"elsewhere")], "none")
+@example(b"k", b"v", [("kafka_dlt-original-topic", b"elsewhere")], "spring")
 def test_a_letter_in_a_topic_gives_back_the_record_byte_for_byte(
     key: bytes | None, value: bytes | None, headers: Headers, error_headers: ErrorHeaders
 ) -> None:
@@ -114,8 +116,9 @@ def test_a_letter_about_a_batch_gives_back_every_record(
         assert (found.problem, found.size) == ("", len(records))
 
 
-def test_a_letter_tells_error_attempts_time_function_and_cluster() -> None:
-    found = read(letters_about(record())[0])
+@pytest.mark.parametrize("kind", ["connect", "spring"])
+def test_a_letter_tells_error_attempts_time_function_and_cluster(kind: ErrorHeaders) -> None:
+    found = read(letters_about(record(), error_headers=kind)[0])
     assert (found.condition, found.error_type, found.error_message) == (
         "RetryAttemptsExhausted",
         "ValueError",
@@ -133,8 +136,9 @@ def test_without_error_headers_the_type_is_what_the_body_says(changes: dict[str,
     assert read(letters_about(record(), error_headers="none", **changes)[0]).error_type == told
 
 
-def test_without_its_payload_a_letter_still_names_its_record() -> None:
-    found = read(letters_about(record())[0], whole=False)
+@pytest.mark.parametrize("kind", ["connect", "spring"])
+def test_without_its_payload_a_letter_still_names_its_record(kind: ErrorHeaders) -> None:
+    found = read(letters_about(record(), error_headers=kind)[0], whole=False)
     assert (found.originals, found.missing) == ((), (KafkaPlace("orders", 3, 49),))
     assert (found.origin, found.key, found.problem, found.size) == ("orders-3 49", b"k", LEFT_OUT, 1)
 

@@ -11,20 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.model import Discard, InvocationResult, Record
-from poller.policy.invocation_records import (
+from poller.policy.error_headers import (
     MAXIMUM_HEADER_LENGTH,
+    MAXIMUM_STACK_TRACE_LENGTH,
     KafkaOrigin,
     RabbitMQOrigin,
-    RecordContext,
-    dead_letters,
-    timestamp,
 )
+from poller.policy.invocation_records import RecordContext, dead_letters, timestamp
 
 NOW = 1_764_064_800.0  # 2025-11-25T10:00:00Z
 FUNCTION_ARN = "arn:aws:lambda:us-east-1:123456789012:function:telemetry"
 RAISED = InvocationResult(
-    "request-1", b'{"errorMessage":"too hot","errorType":"ValueError","stackTrace":[]}', function_error="Unhandled"
+    "request-1",
+    b'{"errorMessage":"too hot","errorType":"ValueError","stackTrace":["  File a, line 1\\n    f()\\n","  File b, line 2\\n"]}',
+    function_error="Unhandled",
 )
+
+
+STACK_TRACE = "ValueError: too hot\n  File a, line 1\n    f()\n  File b, line 2"
 
 
 def kafka_record(offset: int, *, shard: str = "orders-0", **changes: Any) -> Record:
@@ -48,7 +52,7 @@ def kafka_context(**changes: Any) -> RecordContext:
         "function_arn": FUNCTION_ARN,
         "mapping_uuid": "0d0e",
         "event_source_arn": "arn:aws:kafka:us-east-1:123456789012:cluster/c/1",
-        "origin": KafkaOrigin("b1:9092,b2:9092"),
+        "origin": KafkaOrigin("b1:9092,b2:9092", "the group"),
         "build_event": kafka_event,
     }
     return RecordContext(**{**fields, **changes})
@@ -296,14 +300,59 @@ def test_a_letter_of_one_record_names_origin_error_attempts_and_time_in_headers(
         "__connect.errors.partition": "3",
         "__connect.errors.offset": "49",
         "__connect.errors.connector.name": "telemetry",
+        "__connect.errors.task.id": "0",
         "__connect.errors.stage": "TASK_PUT",
+        "__connect.errors.class.name": FUNCTION_ARN,
         "__connect.errors.exception.class.name": "ValueError",
         "__connect.errors.exception.message": "too hot",
+        "__connect.errors.exception.stacktrace": STACK_TRACE,
         "poller.errors.condition": "RetryAttemptsExhausted",
         "poller.errors.attempts": "2",
         "poller.errors.timestamp": "2025-11-25T10:00:00.000Z",
         "poller.errors.event-source-mapping": "0d0e",
     }
+
+
+TIMED = b'{"topic":"orders","partition":3,"offset":49,"timestamp":1764064741304,"timestampType":"%s","key":"azE="}'
+
+
+@pytest.mark.parametrize(("told", "kind"), [(b"CREATE_TIME", b"CreateTime"), (b"LOG_APPEND_TIME", b"LogAppendTime")])
+def test_spring_s_headers_are_those_of_its_recoverer_byte_for_byte(told: bytes, kind: bytes) -> None:  # F.2
+    record = kafka_record(49, shard="my-orders-3", encoded=TIMED % told)
+    (letter,) = dead_letters(discard(record), kafka_context(error_headers="spring"), now=NOW, each_record=True)
+    assert dict(letter.headers) == {
+        "kafka_dlt-original-topic": b"my-orders",
+        "kafka_dlt-original-partition": b"\x00\x00\x00\x03",
+        "kafka_dlt-original-offset": b"\x00\x00\x00\x00\x00\x00\x00\x31",
+        "kafka_dlt-original-timestamp": bytes.fromhex("0000019aba73c7b8"),
+        "kafka_dlt-original-timestamp-type": kind,
+        "kafka_dlt-original-consumer-group": b"the group",
+        "kafka_dlt-exception-fqcn": b"ValueError",
+        "kafka_dlt-exception-cause-fqcn": b"ValueError",
+        "kafka_dlt-exception-message": b"too hot",
+        "kafka_dlt-exception-stacktrace": STACK_TRACE.encode(),
+        "poller.errors.condition": b"RetryAttemptsExhausted",
+        "poller.errors.attempts": b"2",
+        "poller.errors.timestamp": b"2025-11-25T10:00:00.000Z",
+        "poller.errors.event-source-mapping": b"0d0e",
+    }
+
+
+def test_spring_s_headers_of_what_no_attempt_failed_on_have_no_cause() -> None:  # F.2
+    given_up = discard(kafka_record(2**40), result=None, condition="RecordAgeExceeded")
+    (letter,) = dead_letters(given_up, kafka_context(error_headers="spring"), now=NOW, each_record=True)
+    headers = dict(letter.headers)
+    assert headers["kafka_dlt-original-offset"] == b"\x00\x00\x01\x00\x00\x00\x00\x00"
+    assert headers["kafka_dlt-exception-fqcn"] == b"RecordAgeExceeded"
+    assert "kafka_dlt-exception-cause-fqcn" not in headers
+
+
+def test_a_long_stack_trace_is_cut_and_node_s_is_read_as_well() -> None:
+    payload = json.dumps({"errorType": "E", "errorMessage": "m", "trace": ["E: m", "    at x" * 5000]}).encode()
+    headers = headers_of(discard(result=InvocationResult("r", payload, function_error="Unhandled")))
+    trace = headers["__connect.errors.exception.stacktrace"]
+    assert trace.startswith("E: m\nE: m\n    at x    at x")
+    assert len(trace) == MAXIMUM_STACK_TRACE_LENGTH
 
 
 def test_original_headers_stay_in_front_with_order_and_repeats() -> None:

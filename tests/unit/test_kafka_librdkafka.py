@@ -8,12 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, Message, TopicPartition
 from contract.source_harnesses import Calls
 
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.model import Progress, Record
-from poller.sources import kafka_librdkafka
+from poller.sources import kafka_held_back, kafka_librdkafka
 from poller.sources.kafka_event import KafkaSettings
 from poller.sources.kafka_librdkafka import LibrdkafkaSource
 
@@ -33,6 +33,8 @@ class ScriptedConsumer:
         self.topic_error: KafkaError | None = None
         self.unreachable: KafkaError | None = None
         self.refusal: KafkaError | None = None
+        self.times: dict[int, dict[int, int]] = {}
+        self.placed: dict[int, int] = {}
         self.stored: dict[int, int] = {}
         self.stores = True
         self.commit_error: KafkaError | None = None
@@ -69,6 +71,19 @@ class ScriptedConsumer:
         if self.commit_error:
             raise KafkaException(self.commit_error)
         return [TopicPartition("orders", one.partition, self.stored.get(one.partition, -1001)) for one in partitions]
+
+    def offsets_for_times(self, asked: Sequence[TopicPartition], timeout: float) -> list[TopicPartition]:
+        """The log of each partition holds the offsets 2 to 8."""
+        if self.unreachable:
+            raise KafkaException(self.unreachable)
+        ends = {-2: 2, -1: 9}
+        return [
+            TopicPartition("orders", one.partition, (ends | self.times.get(one.partition, {})).get(one.offset, -1))
+            for one in asked
+        ]
+
+    def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
+        self.placed |= {one.partition: one.offset for one in partitions if one.offset >= 0}
 
     def get_watermark_offsets(self, partition: TopicPartition, *, cached: bool) -> tuple[int, int]:
         assert cached
@@ -140,8 +155,7 @@ def test_the_client_keeps_to_what_the_settings_bound_and_commits_nothing_by_itse
     assert not options["allow.auto.create.topics"]
     assert options["isolation.level"] == "read_committed"
     assert options["partition.assignment.strategy"] == "cooperative-sticky"
-    assert options["auto.offset.reset"] == "earliest"
-    assert Opened(starting_position="LATEST").consumer.options["auto.offset.reset"] == "latest"
+    assert options["auto.offset.reset"] == "error"
 
 
 # --- errors --------------------------------------------------------------------------------------------------------
@@ -344,13 +358,69 @@ def test_a_commit_that_nobody_answers_is_held_up_and_one_that_is_refused_is_told
         opened.source.acknowledge(Progress())
 
 
-def test_latest_pins_the_place_where_it_begins_with_the_first_record_or_the_end(opened: Opened) -> None:
+# --- positions -----------------------------------------------------------------------------------------------------
+
+NO_OFFSET, CUT = KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION
+
+
+def test_latest_commits_the_place_where_it_begins_and_trim_horizon_none(opened: Opened) -> None:
     # D.1.2
     latest = Opened(starting_position="LATEST")
-    latest.poll(record(5), news(KafkaError._PARTITION_EOF, partition=1, offset=9))
-    assert latest.consumer.stored == {0: 5, 1: 9}
-    opened.poll(record(5))
+    latest.poll(news(NO_OFFSET, 0, offset=OFFSET_INVALID), news(NO_OFFSET, 1, offset=OFFSET_INVALID))
+    latest.poll()
+    assert latest.consumer.placed == {0: 9, 1: 9}
+    assert latest.consumer.stored == {0: 9, 1: 9}
+    opened.poll(news(NO_OFFSET, 0, offset=OFFSET_INVALID))
+    opened.poll()
+    assert opened.consumer.placed == {0: 2}
     assert opened.consumer.stored == {}
+
+
+def test_at_timestamp_begins_at_its_time_and_after_the_last_record_of_a_partition_without_one_as_late() -> None:
+    # D.1.2
+    dated = Opened(starting_position="AT_TIMESTAMP", starting_timestamp=1_000)
+    dated.consumer.times = {0: {1_000: 5}}
+    dated.poll(news(NO_OFFSET, 0, offset=OFFSET_INVALID), news(NO_OFFSET, 1, offset=OFFSET_INVALID))
+    assert dated.consumer.placed == {0: 5, 1: 9}
+    dated.poll()
+    assert dated.consumer.stored == {0: 5, 1: 9}
+
+
+@pytest.mark.parametrize("code", [NO_OFFSET, CUT])
+@pytest.mark.parametrize("position", ["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"])
+def test_an_offset_that_the_log_does_not_hold_goes_on_with_the_oldest_record(position: str, code: int) -> None:
+    # D.1.2 is silent: nothing that is there is passed over.
+    source = Opened(starting_position=position, starting_timestamp=1_000)
+    source.poll(news(code, 0, offset=1), news(code, 1, offset=500))
+    assert source.consumer.placed == {0: 2, 1: 2}
+    source.poll()
+    assert source.consumer.stored == {1: 2}, "what went back is overwritten, before the log grows up to it"
+
+
+def test_a_place_that_nobody_tells_is_asked_for_again_and_that_of_a_revoked_shard_is_not(opened: Opened) -> None:
+    opened.consumer.unreachable = KafkaError(KafkaError._TIMED_OUT, "nobody")
+    assert opened.poll(news(NO_OFFSET, 0, offset=OFFSET_INVALID), news(NO_OFFSET, 1, offset=OFFSET_INVALID)) == []
+    assert opened.consumer.placed == {}
+    opened.consumer.unreachable = None
+    opened.after(lambda: opened.consumer.rebalance("on_revoke", 1))
+    assert opened.consumer.placed == {0: 2}
+
+
+def test_offsets_that_went_back_start_the_shard_over(opened: Opened) -> None:
+    assert opened.poll(record(5)) == [("orders-0", 5)]
+    assert opened.poll(record(6, partition=1), news(CUT, 0, offset=6)) == [("orders-1", 6)]
+    assert (opened.calls.lost, opened.calls.assigned[2:]) == (["orders-0"], ["orders-0"])
+    assert opened.poll(record(2)) == [("orders-0", 2)]
+    assert opened.calls.lost == ["orders-0"]
+
+
+def test_a_partition_that_was_stopped_is_stopped_again_where_it_goes_on(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_held_back, "EACH", 1)
+    opened.source.pause(["orders-0"])
+    opened.poll(record(1), news(NO_OFFSET, 0, offset=2))
+    assert opened.consumer.calls.count(("pause", 0)) == 2
 
 
 # --- pauses, positions ---------------------------------------------------------------------------------------------

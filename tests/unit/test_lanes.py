@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from poller.model import Batch, Complete, Discard, Record, Retry, Return
 from poller.policy.batching import BatchingLimits, WindowStart
-from poller.policy.lanes import Lane, Lanes
+from poller.policy.lane import Lane
+from poller.policy.lanes import Lanes
 from poller.policy.reporting import read_outcome
 from poller.policy.retrying import RetryPolicy
 
@@ -64,7 +65,7 @@ def test_the_next_batch_of_a_shard_waits_for_the_one_before_and_other_shards_do_
     lanes = stream()
     lanes.extend([*records(0, 1, 2, 3), *records(7, 8, shard="t-1")], now=0)
     work = lanes.due(0, WALL)
-    assert [(lane.shard, positions(item.records)) for lane, item in work] == [("t-0", [0, 1]), ("t-1", [7, 8])]
+    assert [(lane.name, positions(item.records)) for lane, item in work] == [("t-0", [0, 1]), ("t-1", [7, 8])]
     assert lanes.due(99, WALL) == []
     lane, batch = work[0]
     assert isinstance(batch, Batch)
@@ -144,6 +145,38 @@ def test_records_too_old_on_arrival_are_discarded_with_a_count_of_1() -> None:  
     assert lanes.next_due(0) == 10
     [(_, only_old)] = lanes.due(20, WALL)
     assert isinstance(only_old, Discard)
+
+
+def test_a_record_that_expires_while_it_is_retried_is_discarded_after_eight_attempts_in_sixty_seconds() -> None:
+    # D.4: count 8, as recorded; no attempt is made beyond the age
+    policy = RetryPolicy(maximum_record_age=60)
+    lanes = stream(window=0, expired=policy.split_expired)
+    born = record(0, timestamp=int(WALL * 1000))
+    lanes.extend([born], now=0)
+    now, attempts = 0.0, 0
+    while True:
+        [(lane, item)] = lanes.due(now, WALL + now)
+        if isinstance(item, Discard):
+            break
+        attempts += 1
+        result = function_error()
+        outcome = read_outcome(item.records, result, ordered=True, report=False)
+        lanes.resolve(lane, item, policy.decide(item, outcome, result, now=now, wall=WALL + now), now)
+        now = lanes.next_due(now) or now
+    assert (attempts, now) == (8, pytest.approx(60.01))
+    assert item == Discard([born], "RecordAgeExceeded", 8, None)
+
+
+def test_a_retry_goes_on_without_the_records_that_grew_too_old() -> None:  # C.1
+    lanes = stream(window=0, expired=RetryPolicy(maximum_record_age=60).split_expired)
+    some = [record(0, timestamp=int(WALL * 1000)), record(1, timestamp=int((WALL + 50) * 1000))]
+    lanes.extend(some, now=0)
+    lane, batch = start(lanes)
+    lanes.resolve(lane, batch, [Retry([Batch(batch.records, 0, attempt=4, not_before=61, event=b"{}")])], now=1)
+    (_, discard), (_, again) = lanes.due(61, WALL + 61)
+    assert discard == Discard([some[0]], "RecordAgeExceeded", 3, None)
+    assert isinstance(again, Batch)
+    assert (positions(again.records), again.attempt, again.event) == ([1], 4, None)
 
 
 def test_finished_messages_are_acknowledged_whatever_else_is_unfinished() -> None:  # D.2
@@ -290,7 +323,7 @@ class CommitsNeverPassUnfinishedWork(RuleBasedStateMachine):
         self.now += seconds
         self.running += self.lanes.due(self.now, WALL)
         for shard in ("t-0", "t-1"):
-            assert sum(lane.shard == shard and lane in self.lanes for lane, _ in self.running) <= 1
+            assert sum(lane.name == shard and lane in self.lanes for lane, _ in self.running) <= 1
 
     @precondition(lambda self: self.running)
     @rule(data=st.data(), poison=st.booleans())
@@ -314,7 +347,7 @@ class CommitsNeverPassUnfinishedWork(RuleBasedStateMachine):
     def _finish(self, lane: Lane, done: object) -> None:
         assert isinstance(done, list | tuple)
         items: list[Record] = list(done)
-        self.finished[lane.shard] += positions(items)
+        self.finished[lane.name] += positions(items)
 
     @rule()
     def progress_is_committed(self) -> None:

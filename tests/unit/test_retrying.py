@@ -115,6 +115,18 @@ def test_records_past_their_age_are_discarded_and_the_younger_retried() -> None:
     assert decide(policy, Batch([old], 0.0), function_error()) == [Discard([old], "RecordAgeExceeded", 1, None)]
 
 
+def test_a_retry_waits_no_longer_than_its_records_live() -> None:  # D.4
+    policy = RetryPolicy(maximum_record_age=60)
+    young = Batch([record(0, timestamp=int((WALL - 50) * 1000))], 0.0, attempt=8)
+    [again] = only(Retry, decide(policy, young, function_error())).batches
+    assert again.not_before == pytest.approx(1010.01)
+    [again] = only(Retry, decide(policy, young, throttled())).batches
+    assert again.not_before < 1001
+    ageless = Batch([*young.records, record(1, timestamp=0)], 0.0, attempt=8)
+    [again] = only(Retry, decide(policy, ageless, function_error())).batches
+    assert again.not_before > 1040
+
+
 @pytest.mark.statement(39)
 def test_failed_messages_go_back_to_their_queue() -> None:
     """D.2, G 39."""

@@ -104,7 +104,7 @@ def test_what_is_wrong_is_told_with_the_place_where_it_stands(tmp_path: Path) ->
     found = problems(
         {"Prot": 1, "Bind": "", "Endpoints": {"a": ["secret"]}},
         folder=tmp_path,
-        file="TimeScale: 0\nLogFormat: xml\nEventSources: {A.B: {ErrorHeaders: spring}}\n",
+        file="TimeScale: 0\nLogFormat: xml\nEventSources: {A.B: {ErrorHeaders: kafka}}\n",
         environment={"POLLER_PORT": "90000", "POLLER_SHUTDOWN_GRACES": "3", "AWS_REGION": "moon"},
         options={"LogLevel": "LOUD", "RevocationGrace": "-1"},
     )
@@ -112,7 +112,7 @@ def test_what_is_wrong_is_told_with_the_place_where_it_stands(tmp_path: Path) ->
         '--log-level: "LOUD" is not DEBUG, INFO, WARNING or ERROR',
         '--revocation-grace: "-1" is below 0',
         'AWS_REGION: "moon" is not a region, such as us-east-1',
-        'FOLDER/settings.yaml: EventSources.A.B.ErrorHeaders: "spring" is not connect or none',
+        'FOLDER/settings.yaml: EventSources.A.B.ErrorHeaders: "kafka" is not connect, spring or none',
         'FOLDER/settings.yaml: LogFormat: "xml" is not auto, text or json',
         "FOLDER/settings.yaml: TimeScale: 0 is not above 0",
         "Metadata.Poller.Bind: is shorter than 1 character",

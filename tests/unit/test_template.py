@@ -94,6 +94,13 @@ def test_every_property_of_a_provisioned_kafka_event_arrives(tmp_path: Path) -> 
     assert not mapping.Enabled
 
 
+def test_a_time_to_begin_with_arrives_in_milliseconds(tmp_path: Path) -> None:  # C.1, D.1.2
+    for seconds in (1764064800.25, "1764064800.25", 1764064800):
+        position = {"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": seconds}
+        mapping = load(tmp_path, document(readings=position)).mappings[0]
+        assert (mapping.StartingPosition, mapping.starting_timestamp) == ("AT_TIMESTAMP", int(float(seconds) * 1000))
+
+
 def test_an_mq_event_gets_its_address_login_and_virtual_host(tmp_path: Path) -> None:  # D.2
     access = [*QUEUE["SourceAccessConfigurations"], {"Type": "VIRTUAL_HOST", "URI": "a b/c"}]
     mapping = load(tmp_path, document(queue={"SourceAccessConfigurations": access})).mappings[1]
@@ -593,11 +600,43 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
             f'{EVENT}.BatchSize: "many" is not a whole number',
         ],
     ),
-    "at timestamp": (
-        document(readings={"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": 1.0}),
+    "a position at no time": (
+        document(readings={"StartingPosition": "AT_TIMESTAMP"}),
+        [f"{EVENT}.StartingPositionTimestamp: is missing (AT_TIMESTAMP wants a time in seconds since 1970)"],
+    ),
+    "a time for another position": (
+        document(readings={"StartingPosition": "LATEST", "StartingPositionTimestamp": 1.0}),
+        [f"{EVENT}.StartingPositionTimestamp: belongs to AT_TIMESTAMP (set StartingPosition: AT_TIMESTAMP)"],
+    ),
+    "a time for no position": (
+        document(readings={"StartingPosition": ..., "StartingPositionTimestamp": 1.0}),
+        [f"{EVENT}.StartingPositionTimestamp: belongs to AT_TIMESTAMP (set StartingPosition: AT_TIMESTAMP)"],
+    ),
+    "a time to come": (
+        document(readings={"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": 99_999_999_999.5}),
+        [f"{EVENT}.StartingPositionTimestamp: 99999999999.5 is in the future"],
+    ),
+    "a time in milliseconds": (
+        document(readings={"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": 1_764_064_800_000}),
         [
-            f"{EVENT}.StartingPositionTimestamp: not supported: use the position TRIM_HORIZON or LATEST",
-            f"{EVENT}.StartingPosition: AT_TIMESTAMP is not supported; TRIM_HORIZON and LATEST are",
+            (
+                f"{EVENT}.StartingPositionTimestamp: 1764064800000 is in the future; "
+                "it is a time in seconds since 1970, not in milliseconds"
+            )
+        ],
+    ),
+    "no time at all": (
+        document(readings={"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": "yesterday"}),
+        [f'{EVENT}.StartingPositionTimestamp: "yesterday" is not a number'],
+    ),
+    "a time that is true or before 1970": (
+        document(
+            readings={"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": True},
+            queue={"StartingPositionTimestamp": 1},
+        ),
+        [
+            f"{EVENT}.StartingPositionTimestamp: true is not a number",
+            f"{MQ_EVENT}.StartingPositionTimestamp: belongs to Kafka; MQ has no such property",
         ],
     ),
     "no topic": (document(readings={"Topics": ...}), [f"{EVENT}.Topics: is missing (name exactly one topic)"]),
@@ -815,7 +854,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         document(
             settings={
                 "EventSources": {
-                    "Tasks.Queue": {"ErrorHeaders": "none"},
+                    "Tasks.Queue": {"ErrorHeaders": "none", "EventGrouping": "Poller"},
                     "Telemetry.Readings": {"MaximumRetryAttempts": 1, "FunctionResponseTypes": []},
                 }
             }
@@ -824,7 +863,21 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
             f"{EXTENSIONS}.Telemetry.Readings.FunctionResponseTypes: belongs to MQ; for Kafka it is AWS's own property FunctionResponseTypes of the event",
             f"{EXTENSIONS}.Telemetry.Readings.MaximumRetryAttempts: belongs to MQ; for Kafka it is AWS's own property MaximumRetryAttempts of the event",
             f"{EXTENSIONS}.Tasks.Queue.ErrorHeaders: belongs to Kafka: dead letters of MQ messages have no such headers",
+            f"{EXTENSIONS}.Tasks.Queue.EventGrouping: belongs to Kafka: a queue has no partitions, and one batch in work anyway",
         ],
+    ),
+    "Spring's headers where no Kafka topic is": (
+        document(settings={"EventSources": {"Telemetry.Readings": {"OnFailure": "file:x", "ErrorHeaders": "spring"}}}),
+        [
+            (
+                f"{EXTENSIONS}.Telemetry.Readings.ErrorHeaders: Spring Kafka's headers are for letters in a Kafka topic; "
+                "this mapping's go elsewhere (choose connect or none)"
+            )
+        ],
+    ),
+    "a grouping that there is not": (
+        document(settings={"EventSources": {"Telemetry.Readings": {"EventGrouping": "Topic"}}}),
+        [f'{EXTENSIONS}.Telemetry.Readings.EventGrouping: "Topic" is not Partition or Poller'],
     ),
     "dead letters that never come": (
         document(settings={"EventSources": {"Tasks.Queue": {"OnFailure": "amqp:///dead/tasks"}}}),

@@ -47,7 +47,14 @@ def wait_until_gone(ledger: Ledger) -> None:
 
 
 def reading_topic(
-    ledger: Ledger, broker: KafkaBroker, topic: str, *, handler: str = "work.report", on_failure: str = "", **event: Any
+    ledger: Ledger,
+    broker: KafkaBroker,
+    topic: str,
+    *,
+    handler: str = "work.report",
+    on_failure: str = "",
+    grouping: str = "Partition",
+    **event: Any,
 ) -> Run:
     given = {
         "BatchSize": BATCH,
@@ -56,8 +63,8 @@ def reading_topic(
         **event,
     }
     functions = {"Orders": stack.function(ledger, stack.kafka_event(broker, topic, **given), handler=handler)}
-    extensions = {"Orders": {"OnFailure": on_failure}} if on_failure else {}
-    return Run(ledger.path.parent, ledger, stack.template(functions, extensions=extensions, TimeScale=5))
+    extension = {"EventGrouping": grouping, **({"OnFailure": on_failure} if on_failure else {})}
+    return Run(ledger.path.parent, ledger, stack.template(functions, extensions={"Orders": extension}, TimeScale=5))
 
 
 def reading_queue(

@@ -347,6 +347,13 @@ def test_spring_s_headers_of_what_no_attempt_failed_on_have_no_cause() -> None: 
     assert "kafka_dlt-exception-cause-fqcn" not in headers
 
 
+def test_spring_s_headers_of_a_letter_about_several_records_name_no_place() -> None:
+    both = discard(kafka_record(49), kafka_record(50))
+    (letter,) = dead_letters(both, kafka_context(error_headers="spring"), now=NOW, each_record=False)
+    names = [name for name, _ in letter.headers if name.startswith("kafka_dlt-original")]
+    assert names == ["kafka_dlt-original-consumer-group"]
+
+
 def test_a_long_stack_trace_is_cut_and_node_s_is_read_as_well() -> None:
     payload = json.dumps({"errorType": "E", "errorMessage": "m", "trace": ["E: m", "    at x" * 5000]}).encode()
     headers = headers_of(discard(result=InvocationResult("r", payload, function_error="Unhandled")))

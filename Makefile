@@ -13,7 +13,7 @@ measured := build/coverage
 # which has every way to fail and every kind of dead letter, kill -9 of a queue and between a dead letter and its commit,
 # a record of 20 MB, and commits. The rest asks nothing of a login that these do not.
 on_the_wire := $(patsubst %,tests/integration/test_%.py,at_least_once kafka_source pipeline rabbitmq_dead_lettering \
-    rabbitmq_source rabbitmq_states)
+    rabbitmq_limits rabbitmq_source rabbitmq_states)
 # Those that `make faults` runs with, one after the other.
 kafka_clients := kafka-python confluent-kafka
 

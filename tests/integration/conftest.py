@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from contract.source_harnesses import KAFKA_CLIENTS
+from brokers import RabbitMQBroker
+from contract.source_harnesses import KAFKA_CLIENTS, Calls
 from integration.harness.ledger import Ledger
 from integration.harness.runs import wait_until_gone
 from integration.harness.service import KAFKA_CLIENT
 from secure_brokers import CERTIFICATE, SCRAM
+
+from poller.sources.rabbitmq import RabbitMQSource
 
 OPEN, TLS = "", "TLS"
 DOORS = (SCRAM, CERTIFICATE)
@@ -60,3 +64,19 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     kept = Ledger(tmp_path)
     yield kept
     wait_until_gone(kept)
+
+
+@pytest.fixture
+def opened_queue(rabbitmq: RabbitMQBroker) -> Iterator[Callable[..., RabbitMQSource]]:
+    """Opens sources of queues that are closed when the test is over."""
+    sources = []
+
+    def open_one(queue: str, **settings: Any) -> RabbitMQSource:
+        source = RabbitMQSource(rabbitmq.settings(queue, **settings))
+        sources.append(source)
+        source.open(Calls().listener())
+        return source
+
+    yield open_one
+    for source in sources:
+        source.close()

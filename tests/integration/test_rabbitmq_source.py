@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pika
@@ -12,6 +11,7 @@ import pytest
 from aws_lambda_powertools.utilities.data_classes.rabbit_mq_event import RabbitMQEvent
 from brokers import RABBITMQ_ARN, RabbitMQBroker, eventually, free_port, unique
 from contract.source_harnesses import Calls, take
+from integration.harness.queues import Opener
 
 from poller.errors import SourceRejected, SourceUnavailable
 from poller.model import Progress
@@ -19,24 +19,6 @@ from poller.sources.rabbitmq import RabbitMQSource
 from poller.sources.rabbitmq_event import RabbitMQSettings
 
 pytestmark = pytest.mark.broker
-
-Opener = Callable[..., RabbitMQSource]
-
-
-@pytest.fixture
-def opened(rabbitmq: RabbitMQBroker) -> Iterator[Opener]:
-    """Opens sources that are closed when the test is over."""
-    sources = []
-
-    def open_one(queue: str, **settings: Any) -> RabbitMQSource:
-        source = RabbitMQSource(rabbitmq.settings(queue, **settings))
-        sources.append(source)
-        source.open(Calls().listener())
-        return source
-
-    yield open_one
-    for source in sources:
-        source.close()
 
 
 def refusal(settings: RabbitMQSettings) -> SourceRejected:
@@ -111,7 +93,7 @@ def test_an_unreachable_broker_is_named_within_seconds(host: str) -> None:
 
 
 @pytest.mark.statement(40)
-def test_the_event_of_a_real_message_is_read_by_powertools(rabbitmq: RabbitMQBroker, opened: Opener) -> None:
+def test_the_event_of_a_real_message_is_read_by_powertools(rabbitmq: RabbitMQBroker, opened_queue: Opener) -> None:
     """D.2, G 40."""
     queue = rabbitmq.declare_queue("classic")
     headers = {"h1": "v1", "n": 10, "flag": True, "none": None, "table": {"inner": "x"}, "list": [1, "ë"]}
@@ -127,7 +109,7 @@ def test_the_event_of_a_real_message_is_read_by_powertools(rabbitmq: RabbitMQBro
         user_id="guest",
         message_id="m-1",
     )
-    source = opened(queue)
+    source = opened_queue(queue)
     (record,) = take(source, 1)
     event = json.loads(source.build_event([record]))
     assert event == {
@@ -171,10 +153,10 @@ def test_the_event_of_a_real_message_is_read_by_powertools(rabbitmq: RabbitMQBro
     assert record.message_id == "m-1"
 
 
-def test_a_message_without_body_or_properties_arrives(rabbitmq: RabbitMQBroker, opened: Opener) -> None:
+def test_a_message_without_body_or_properties_arrives(rabbitmq: RabbitMQBroker, opened_queue: Opener) -> None:
     queue = rabbitmq.declare_queue()
     rabbitmq.publish(queue, [b""])
-    source = opened(queue)
+    source = opened_queue(queue)
     event = json.loads(source.build_event(take(source, 1)))
     (message,) = event["rmqMessagesByQueue"][f"{queue}::/"]
     assert message["data"] == ""
@@ -182,10 +164,10 @@ def test_a_message_without_body_or_properties_arrives(rabbitmq: RabbitMQBroker, 
     assert message["basicProperties"]["headers"] is None
 
 
-def test_no_more_than_the_prefetch_is_unsettled(rabbitmq: RabbitMQBroker, opened: Opener) -> None:
+def test_no_more_than_the_prefetch_is_unsettled(rabbitmq: RabbitMQBroker, opened_queue: Opener) -> None:
     queue = rabbitmq.declare_queue()
     rabbitmq.publish(queue, [b"%d" % number for number in range(25)])
-    source = opened(queue, prefetch=10)
+    source = opened_queue(queue, prefetch=10)
     taken = take(source, 10)
     assert source.poll(0.3) == []
     source.acknowledge(Progress(records=taken[:4]))
@@ -193,10 +175,10 @@ def test_no_more_than_the_prefetch_is_unsettled(rabbitmq: RabbitMQBroker, opened
     assert source.poll(0.3) == []
 
 
-def test_a_long_run_is_acknowledged_around_a_gap(rabbitmq: RabbitMQBroker, opened: Opener) -> None:
+def test_a_long_run_is_acknowledged_around_a_gap(rabbitmq: RabbitMQBroker, opened_queue: Opener) -> None:
     queue = rabbitmq.declare_queue()
     rabbitmq.publish(queue, [b"%d" % number for number in range(100)])
-    source = opened(queue, prefetch=100)
+    source = opened_queue(queue, prefetch=100)
     records = take(source, 100)
     source.acknowledge(Progress(records=[record for record in records if record.value != b"50"]))
     source.close()
@@ -207,11 +189,11 @@ def test_a_long_run_is_acknowledged_around_a_gap(rabbitmq: RabbitMQBroker, opene
 # --- giving back ---------------------------------------------------------------------------------------------------
 
 
-def test_a_rejected_message_carries_its_death(rabbitmq: RabbitMQBroker, opened: Opener) -> None:
+def test_a_rejected_message_carries_its_death(rabbitmq: RabbitMQBroker, opened_queue: Opener) -> None:
     # F.3
     queue = rabbitmq.declare_queue(dead_letters=True)
     rabbitmq.publish(queue, [b"bad"], message_id="m-1")
-    source = opened(queue)
+    source = opened_queue(queue)
     source.reject(take(source, 1))
     ((properties, body),) = eventually(lambda: rabbitmq.drain(f"{queue}.dead"), what="the dead letter")
     (death,) = properties.headers["x-death"]
@@ -219,11 +201,11 @@ def test_a_rejected_message_carries_its_death(rabbitmq: RabbitMQBroker, opened: 
     assert (death["queue"], death["reason"], death["count"]) == (queue, "rejected", 1)
 
 
-def test_released_messages_count_towards_the_delivery_limit(rabbitmq: RabbitMQBroker, opened: Opener) -> None:
+def test_released_messages_count_towards_the_delivery_limit(rabbitmq: RabbitMQBroker, opened_queue: Opener) -> None:
     # F.3: over the limit a quorum queue dead-letters by itself
     queue = rabbitmq.declare_queue(dead_letters=True, x_delivery_limit=2)
     rabbitmq.publish(queue, [b"bad"])
-    source = opened(queue)
+    source = opened_queue(queue)
     for deliveries in range(3):
         (record,) = take(source, 1)
         assert record.deliveries == deliveries
@@ -232,11 +214,11 @@ def test_released_messages_count_towards_the_delivery_limit(rabbitmq: RabbitMQBr
     assert properties.headers["x-death"][0]["reason"] == "delivery_limit"
 
 
-def test_a_classic_queue_is_counted_across_a_reconnection(rabbitmq: RabbitMQBroker, opened: Opener) -> None:
+def test_a_classic_queue_is_counted_across_a_reconnection(rabbitmq: RabbitMQBroker, opened_queue: Opener) -> None:
     # F.3: the broker has only the redelivered flag
     queue = rabbitmq.declare_queue("classic")
     rabbitmq.publish(queue, [b"bad"])
-    source = opened(queue)
+    source = opened_queue(queue)
     for deliveries in range(2):
         (record,) = take(source, 1)
         assert record.deliveries == deliveries
@@ -250,10 +232,10 @@ def test_a_classic_queue_is_counted_across_a_reconnection(rabbitmq: RabbitMQBrok
 # --- when things break ---------------------------------------------------------------------------------------------
 
 
-def test_heartbeats_are_answered_while_nothing_is_taken(rabbitmq: RabbitMQBroker, opened: Opener) -> None:
+def test_heartbeats_are_answered_while_nothing_is_taken(rabbitmq: RabbitMQBroker, opened_queue: Opener) -> None:
     queue = rabbitmq.declare_queue()
     rabbitmq.publish(queue, [b"slow"])
-    source = opened(queue, heartbeat=1, prefetch=1)
+    source = opened_queue(queue, heartbeat=1, prefetch=1)
     (record,) = take(source, 1)
     until = time.monotonic() + 5  # the broker hangs up after two heartbeats
     while time.monotonic() < until:
@@ -263,9 +245,9 @@ def test_heartbeats_are_answered_while_nothing_is_taken(rabbitmq: RabbitMQBroker
     assert rabbitmq.depth(queue) == 0
 
 
-def test_a_queue_deleted_while_it_is_read_is_told(rabbitmq: RabbitMQBroker, opened: Opener) -> None:
+def test_a_queue_deleted_while_it_is_read_is_told(rabbitmq: RabbitMQBroker, opened_queue: Opener) -> None:
     queue = rabbitmq.declare_queue()
-    source = opened(queue)
+    source = opened_queue(queue)
     source.poll(0)
     rabbitmq.delete_queue(queue)
     with pytest.raises((SourceUnavailable, SourceRejected), match=queue):
@@ -274,12 +256,14 @@ def test_a_queue_deleted_while_it_is_read_is_told(rabbitmq: RabbitMQBroker, open
     assert refusal(rabbitmq.settings(queue)).code == "ESM_CONFIG_NOT_VALID"
 
 
-def test_a_connection_that_the_broker_closes_is_told_and_made_anew(rabbitmq: RabbitMQBroker, opened: Opener) -> None:
+def test_a_connection_that_the_broker_closes_is_told_and_made_anew(
+    rabbitmq: RabbitMQBroker, opened_queue: Opener
+) -> None:
     if rabbitmq.container is None:
         pytest.skip("connections are closed from inside the container")
     queue = rabbitmq.declare_queue()
     rabbitmq.publish(queue, [b"kept"])
-    source = opened(queue)
+    source = opened_queue(queue)
     (stale,) = take(source, 1)
     rabbitmq.container.run("rabbitmqctl", "close_all_connections", "a test asks for it")
     with pytest.raises(SourceUnavailable, match=source._settings.address):
@@ -294,11 +278,11 @@ def test_a_connection_that_the_broker_closes_is_told_and_made_anew(rabbitmq: Rab
     eventually(lambda: rabbitmq.depth(queue) == 1, what="the message back in its queue")
 
 
-def test_a_broker_that_hangs_holds_nobody_up(rabbitmq: RabbitMQBroker, opened: Opener) -> None:
+def test_a_broker_that_hangs_holds_nobody_up(rabbitmq: RabbitMQBroker, opened_queue: Opener) -> None:
     if rabbitmq.container is None:
         pytest.skip("this broker cannot be paused")
     queue = rabbitmq.declare_queue()
-    source = opened(queue, connect_timeout=1.0)
+    source = opened_queue(queue, connect_timeout=1.0)
     with rabbitmq.container.paused():
         started = time.monotonic()
         assert source.poll(0.1) == []
@@ -309,10 +293,10 @@ def test_a_broker_that_hangs_holds_nobody_up(rabbitmq: RabbitMQBroker, opened: O
     source.open(Calls().listener())
 
 
-def test_a_channel_that_the_broker_closes_is_told(rabbitmq: RabbitMQBroker, opened: Opener) -> None:
+def test_a_channel_that_the_broker_closes_is_told(rabbitmq: RabbitMQBroker, opened_queue: Opener) -> None:
     queue = rabbitmq.declare_queue()
     rabbitmq.publish(queue, [b"kept"])
-    source = opened(queue)
+    source = opened_queue(queue)
     take(source, 1)
     channel = source._channel
     assert channel is not None
@@ -321,9 +305,9 @@ def test_a_channel_that_the_broker_closes_is_told(rabbitmq: RabbitMQBroker, open
         take(source, 1)
 
 
-def test_the_connection_shows_its_purpose(rabbitmq: RabbitMQBroker, opened: Opener) -> None:
+def test_the_connection_shows_its_purpose(rabbitmq: RabbitMQBroker, opened_queue: Opener) -> None:
     queue = rabbitmq.declare_queue()
-    source = opened(queue)
+    source = opened_queue(queue)
     assert isinstance(source._connection, pika.BlockingConnection)
     if rabbitmq.container is not None:
         listed = rabbitmq.container.run("rabbitmqctl", "list_connections", "client_properties")
@@ -331,7 +315,7 @@ def test_the_connection_shows_its_purpose(rabbitmq: RabbitMQBroker, opened: Open
 
 
 def test_headers_that_the_client_cannot_read_do_not_end_the_connection(
-    rabbitmq: RabbitMQBroker, opened: Opener, monkeypatch: pytest.MonkeyPatch
+    rabbitmq: RabbitMQBroker, opened_queue: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # D.2: the message would come again after each reconnect, and the queue would be stuck
     encode = pika.data.encode_value
@@ -352,7 +336,7 @@ def test_headers_that_the_client_cannot_read_do_not_end_the_connection(
         properties = pika.BasicProperties(headers={"when": milliseconds, "deep": nested})
         channel.basic_publish("", queue, b"odd", properties)
         channel.basic_publish("", queue, b"plain")
-    source = opened(queue)
+    source = opened_queue(queue)
     odd, plain = take(source, 2)
     assert (odd.value, plain.value) == (b"odd", b"plain")
     headers = json.loads(odd.encoded)["basicProperties"]["headers"]

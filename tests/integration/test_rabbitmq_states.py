@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pika
 import pytest
 from brokers import RabbitMQBroker, eventually, unique
 from contract.source_harnesses import Calls, take
 from integration.harness.ledger import Ledger
+from integration.harness.queues import Opener
 from integration.harness.runs import container_of, reading_queue
 from integration.harness.service import Service
 
@@ -20,25 +20,8 @@ from poller.sources.rabbitmq import RabbitMQSource
 
 pytestmark = pytest.mark.broker
 
-Opener = Callable[..., RabbitMQSource]
 MAPPING = "Tasks.Source"
 CONFIGURATION = "ESM_CONFIG_NOT_VALID"
-
-
-@pytest.fixture
-def opened(rabbitmq: RabbitMQBroker) -> Iterator[Opener]:
-    """Opens sources that are closed when the test is over."""
-    sources = []
-
-    def open_one(queue: str, **settings: Any) -> RabbitMQSource:
-        source = RabbitMQSource(rabbitmq.settings(queue, **settings))
-        sources.append(source)
-        source.open(Calls().listener())
-        return source
-
-    yield open_one
-    for source in sources:
-        source.close()
 
 
 @contextmanager
@@ -164,9 +147,9 @@ def test_a_user_without_permission_is_told_and_reads_once_it_is_given(rabbitmq: 
         assert service.problems() == []
 
 
-def test_a_consumer_whose_queue_becomes_a_stream_is_told(rabbitmq: RabbitMQBroker, opened: Opener) -> None:
+def test_a_consumer_whose_queue_becomes_a_stream_is_told(rabbitmq: RabbitMQBroker, opened_queue: Opener) -> None:
     queue = rabbitmq.declare_queue()
-    source = opened(queue)
+    source = opened_queue(queue)
     rabbitmq.delete_queue(queue)
     rabbitmq.declare_queue("stream", name=queue)
     with pytest.raises(SourceUnavailable, match="cancelled the consumer"):
@@ -177,9 +160,11 @@ def test_a_consumer_whose_queue_becomes_a_stream_is_told(rabbitmq: RabbitMQBroke
 
 
 @pytest.mark.parametrize("kind", ["quorum", "classic"])
-def test_of_a_single_active_consumer_the_other_takes_over(rabbitmq: RabbitMQBroker, opened: Opener, kind: str) -> None:
+def test_of_a_single_active_consumer_the_other_takes_over(
+    rabbitmq: RabbitMQBroker, opened_queue: Opener, kind: str
+) -> None:
     queue = rabbitmq.declare_queue(kind, x_single_active_consumer=True)
-    active, waiting = opened(queue), opened(queue)
+    active, waiting = opened_queue(queue), opened_queue(queue)
     rabbitmq.publish(queue, [b"first", b"second"])
     first, _ = take(active, 2)
     assert waiting.poll(0.1) == []
@@ -190,12 +175,12 @@ def test_of_a_single_active_consumer_the_other_takes_over(rabbitmq: RabbitMQBrok
 
 
 def test_the_type_of_a_queue_is_asked_for_once_and_no_message_is_touched_by_it(
-    rabbitmq: RabbitMQBroker, opened: Opener
+    rabbitmq: RabbitMQBroker, opened_queue: Opener
 ) -> None:
     for kind in ("classic", "quorum"):
         queue = rabbitmq.declare_queue(kind)
         rabbitmq.publish(queue, [b"untouched"])
-        source = opened(queue)
+        source = opened_queue(queue)
         assert source._type == kind
         (record,) = take(source, 1)
         assert b'"redelivered":false' in record.encoded

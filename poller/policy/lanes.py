@@ -1,8 +1,8 @@
 """Per ordering unit: what waits, what is in work, what comes again, and what may be acknowledged. Pure.
 
-A lane has at most one batch in work, so order is kept inside a shard (C.4), shards run side by side, and a poison
-record stops only its own. What is committable is computed from what is unfinished, never counted, so it can not run
-ahead of it: for a stream it is the first position that is not finished.
+A lane has at most one batch in work, so order is kept inside a shard (C.4), shards run side by side (as many as may be
+in flight), and a poison record stops only its own. What is committable is computed from what is unfinished, never
+counted, so it can not run ahead of it: for a stream it is the first position that is not finished.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SHARD = attrgetter("shard")
 class Lane:
     """One shard's records on their way. Only `Lanes` and its owner's thread touch it."""
 
-    __slots__ = ("buffer", "in_work", "reported", "returns", "shard", "tail", "waiting", "window_opened")
+    __slots__ = ("buffer", "in_work", "invoked", "reported", "returns", "shard", "tail", "waiting", "window_opened")
 
     def __init__(self, shard: Shard, first_position: int, now: float) -> None:
         self.shard = shard
@@ -30,6 +30,8 @@ class Lane:
         """Batches that come again, in order."""
         self.in_work: list[Sequence[Record]] = []
         """Records of the batch in flight, and of discards whose dead letters are being sent."""
+        self.invoked = False
+        """A batch is in flight, not only discards."""
         self.returns: list[Return] = []
         self.tail = first_position
         """The position after the last record that was polled, filtered-out ones included."""
@@ -61,6 +63,7 @@ class Lanes:
         ordered: bool,
         matches: Callable[[bytes | None], bool] | None = None,
         expired: Callable[[Sequence[Record], float], tuple[list[Record], list[Record]]] | None = None,
+        concurrency: int | None = None,
     ) -> None:
         """Set up without any lane.
 
@@ -69,11 +72,13 @@ class Lanes:
             ordered: stream (positions are committed) or queue (messages are settled one by one).
             matches: FilterCriteria on a record's data; what does not match counts as progress at once (C.5).
             expired: splits off what is older than MaximumRecordAgeInSeconds: (records, wall) → (too old, others).
+            concurrency: most batches in flight (C.8); None is one for each lane.
         """
         self.limits = limits
         self._ordered = ordered
         self._matches = matches
         self._expired = expired
+        self._concurrency = concurrency
         self._lanes: dict[Shard, Lane] = {}
         self._finished: list[Record] = []
 
@@ -149,17 +154,30 @@ class Lanes:
         any event, or too old on arrival.
         """
         work: list[tuple[Lane, Batch | Discard]] = []
-        for lane in self._lanes.values():
+        room = self._room()
+        for lane in list(self._lanes.values()) if self._concurrency else self._lanes.values():
             if lane.in_work:
                 continue
+            if room <= 0:
+                break
             if lane.waiting:
                 if lane.waiting[0].not_before <= now:
                     batch = lane.waiting.pop(0)
                     lane.in_work.append(batch.records)
+                    lane.invoked = True
                     work.append((lane, batch))
             elif lane.buffer and (lane.buffer.is_full(self.limits) or lane.window_end(self.limits) <= now):
                 work += [(lane, item) for item in self._take(lane, now, wall)]
+            if lane.invoked and self._concurrency:
+                room -= 1
+                self._lanes[lane.shard] = self._lanes.pop(lane.shard)  # the turn of the others is next
         return work
+
+    def _room(self) -> int:
+        """Batches that may be handed over now."""
+        if self._concurrency is None:
+            return len(self._lanes)
+        return self._concurrency - sum(lane.invoked for lane in self._lanes.values())
 
     def _take(self, lane: Lane, now: float, wall: float) -> list[Batch | Discard]:
         first_seen = lane.buffer.first_seen
@@ -175,6 +193,7 @@ class Lanes:
                 items.append(Discard(too_old, RECORD_AGE_EXCEEDED, 1, None))
         if records:
             items.append(Batch(records, first_seen))
+            lane.invoked = True
             if self.limits.window_start is WindowStart.PREVIOUS_HANDOVER:
                 lane.window_opened = now
         lane.in_work += [item.records for item in items]
@@ -186,6 +205,7 @@ class Lanes:
         Returns the discards: they stay in work until the caller says `settle`, so nothing passes them.
         """
         self._end_work(lane, batch.records)
+        lane.invoked = False
         if self.limits.window_start is WindowStart.PREVIOUS_RESULT:
             lane.window_opened = now
         discards: list[Discard] = []
@@ -256,9 +276,10 @@ class Lanes:
     def next_due(self, now: float) -> float | None:
         """When `due` or `take_returns` may next have something without any event before; None when nothing waits."""
         times: list[float] = []
+        room = self._room() > 0
         for lane in self._lanes.values():
             times += [item.not_before for item in lane.returns]
-            if lane.in_work:
+            if lane.in_work or not room:  # an answer comes first
                 continue
             if lane.waiting:
                 times.append(lane.waiting[0].not_before)
@@ -277,6 +298,20 @@ class Lanes:
     def shards(self) -> set[Shard]:
         """Shards that have a lane."""
         return set(self._lanes)
+
+    def filling(self, now: float) -> int:
+        """Records that wait for nothing but their batch to be full or its window to end."""
+        return sum(
+            len(lane.buffer)
+            for lane in self._lanes.values()
+            if lane.buffer
+            and not (lane.in_work or lane.waiting or lane.buffer.is_full(self.limits))
+            and lane.window_end(self.limits) > now
+        )
+
+    def backlog(self) -> dict[Shard, int]:
+        """Positions of each lane from the first unfinished one to the last that was polled."""
+        return {shard: lane.tail - lane.unfinished_position() for shard, lane in self._lanes.items()}
 
     def in_work(self, shards: Collection[Shard] | None = None) -> int:
         """Batches in flight and dead letters being sent, of all lanes or of these."""

@@ -234,6 +234,71 @@ def test_a_shard_reads_ahead_of_a_whole_batch_up_to_the_bytes_that_are_allowed()
     assert lanes.full_shards() == {"t-0"}
 
 
+def five_shards(**changes: object) -> Lanes:
+    lanes = stream(batch_size=1, **changes)
+    for number in range(5):
+        lanes.extend(records(0, 1, shard=f"t-{number}"), now=0)
+    return lanes
+
+
+def test_no_more_batches_are_in_flight_than_may_be_and_every_shard_has_its_turn() -> None:  # C.8
+    lanes = five_shards(concurrency=2)
+    order: list[str] = []
+    running = lanes.due(0, WALL)
+    while running:
+        assert len(running) <= 2
+        assert lanes.due(0, WALL) == []
+        assert lanes.next_due(0) is None or len(running) < 2, "an answer comes before anything is due"
+        lane, batch = running.pop(0)
+        assert isinstance(batch, Batch)
+        order.append(lane.shard)
+        lanes.resolve(lane, batch, [Complete(batch.records)], now=0)
+        running += lanes.due(0, WALL)
+    assert order == [f"t-{number}" for number in range(5)] * 2
+
+
+def test_without_a_limit_all_shards_are_in_flight() -> None:  # C.8
+    assert len(five_shards().due(0, WALL)) == 5
+
+
+def test_a_batch_that_comes_again_waits_for_its_turn_like_others() -> None:  # C.8
+    lanes = five_shards(concurrency=1)
+    lane, batch = start(lanes)
+    lanes.resolve(lane, batch, [Retry([Batch(batch.records, 0, attempt=2)])], now=0)
+    assert [start(lanes, 0)[0].shard] == ["t-1"]
+
+
+def test_dead_letters_on_their_way_are_no_invocations_and_a_shard_that_was_lost_leaves_its_place() -> None:  # C.8
+    lanes = five_shards(concurrency=1)
+    lane, batch = start(lanes)
+    [discard] = lanes.resolve(lane, batch, [Discard(batch.records, "RetryAttemptsExhausted", 1, None)], now=0)
+    assert lanes.in_work() == 1
+    lost, _ = start(lanes)
+    assert lanes.due(0, WALL) == []
+    lanes.drop([lost.shard])
+    assert start(lanes)[0].shard == "t-2"
+    lanes.settle(lane, discard.records)
+
+
+def test_what_waits_for_its_batch_to_fill_is_told_apart_from_what_waits_for_the_handler() -> None:  # C.8
+    lanes = stream(batch_size=3, window=5)
+    lanes.extend([*records(0, 1), *records(0, 1, 2, 3, shard="t-1")], now=0)
+    assert lanes.filling(1) == 2, "t-1 has a batch"
+    assert lanes.filling(5) == 0, "the window is over"
+    lanes.due(1, WALL)
+    assert lanes.filling(1) == 2, "the last of t-1 waits for the batch before it"
+
+
+def test_a_shard_s_backlog_is_what_was_polled_and_is_not_finished() -> None:  # C.9
+    lanes = stream()
+    lanes.extend(records(5, 6, 7), now=0)
+    assert lanes.backlog() == {"t-0": 3}
+    lane, batch = start(lanes)
+    assert lanes.backlog() == {"t-0": 3}
+    lanes.resolve(lane, batch, [Complete(batch.records)], now=0)
+    assert lanes.backlog() == {"t-0": 1}
+
+
 def window(start_of: WindowStart) -> Lanes:
     return Lanes(BatchingLimits(batch_size=2, window=10, window_start=start_of), ordered=True)
 

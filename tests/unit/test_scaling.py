@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -98,7 +99,7 @@ def test_pollers_stay_whose_pace_is_needed_so_that_the_lag_does_not_come_back() 
     mapping = Mapping()
     assert mapping.minutes(5000, 9000, 9000, finished=600) == [1, 2, 8]
     assert mapping.minutes(9000, finished=2400) == [8]  # behind with all of them: 300 a minute each
-    assert mapping.minutes(0, 0, 0, 0, finished=1200) == [8, 8, 5, 5]  # 1200 / (300 × 0.8)
+    assert mapping.minutes(0, 0, 0, 0, finished=1200) == [8, 8, 5, 5]  # 1200 / (300 * 0.8)
 
 
 @pytest.mark.parametrize("trouble", [{"short": 45.0}, {"failed": 400.0}], ids=["throttles", "errors"])
@@ -196,7 +197,7 @@ def test_when_every_minute_is_like_the_last_the_number_settles(
         mapping.minute(lag, finished, **counted)
     lag, finished, counted = constant
     numbers = [mapping.minute(lag, finished, **counted) for _ in range(40)]
-    changes = [after - earlier for earlier, after in zip(numbers[1:], numbers[2:], strict=False) if after != earlier]
+    changes = [after - earlier for earlier, after in pairwise(numbers[1:]) if after != earlier]
     assert all(change > 0 for change in changes) or all(change < 0 for change in changes), "not up and down"
     assert len(set(numbers[20:])) == 1
 
@@ -224,7 +225,7 @@ def test_constant_work_ends_in_a_constant_number(partitions: int, arriving: int,
     """What pollers do decides how the lag goes on, and that how many there are: this, too, comes to rest."""
     pollers = handled(partitions, float(arriving), float(each))
     numbers = [next(pollers) for _ in range(400)]
-    turns = [after for earlier, after in zip(numbers, numbers[1:], strict=False) if after != earlier]
+    turns = [after for earlier, after in pairwise(numbers) if after != earlier]
     assert len(turns) <= 4 + 3, turns
     if arriving > 1.3 * each * partitions:
         assert numbers[-1] == partitions

@@ -19,7 +19,7 @@ from poller.validation import closest
 
 T = TypeVar("T")
 
-MQ_EXTENSIONS = ("MaximumRetryAttempts", "FunctionResponseTypes")
+MQ_EXTENSIONS = ("Concurrency", "MaximumRetryAttempts", "FunctionResponseTypes")
 KAFKA_EXTENSIONS = ("ErrorHeaders",)
 
 
@@ -143,6 +143,8 @@ class _Wiring:
         for name in sorted(given.intersection(MQ_EXTENSIONS if kind != "MQ" else KAFKA_EXTENSIONS)):
             if kind == "MQ":
                 reason = "belongs to Kafka: dead letters of MQ messages have no such headers"
+            elif name == "Concurrency":
+                reason = "belongs to MQ; consumers of a Kafka topic are the event's ProvisionedPollerConfig"
             else:
                 reason = f"belongs to MQ; for Kafka it is AWS's own property {name} of the event"
             self.problems.append(Problem(f"{self._path}.{name}", reason))

@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import ceil
 
-from poller.policy.workers import divided
+from poller.policy.workers import PollerBounds
 
 LOOK_INTERVAL = 60.0
 """Seconds between two looks at the lag (C.8); the caller divides them by TimeScale."""
@@ -41,31 +41,6 @@ _CEILING_LOOKS = 15
 
 _HEADROOM = 0.8
 """Part of its known pace that a poller is trusted with when others are taken away."""
-
-
-@dataclass(frozen=True, slots=True)
-class PollerBounds:
-    """How few and how many pollers of a mapping one worker may have."""
-
-    minimum: int
-    """This worker's; 0 where the mapping is not read at all."""
-    maximum: int | None = None
-    """Over all workers; None is the number of partitions (a mapping on demand)."""
-    part: int = 0
-    """Which of the parts that the maximum is divided into is this worker's."""
-    parts: int = 1
-
-    def most(self, partitions: int) -> int:
-        """Never more consumers than partitions, over all workers (C.8).
-
-        A worker that reads the mapping keeps one, even if others have all the partitions: so it learns of new ones.
-        """
-        total = partitions if self.maximum is None else min(self.maximum, partitions)
-        return max(min(self.minimum, 1), divided(total, self.parts)[self.part])
-
-    def within(self, pollers: int, partitions: int) -> int:
-        """The number nearest to this one that is allowed; the partitions win over the minimum."""
-        return min(max(pollers, self.minimum), self.most(partitions))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poller.policy.scaling import CONCURRENCY_PER_POLLER, LOOK_INTERVAL, Look, PollerBounds, Scaling, scaled
+from poller.policy.scaling import CONCURRENCY_PER_POLLER, LOOK_INTERVAL, Look, Scaling, scaled
+from poller.policy.workers import PollerBounds
 
 ON_DEMAND = PollerBounds(1)
 """C.8: starts with one consumer, and has no maximum but the partitions."""

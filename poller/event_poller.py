@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 
 from poller.clock import Clock
 from poller.errors import SourceError, SourceRejected
@@ -41,8 +42,13 @@ COMMIT_INTERVAL = 0.1
 LONGEST_WAIT = 1.0
 """Seconds: the connection wants attention (heartbeats, rebalances) at least this often."""
 
+LOOK_INTERVAL = 0.5
+"""Seconds between two looks at what others read of this poller: so nothing they see is a second old (C.9)."""
+
 SHORTEST_SLICE, LONGEST_SLICE = 0.002, 0.02
 """Seconds of one poll while handlers run, for a client that can not be woken when they answer."""
+
+_ENCODED = attrgetter("encoded")
 
 _log = logging.getLogger(__name__)
 
@@ -134,7 +140,7 @@ class EventPoller:
 
     def open(self) -> None:
         """Open the source; the first half of `run`, for tests that drive `step`."""
-        self._source.open(Listener(self._on_assigned, self._on_revoked, self._on_lost))
+        self._source.open(Listener(self._on_assigned, self._on_revoked, self._on_lost, self._on_commit_failed))
         if not self.state.polling:
             _log.info("polling", extra=self._extra)
         self.state.polling, self.state.reason, self.state.problem = True, "USER_INITIATED", ""
@@ -238,7 +244,7 @@ class EventPoller:
         """Seconds until something is due without any event before."""
         if not self._completed.empty():
             return 0.0
-        wait = LONGEST_WAIT
+        wait = min(LONGEST_WAIT, self._last_look + LOOK_INTERVAL - now)
         if not self._commit_held_up and (due := self._lanes.next_due(now)) is not None:
             wait = min(wait, due - now)
         if self._commit_owed:
@@ -258,6 +264,7 @@ class EventPoller:
         if records:
             filtered_out = self._lanes.extend(records, now)
             self._plan.metrics.count("polled_event_count", len(records))
+            self._plan.metrics.count("event_poller_throughput_in_bytes", sum(map(len, map(_ENCODED, records))))
             self._plan.metrics.count("filtered_out_event_count", filtered_out)
             self._commit_owed |= filtered_out > 0
 
@@ -327,9 +334,10 @@ class EventPoller:
             _log.warning(
                 "%s", failure_text(batch, outcome, result), extra={**self._extra, "request_id": batch.request_id}
             )
-            plan.metrics.count(
-                "failed_invoke_event_count" if outcome.invoked else "invoke_error_count", len(batch.records)
-            )
+            if outcome.invoked:
+                plan.metrics.count("failed_invoke_event_count", len(batch.records))
+            else:
+                plan.metrics.count("invoke_error_count")
         self.state.last_processing_result = FAILED if outcome.thrown or outcome.problem else OK
         decisions = plan.retry.decide(batch, outcome, result, now=now, wall=self._clock.time())
         for discard in self._lanes.resolve(lane, batch, decisions, now):
@@ -365,11 +373,16 @@ class EventPoller:
                 self._uncounted = 0
 
     def _look(self, now: float) -> None:
-        """Once a second: what others may read of this poller."""
-        if now - self._last_look >= LONGEST_WAIT:
+        """Twice a second: what others may read of this poller."""
+        if now - self._last_look >= LOOK_INTERVAL:
             self._last_look = now
-            self.state.lag = self._source.lag()
-            self.state.held = self._lanes.held()
+            state, lag = self.state, self._source.lag()
+            if self._source.features.ordered:
+                backlog = self._lanes.backlog()
+                lag = {shard: behind + backlog.get(shard, 0) for shard, behind in lag.items()}
+            state.lag, state.partitions = lag, self._source.partitions()
+            state.held, state.filling = self._lanes.held(), self._lanes.filling(now)
+            state.in_work = self._lanes.in_work()
 
     # --- what the source tells, while this thread is inside one of its methods -------------------------------------
 
@@ -389,6 +402,11 @@ class EventPoller:
 
     def _on_lost(self, shards: Collection[Shard]) -> None:
         self._lanes.drop(shards)
+        if self.state.lag:  # of shards that are another's now it must say nothing
+            self.state.lag = {shard: lag for shard, lag in self.state.lag.items() if shard not in shards}
         self._assigned -= set(shards)
         self._paused -= set(shards)
         _log.info("gave up %s", ", ".join(sorted(shards)) or "nothing", extra=self._extra)
+
+    def _on_commit_failed(self) -> None:
+        self._plan.metrics.count("commit_error_count")

@@ -41,6 +41,4 @@ def _scales(mapping: EventSourceMapping) -> bool:
 def _demand(mapping: EventSourceMapping) -> MappingDemand:
     # C.2: what is made with Enabled=false is Disabled at once, and nothing is read.
     wanted = _wanted(mapping) if mapping.Enabled else 0
-    return MappingDemand(
-        mapping.name, mapping.FunctionName, wanted, maximum=_maximum(mapping), scales=_scales(mapping)
-    )
+    return MappingDemand(mapping.name, mapping.FunctionName, wanted, maximum=_maximum(mapping), scales=_scales(mapping))

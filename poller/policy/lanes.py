@@ -63,7 +63,6 @@ class Lanes:
         ordered: bool,
         matches: Callable[[bytes | None], bool] | None = None,
         expired: Callable[[Sequence[Record], float], tuple[list[Record], list[Record]]] | None = None,
-        concurrency: int | None = None,
     ) -> None:
         """Set up without any lane.
 
@@ -72,13 +71,11 @@ class Lanes:
             ordered: stream (positions are committed) or queue (messages are settled one by one).
             matches: FilterCriteria on a record's data; what does not match counts as progress at once (C.5).
             expired: splits off what is older than MaximumRecordAgeInSeconds: (records, wall) → (too old, others).
-            concurrency: most batches in flight (C.8); None is one for each lane.
         """
         self.limits = limits
         self._ordered = ordered
         self._matches = matches
         self._expired = expired
-        self._concurrency = concurrency
         self._lanes: dict[Shard, Lane] = {}
         self._finished: list[Record] = []
 
@@ -155,7 +152,7 @@ class Lanes:
         """
         work: list[tuple[Lane, Batch | Discard]] = []
         room = self._room()
-        for lane in list(self._lanes.values()) if self._concurrency else self._lanes.values():
+        for lane in list(self._lanes.values()) if self.limits.concurrency else self._lanes.values():
             if lane.in_work:
                 continue
             if room <= 0:
@@ -168,16 +165,16 @@ class Lanes:
                     work.append((lane, batch))
             elif lane.buffer and (lane.buffer.is_full(self.limits) or lane.window_end(self.limits) <= now):
                 work += [(lane, item) for item in self._take(lane, now, wall)]
-            if lane.invoked and self._concurrency:
+            if lane.invoked and self.limits.concurrency:
                 room -= 1
                 self._lanes[lane.shard] = self._lanes.pop(lane.shard)  # the turn of the others is next
         return work
 
     def _room(self) -> int:
         """Batches that may be handed over now."""
-        if self._concurrency is None:
+        if self.limits.concurrency is None:
             return len(self._lanes)
-        return self._concurrency - sum(lane.invoked for lane in self._lanes.values())
+        return self.limits.concurrency - sum(lane.invoked for lane in self._lanes.values())
 
     def _take(self, lane: Lane, now: float, wall: float) -> list[Batch | Discard]:
         first_seen = lane.buffer.first_seen

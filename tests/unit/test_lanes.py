@@ -234,8 +234,8 @@ def test_a_shard_reads_ahead_of_a_whole_batch_up_to_the_bytes_that_are_allowed()
     assert lanes.full_shards() == {"t-0"}
 
 
-def five_shards(**changes: object) -> Lanes:
-    lanes = stream(batch_size=1, **changes)
+def five_shards(concurrency: int | None = None) -> Lanes:
+    lanes = Lanes(BatchingLimits(batch_size=1, window=10, concurrency=concurrency), ordered=True)
     for number in range(5):
         lanes.extend(records(0, 1, shard=f"t-{number}"), now=0)
     return lanes
@@ -255,6 +255,15 @@ def test_no_more_batches_are_in_flight_than_may_be_and_every_shard_has_its_turn(
         lanes.resolve(lane, batch, [Complete(batch.records)], now=0)
         running += lanes.due(0, WALL)
     assert order == [f"t-{number}" for number in range(5)] * 2
+
+
+def test_a_limit_that_changes_counts_from_the_next_batch_on() -> None:  # C.1, C.8
+    lanes = five_shards(concurrency=1)
+    lanes.due(0, WALL)
+    lanes.change(BatchingLimits(batch_size=1, window=10, concurrency=3), matches=None, expired=None)
+    assert len(lanes.due(0, WALL)) == 2
+    lanes.change(BatchingLimits(batch_size=1, window=10), matches=None, expired=None)
+    assert len(lanes.due(0, WALL)) == 2
 
 
 def test_without_a_limit_all_shards_are_in_flight() -> None:  # C.8

@@ -136,7 +136,7 @@ def test_committed_event_count_is_what_was_committed_filtered_out_records_includ
 def test_polling_error_count_has_failures_to_read(monkeypatch: pytest.MonkeyPatch) -> None:  # C.9
     rig = Rig()
     rig.source.failing = SourceUnavailable("away")
-    monkeypatch.setattr(rig.poller._stopping, "wait", lambda _: rig.poller.stop())
+    monkeypatch.setattr(rig.poller._attention, "wait", lambda _: rig.poller.stop())
     rig.poller.run()
     assert rig.counted("polling_error_count") == 1
 

@@ -23,10 +23,11 @@ from poller.log import FunctionLog
 from poller.mapping_runner import CLOSING, MappingRunner
 from poller.metrics import FunctionSnapshot, MappingSnapshot, Metrics
 from poller.model import FunctionConfiguration
-from poller.policy.workers import Share
+from poller.policy.workers import PollerBounds, Share
 from poller.resources import EventSourceMapping, Extensions, event_source_mapping
 from poller.runtime.pool import FunctionPool
-from poller.shares import pollers_of, shares_of
+from poller.scaling import Scaler
+from poller.shares import bounds_of, pollers_of, shares_of
 from poller.template import Template
 from poller.validation import parse
 from poller.wiring import Declared, duplicates, wire_one
@@ -50,6 +51,12 @@ class ControlPlane:
         """One change at a time."""
         self._runners = {mapping.UUID: self._runner(mapping) for mapping in template.mappings}
         """By UUID; replaced, never changed, so that anybody may look at any time."""
+        self._scaler = Scaler(
+            lambda: list(self._runners.values()),
+            self._bounds,
+            lambda name: self._pools[name].stats(),
+            self._assembly,
+        )
 
     def start(self) -> None:
         """Start pools, then what feeds them. Returns at once; brokers are connected to on the pollers' threads."""
@@ -57,9 +64,11 @@ class ControlPlane:
             pool.start()
         for runner in self._runners.values():
             runner.start()
+        self._scaler.start()
 
     def stop(self) -> None:
         """Finish what is in work: sources first, as they wait for handlers and dead letters; both end after them."""
+        self._scaler.stop()
         with self._calls:
             runners = list(self._runners.values())
         for runner in runners:
@@ -186,7 +195,7 @@ class ControlPlane:
             before = runner.mapping
             given = before.extensions if extensions is None else self._extensions(extensions)
             mapping = self._built(mapping_calls.merged(before, request), before.name, given, before)
-            runner.update(mapping, pollers_of(mapping))
+            runner.update(mapping, self._pollers_after(runner, mapping))
             return self._answer(runner)
 
     def delete_event_source_mapping(self, identifier: str) -> dict[str, Any]:
@@ -270,6 +279,17 @@ class ControlPlane:
             result=str(status["LastProcessingResult"]),
             last_modified=runner.last_modified,
         )
+
+    def _bounds(self, mapping: EventSourceMapping) -> PollerBounds | None:
+        return self._share.bounds.get(mapping.name) if self._share.workers > 1 else bounds_of(mapping)
+
+    def _pollers_after(self, runner: MappingRunner, mapping: EventSourceMapping) -> int:
+        """What was scaled up stays so, within its new bounds: an update is no reason to fall behind."""
+        bounds = bounds_of(mapping)
+        if bounds is None or not runner.mapping.Enabled:
+            return pollers_of(mapping)
+        most = runner.wanted if bounds.maximum is None else bounds.maximum
+        return max(bounds.minimum, min(runner.wanted, most))
 
     def _runner(self, mapping: EventSourceMapping) -> MappingRunner:
         several = self._share.workers > 1

@@ -196,17 +196,19 @@ class EventPoller:
 
     def _finish_in_work(self) -> None:
         """Take nothing more, but keep the connection alive until what is in work has ended or the grace is over."""
-        deadline = self._clock.monotonic() + self._grace
+        begun = self._clock.monotonic()
         self._source.pause(self._assigned | self._lanes.shards())
         if self._source.features.redelivers:
             unstarted, failed = self._lanes.give_back()
             self._source.drain(unstarted)
             self._source.release(failed)
-        while self._lanes.in_work() and (now := self._clock.monotonic()) < deadline:
+        # The grace may become shorter meanwhile.
+        while self._lanes.in_work() and (left := begun + self._grace - self._clock.monotonic()) > 0:
             self._source.poll(0)  # what still arrives was never taken up, so it comes again
-            self._apply(self._wait_completed(min(0.05, deadline - now)), self._clock.monotonic())
-        if left := self._lanes.in_work():
-            _log.warning("%d batches did not end within the shutdown grace; they come again", left, extra=self._extra)
+            self._apply(self._wait_completed(min(0.05, left)), self._clock.monotonic())
+        if (batches := self._lanes.in_work()) > 0:
+            text = "%d batches did not end within the shutdown grace; they come again"
+            _log.warning(text, batches, extra=self._extra)
         self._commit(self._lanes.take_progress())
 
     # --- the loop -------------------------------------------------------------------------------------------------

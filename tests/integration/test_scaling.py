@@ -71,25 +71,49 @@ def test_a_lag_brings_as_many_pollers_as_partitions_and_its_end_one(
     tell(produced=6040, lost=0, duplicates=ledger.duplicates())
 
 
-def test_more_pollers_than_maximum_or_concurrency_there_never_are(kafka: KafkaBroker, ledger: Ledger) -> None:
-    # C.8, A.2
+def test_more_pollers_than_the_maximum_there_never_are(kafka: KafkaBroker, ledger: Ledger) -> None:  # C.1, C.8
     topic = kafka.create_topic(PARTITIONS)
-    run = scaling(ledger, kafka, topic, most=2, ReservedConcurrentExecutions=3)
-    ledger.produce(kafka, topic, 2000, work=0.01)
+    run = scaling(ledger, kafka, topic, most=2)
+    ledger.produce(kafka, topic, 3000, work=0.01)
     with run.service() as service:
         group.wait_for_members(kafka, topic, 2)
         seen = []
 
         def all_is_done() -> bool:
-            seen.append((pollers(service), len(handler_processes(stack.mark(ledger)))))
+            seen.append(pollers(service))
             return not ledger.missing()
 
         eventually(all_is_done, timeout=60, what="the handling of all records")
-        assert max(count for count, _ in seen) <= 2
-        assert max(processes for _, processes in seen) == 3
+        assert set(seen) == {2}, "though the lag stays for many looks"
         wait_until_committed(kafka, topic, topic)
         assert service.stop() == 0
     assert ledger.out_of_order() == []
+
+
+def test_pollers_and_mappings_of_a_function_share_its_reserved_concurrency(
+    kafka: KafkaBroker, ledger: Ledger
+) -> None:  # A.2, C.8
+    topics = [kafka.create_topic(PARTITIONS) for _ in range(2)]
+    two = {"MinimumPollers": 2, "MaximumPollers": 2}
+    events = [stack.kafka_event(kafka, topic, ProvisionedPollerConfig=two) for topic in topics]
+    function = stack.function(ledger, events[0], ReservedConcurrentExecutions=3)
+    function["Properties"]["Events"]["Other"] = events[1]
+    run = Run(ledger.path.parent, ledger, stack.template({"Orders": function}))
+    for topic in topics:
+        ledger.produce(kafka, topic, 400, work=0.01)
+    with run.service() as service:
+        seen = []
+
+        def all_is_done() -> bool:
+            seen.append(len(handler_processes(stack.mark(ledger))))
+            return not ledger.missing()
+
+        eventually(all_is_done, timeout=60, what="the handling of all records")
+        assert max(seen) == 3, "of eight partitions"
+        for topic in topics:
+            wait_until_committed(kafka, topic, topic)
+        assert service.stop() == 0
+        assert service.problems() == []
 
 
 def lags(service: Service) -> dict[str, float]:

@@ -20,7 +20,7 @@ from poller.clock import Clock
 from poller.errors import ConfigError
 from poller.function_names import named_function
 from poller.log import FunctionLog
-from poller.mapping_runner import CLOSING, MappingRunner
+from poller.mapping_runner import CLOSING, MappingRunner, State
 from poller.metrics import FunctionSnapshot, MappingSnapshot, Metrics
 from poller.model import FunctionConfiguration
 from poller.policy.workers import PollerBounds, Share
@@ -195,8 +195,8 @@ class ControlPlane:
             before = runner.mapping
             given = before.extensions if extensions is None else self._extensions(extensions)
             mapping = self._built(mapping_calls.merged(before, request), before.name, given, before)
-            runner.update(mapping, self._pollers_after(runner, mapping))
-            return self._answer(runner)
+            begun = runner.update(mapping, self._pollers_after(runner, mapping))
+            return self._answer(runner, begun)
 
     def delete_event_source_mapping(self, identifier: str) -> dict[str, Any]:
         """DeleteEventSourceMapping: it stops within seconds, and is gone then.
@@ -268,13 +268,14 @@ class ControlPlane:
             self._runners = {key: runner for key, runner in self._runners.items() if key != identifier}
         self._metrics.forget(gone.mapping.name)
 
-    def _answer(self, runner: MappingRunner) -> dict[str, Any]:
+    def _answer(self, runner: MappingRunner, begun: State | None = None) -> dict[str, Any]:
+        """The configuration object; `begun` is the state that a change began with, however soon it is over."""
         status = runner.status()
         return mapping_calls.configuration(
             runner.mapping,
             account_id=self._settings.AccountId,
             region=self._settings.Region,
-            state=str(status["State"]),
+            state=begun or str(status["State"]),
             reason=str(status["StateTransitionReason"]),
             result=str(status["LastProcessingResult"]),
             last_modified=runner.last_modified,

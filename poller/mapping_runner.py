@@ -133,8 +133,12 @@ class MappingRunner:
             if self.mapping.Enabled:
                 self._open()
 
-    def update(self, mapping: EventSourceMapping, pollers: int) -> None:
-        """Go on with other values: from the next batch on, where the source stays the same."""
+    def update(self, mapping: EventSourceMapping, pollers: int) -> State:
+        """Go on with other values: from the next batch on, where the source stays the same.
+
+        Returns:
+            The state that the change began with; it may be over by now.
+        """
         with self._lock:
             before, self.mapping, self._wanted = self.mapping, mapping, pollers
             self.last_modified = self._assembly.clock.time()
@@ -144,6 +148,7 @@ class MappingRunner:
                 self._begin("Enabling", self._open, "Enabling")
             elif mapping.Enabled:
                 self._begin("Updating", lambda: self._adapt(before), "Updating")
+            return self._state
 
     def delete(self, gone: Callable[[], None]) -> None:
         """End for good; `gone` is called when nothing runs any more, on the thread of the change."""

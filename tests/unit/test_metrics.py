@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+
 import pytest
 from builders import answer, function_error, throttled
 from prometheus_client import generate_latest
 from scripted import Letters, Rig
 
-from poller.errors import SourceUnavailable
+from poller.assembly import dead_letter_worker
+from poller.clock import SystemClock
+from poller.endpoints import FileTarget
+from poller.errors import DestinationError, SourceUnavailable
 from poller.metrics import COUNTERS, HISTOGRAMS, MappingLabels, MappingSnapshot, Metrics, StateCollector
-from poller.model import Progress
+from poller.model import DeadLetter, Progress
 from poller.policy.batching import BatchingLimits
 from poller.policy.retrying import RetryPolicy
 from poller.sources import Listener
@@ -156,6 +162,35 @@ def test_commit_error_count_has_commits_in_vain() -> None:  # C.9
     assert isinstance(rig.source.listener, Listener)
     rig.source.listener.commit_failed()
     assert rig.counted("commit_error_count") == 1
+
+
+def test_on_failure_destination_delivery_error_count_has_each_send_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # C.9, and DestinationDeliveryFailures
+    class Failing:
+        """A destination that is away for the first two sends."""
+
+        sends = 0
+
+        def send(self, _: object) -> None:
+            self.sends += 1
+            if self.sends <= 2:
+                raise DestinationError("away")
+
+        def close(self) -> None:
+            return
+
+    monkeypatch.setattr("poller.assembly.destination_of", lambda _: Failing())
+    monkeypatch.setattr("poller.destinations.worker.FIRST_DELAY", 0.001)
+    metrics = Metrics()
+    counted = metrics.of_mapping(LABELS)
+    worker = dead_letter_worker(FileTarget(tmp_path / "letters"), "m", counted, SystemClock())
+    worker.start()
+    durable = threading.Event()
+    worker.submit([DeadLetter(b"{}")], durable.set)
+    assert durable.wait(30)
+    worker.stop(grace=1.0)
+    assert counted.total("on_failure_destination_delivery_error_count") == 2
 
 
 def test_event_poller_throughput_in_bytes_has_the_bytes_of_all_records_read() -> None:  # C.9

@@ -63,7 +63,7 @@ NOTES = {
     "KafkaEndpoints.KAFKA_BOOTSTRAP_SERVERS": "CloudFormation and SAM say `KafkaBootstrapServers`.",
     "KafkaEventSourceConfig.ConsumerGroupId": "Also `ConsumerGroupId` of a SAM event.",
     "ProvisionedPollers.MinimumPollers": "Members of the consumer group in this service, over all its workers.",
-    "ProvisionedPollers.MaximumPollers": "Has to be the same number.",
+    "ProvisionedPollers.MaximumPollers": "At least MinimumPollers. There are never more pollers than partitions.",
     "SourceAccessConfiguration.Type": "MQ: "
     + _names(access_rules.MQ)
     + ". MSK: "

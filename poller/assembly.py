@@ -23,6 +23,7 @@ from poller.policy.filtering import compile_filters
 from poller.policy.invocation_records import RecordContext, dead_letters
 from poller.policy.lanes import Lanes
 from poller.policy.retrying import RETRIES_BEFORE_ON_FAILURE, WITHOUT_END, BackOff, RetryPolicy
+from poller.policy.scaling import CONCURRENCY_PER_POLLER
 from poller.policy.workers import Share
 from poller.resources import EventSourceMapping
 from poller.runtime.pool import FunctionPool
@@ -134,6 +135,8 @@ def batching_limits(mapping: EventSourceMapping, overhead: int, of_shard: int = 
         overhead=overhead,
         overhead_of_shard=of_shard,
         read_ahead=READ_AHEAD,
+        # C.8 says so of provisioned pollers only: on demand each partition may have a batch in work.
+        concurrency=CONCURRENCY_PER_POLLER if mapping.ProvisionedPollerConfig is not None else None,
     )
 
 

@@ -20,13 +20,14 @@ from poller.clock import Clock
 from poller.errors import ConfigError
 from poller.function_names import named_function
 from poller.log import FunctionLog
-from poller.mapping_runner import CLOSING, MappingRunner
+from poller.mapping_runner import CLOSING, MappingRunner, State
 from poller.metrics import FunctionSnapshot, MappingSnapshot, Metrics
 from poller.model import FunctionConfiguration
-from poller.policy.workers import Share
+from poller.policy.workers import PollerBounds, Share
 from poller.resources import EventSourceMapping, Extensions, event_source_mapping
 from poller.runtime.pool import FunctionPool
-from poller.shares import pollers_of, shares_of
+from poller.scaling import Scaler
+from poller.shares import bounds_of, pollers_of, shares_of
 from poller.template import Template
 from poller.validation import parse
 from poller.wiring import Declared, duplicates, wire_one
@@ -50,6 +51,12 @@ class ControlPlane:
         """One change at a time."""
         self._runners = {mapping.UUID: self._runner(mapping) for mapping in template.mappings}
         """By UUID; replaced, never changed, so that anybody may look at any time."""
+        self._scaler = Scaler(
+            lambda: list(self._runners.values()),
+            self._bounds,
+            lambda name: self._pools[name].stats(),
+            self._assembly,
+        )
 
     def start(self) -> None:
         """Start pools, then what feeds them. Returns at once; brokers are connected to on the pollers' threads."""
@@ -57,9 +64,11 @@ class ControlPlane:
             pool.start()
         for runner in self._runners.values():
             runner.start()
+        self._scaler.start()
 
     def stop(self) -> None:
         """Finish what is in work: sources first, as they wait for handlers and dead letters; both end after them."""
+        self._scaler.stop()
         with self._calls:
             runners = list(self._runners.values())
         for runner in runners:
@@ -186,8 +195,8 @@ class ControlPlane:
             before = runner.mapping
             given = before.extensions if extensions is None else self._extensions(extensions)
             mapping = self._built(mapping_calls.merged(before, request), before.name, given, before)
-            runner.update(mapping, pollers_of(mapping))
-            return self._answer(runner)
+            begun = runner.update(mapping, self._pollers_after(runner, mapping))
+            return self._answer(runner, begun)
 
     def delete_event_source_mapping(self, identifier: str) -> dict[str, Any]:
         """DeleteEventSourceMapping: it stops within seconds, and is gone then.
@@ -259,17 +268,29 @@ class ControlPlane:
             self._runners = {key: runner for key, runner in self._runners.items() if key != identifier}
         self._metrics.forget(gone.mapping.name)
 
-    def _answer(self, runner: MappingRunner) -> dict[str, Any]:
+    def _answer(self, runner: MappingRunner, begun: State | None = None) -> dict[str, Any]:
+        """The configuration object; `begun` is the state that a change began with, however soon it is over."""
         status = runner.status()
         return mapping_calls.configuration(
             runner.mapping,
             account_id=self._settings.AccountId,
             region=self._settings.Region,
-            state=str(status["State"]),
+            state=begun or str(status["State"]),
             reason=str(status["StateTransitionReason"]),
             result=str(status["LastProcessingResult"]),
             last_modified=runner.last_modified,
         )
+
+    def _bounds(self, mapping: EventSourceMapping) -> PollerBounds | None:
+        return self._share.bounds.get(mapping.name) if self._share.workers > 1 else bounds_of(mapping)
+
+    def _pollers_after(self, runner: MappingRunner, mapping: EventSourceMapping) -> int:
+        """What was scaled up stays so, within its new bounds: an update is no reason to fall behind."""
+        bounds = bounds_of(mapping)
+        if bounds is None or not runner.mapping.Enabled:
+            return pollers_of(mapping)
+        most = runner.wanted if bounds.maximum is None else bounds.maximum
+        return max(bounds.minimum, min(runner.wanted, most))
 
     def _runner(self, mapping: EventSourceMapping) -> MappingRunner:
         several = self._share.workers > 1

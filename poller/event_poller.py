@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 
 from poller.clock import Clock
 from poller.errors import LOGIN_REFUSED, SourceError, SourceRejected
@@ -42,8 +43,13 @@ COMMIT_INTERVAL = 0.1
 LONGEST_WAIT = 1.0
 """Seconds: the connection wants attention (heartbeats, rebalances) at least this often."""
 
+LOOK_INTERVAL = 0.5
+"""Seconds between two looks at what others read of this poller: so nothing they see is a second old (C.9)."""
+
 SHORTEST_SLICE, LONGEST_SLICE = 0.002, 0.02
 """Seconds of one poll while handlers run, for a client that can not be woken when they answer."""
+
+_ENCODED = attrgetter("encoded")
 
 _log = logging.getLogger(__name__)
 
@@ -137,7 +143,7 @@ class EventPoller:
         """Open the source; the first half of `run`, for tests that drive `step`."""
         if self.state.reason == LOGIN_REFUSED:
             self._source.renew_login()  # it may have been changed there and here (D.1.3, D.2)
-        self._source.open(Listener(self._on_assigned, self._on_revoked, self._on_lost))
+        self._source.open(Listener(self._on_assigned, self._on_revoked, self._on_lost, self._on_commit_failed))
         if not self.state.polling:
             _log.info("polling", extra=self._extra)
         self.state.polling, self.state.reason, self.state.problem = True, "USER_INITIATED", ""
@@ -193,17 +199,19 @@ class EventPoller:
 
     def _finish_in_work(self) -> None:
         """Take nothing more, but keep the connection alive until what is in work has ended or the grace is over."""
-        deadline = self._clock.monotonic() + self._grace
+        begun = self._clock.monotonic()
         self._source.pause(self._assigned | self._lanes.shards())
         if self._source.features.redelivers:
             unstarted, failed = self._lanes.give_back()
             self._source.drain(unstarted)
             self._source.release(failed)
-        while self._lanes.in_work() and (now := self._clock.monotonic()) < deadline:
+        # The grace may become shorter meanwhile.
+        while self._lanes.in_work() and (left := begun + self._grace - self._clock.monotonic()) > 0:
             self._source.poll(0)  # what still arrives was never taken up, so it comes again
-            self._apply(self._wait_completed(min(0.05, deadline - now)), self._clock.monotonic())
-        if left := self._lanes.in_work():
-            _log.warning("%d batches did not end within the shutdown grace; they come again", left, extra=self._extra)
+            self._apply(self._wait_completed(min(0.05, left)), self._clock.monotonic())
+        if (batches := self._lanes.in_work()) > 0:
+            text = "%d batches did not end within the shutdown grace; they come again"
+            _log.warning(text, batches, extra=self._extra)
         self._commit(self._lanes.take_progress())
 
     # --- the loop -------------------------------------------------------------------------------------------------
@@ -241,7 +249,7 @@ class EventPoller:
         """Seconds until something is due without any event before."""
         if not self._completed.empty():
             return 0.0
-        wait = LONGEST_WAIT
+        wait = min(LONGEST_WAIT, self._last_look + LOOK_INTERVAL - now)
         if not self._commit_held_up and (due := self._lanes.next_due(now)) is not None:
             wait = min(wait, due - now)
         if self._commit_owed:
@@ -261,6 +269,7 @@ class EventPoller:
         if records:
             filtered_out = self._lanes.extend(records, now)
             self._plan.metrics.count("polled_event_count", len(records))
+            self._plan.metrics.count("event_poller_throughput_in_bytes", sum(map(len, map(_ENCODED, records))))
             self._plan.metrics.count("filtered_out_event_count", filtered_out)
             self._commit_owed |= filtered_out > 0
 
@@ -330,9 +339,10 @@ class EventPoller:
             _log.warning(
                 "%s", failure_text(batch, outcome, result), extra={**self._extra, "request_id": batch.request_id}
             )
-            plan.metrics.count(
-                "failed_invoke_event_count" if outcome.invoked else "invoke_error_count", len(batch.records)
-            )
+            if outcome.invoked:
+                plan.metrics.count("failed_invoke_event_count", len(batch.records))
+            else:
+                plan.metrics.count("invoke_error_count")
         self.state.last_processing_result = FAILED if outcome.thrown or outcome.problem else OK
         decisions = plan.retry.decide(batch, outcome, result, now=now, wall=self._clock.time())
         for discard in self._lanes.resolve(lane, batch, decisions, now):
@@ -368,11 +378,16 @@ class EventPoller:
                 self._uncounted = 0
 
     def _look(self, now: float) -> None:
-        """Once a second: what others may read of this poller."""
-        if now - self._last_look >= LONGEST_WAIT:
+        """Twice a second: what others may read of this poller."""
+        if now - self._last_look >= LOOK_INTERVAL:
             self._last_look = now
-            self.state.lag = self._source.lag()
-            self.state.held = self._lanes.held()
+            state, lag = self.state, self._source.lag()
+            if self._source.features.ordered:
+                backlog = self._lanes.backlog()
+                lag = {shard: behind + backlog.get(shard, 0) for shard, behind in lag.items()}
+            state.lag, state.partitions = lag, self._source.partitions()
+            state.held, state.filling = self._lanes.held(), self._lanes.filling(now)
+            state.in_work = self._lanes.in_work()
 
     # --- what the source tells, while this thread is inside one of its methods -------------------------------------
 
@@ -392,6 +407,11 @@ class EventPoller:
 
     def _on_lost(self, shards: Collection[Shard]) -> None:
         self._lanes.drop(shards)
+        if self.state.lag:  # of shards that are another's now it must say nothing
+            self.state.lag = {shard: lag for shard, lag in self.state.lag.items() if shard not in shards}
         self._assigned -= set(shards)
         self._paused -= set(shards)
         _log.info("gave up %s", ", ".join(sorted(shards)) or "nothing", extra=self._extra)
+
+    def _on_commit_failed(self) -> None:
+        self._plan.metrics.count("commit_error_count")

@@ -46,7 +46,14 @@ class PollerState:
     refusal: str | None = None
     """LastProcessingResult for as long as the broker refuses this poller; then the one before counts again."""
     lag: Mapping[Shard, int] | None = None
+    """Records that are not finished, per shard (C.9); of a queue those that are ready."""
     held: int = 0
+    filling: int = 0
+    """Records that wait for nothing but their batch to be full or its window to end."""
+    in_work: int = 0
+    """Batches, and dead letters on their way."""
+    partitions: int | None = None
+    """Of the topic."""
 
 
 @dataclass(frozen=True, slots=True)

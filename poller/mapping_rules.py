@@ -153,17 +153,9 @@ def _provisioned_mode(config: Mapping[str, Any]) -> Iterator[Broken]:
     if "PollerGroupName" in config:
         yield "ProvisionedPollerConfig.PollerGroupName", "not supported: pollers are not grouped here", ""
     least, most = config.get("MinimumPollers", 1), config.get("MaximumPollers", 200)
-    if config and str(least).isdigit() and str(most).isdigit() and int(least) != int(most):
-        field = "ProvisionedPollerConfig.MaximumPollers"
-        if int(most) < int(least):
-            yield field, f"{most} is below MinimumPollers {least}", ""
-        else:
-            by_default = "" if "MaximumPollers" in config else " by default"
-            yield (
-                field,
-                f"{most}{by_default} is above MinimumPollers {least}; the number of pollers does not change here",
-                f"set MaximumPollers: {least}",
-            )
+    if str(least).isdigit() and str(most).isdigit() and int(most) < int(least):
+        by_default = "" if "MaximumPollers" in config else " by default"
+        yield "ProvisionedPollerConfig.MaximumPollers", f"{most}{by_default} is below MinimumPollers {least}", ""
 
 
 def _kafka_destination(values: Mapping[str, Any], extension: str, *, provisioned: bool) -> Iterator[Broken]:

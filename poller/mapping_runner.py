@@ -30,8 +30,8 @@ CLOSING = 5.0
 """Seconds beyond the grace of what is in work that pollers may take to commit and to leave their groups."""
 
 LEAVING_GRACE = 5.0
-"""Seconds that what is in work may take when a mapping is disabled or deleted, or has a poller too many, if
-ShutdownGrace is not shorter. Whoever switches a mapping off wants it to be off; what ends later comes again."""
+"""Seconds that what is in work may take when a mapping is disabled or deleted, if ShutdownGrace is not shorter. Whoever
+switches a mapping off wants it to be off; what ends later comes again."""
 
 _LETTERS_GRACE = 1.0
 """Seconds for dead letters that are on their way when their sender ends."""
@@ -71,7 +71,7 @@ class MappingRunner:
         """Guards what follows; never held while something is waited for."""
         self._state: State = "Creating" if mapping.Enabled else "Disabled"
         self._running: tuple[_Running, ...] = ()
-        self._leaving: list[threading.Thread] = []
+        self._leaving: list[_Running] = []
         self._letters: DestinationWorker | None = None
         self._change: threading.Thread | None = None
         self._last_result = NO_RECORDS
@@ -93,13 +93,15 @@ class MappingRunner:
     def status(self) -> dict[str, object]:
         """For `/readyz` and the API: AWS's names where AWS has one (C.2)."""
         state = self.state()
-        return status_of(self.mapping, state, self._poller_states(), self._last_result)
+        return status_of(self.mapping, state, self.poller_states(), self._last_result)
 
     def snapshot(self) -> MappingSnapshot:
         """For `/metrics`."""
-        states = self._poller_states()
+        states = self.poller_states()
         lag: dict[str, int] = {}
-        for item in states:
+        # Who reads a partition knows best; who leaves or cannot read has it until another one does.
+        leaving = [item.poller.state for item in self._leaving]
+        for item in [*leaving, *sorted(states, key=lambda item: item.polling)]:
             lag |= item.lag or {}
         return MappingSnapshot(
             labels=labels_of(self.mapping),
@@ -113,7 +115,13 @@ class MappingRunner:
         """Whether every poller that should run does."""
         return all(item.thread.is_alive() for item in self._running)
 
-    def _poller_states(self) -> list[PollerState]:
+    @property
+    def wanted(self) -> int:
+        """Pollers that it has while it is enabled."""
+        return self._wanted
+
+    def poller_states(self) -> list[PollerState]:
+        """Of those that run."""
         return [item.poller.state for item in self._running]
 
     # --- what is done ---------------------------------------------------------------------------------------------
@@ -125,8 +133,12 @@ class MappingRunner:
             if self.mapping.Enabled:
                 self._open()
 
-    def update(self, mapping: EventSourceMapping, pollers: int) -> None:
-        """Go on with other values: from the next batch on, where the source stays the same."""
+    def update(self, mapping: EventSourceMapping, pollers: int) -> State:
+        """Go on with other values: from the next batch on, where the source stays the same.
+
+        Returns:
+            The state that the change began with; it may be over by now.
+        """
         with self._lock:
             before, self.mapping, self._wanted = self.mapping, mapping, pollers
             self.last_modified = self._assembly.clock.time()
@@ -136,6 +148,7 @@ class MappingRunner:
                 self._begin("Enabling", self._open, "Enabling")
             elif mapping.Enabled:
                 self._begin("Updating", lambda: self._adapt(before), "Updating")
+            return self._state
 
     def delete(self, gone: Callable[[], None]) -> None:
         """End for good; `gone` is called when nothing runs any more, on the thread of the change."""
@@ -148,7 +161,10 @@ class MappingRunner:
             self._begin("Deleting", end, "Deleting")
 
     def resize(self, pollers: int) -> None:
-        """Have that many pollers. Ones too many end what they have in work; the group shares their partitions out."""
+        """Have that many pollers.
+
+        Ones too many end what they have in work, within ShutdownGrace; then the group shares their partitions out.
+        """
         with self._lock:
             self._wanted = pollers
             if self._running and self._state not in {"Disabling", "Disabled", "Deleting"} and self._change is None:
@@ -156,7 +172,7 @@ class MappingRunner:
 
     def leave(self) -> None:
         """Ask everything to end, as the service does; the first half of its stop."""
-        for item in self._running:
+        for item in (*self._running, *self._leaving):
             item.poller.stop()
 
     def join(self, deadline: float) -> None:
@@ -164,8 +180,8 @@ class MappingRunner:
         change = self._change
         if change is not None:
             _join(change, deadline)
-        for thread in [*(item.thread for item in self._running), *self._leaving]:
-            _join(thread, deadline)
+        for item in (*self._running, *self._leaving):
+            _join(item.thread, deadline)
         if self._letters is not None:
             self._letters.stop(grace=_LETTERS_GRACE)
 
@@ -229,7 +245,7 @@ class MappingRunner:
     def _fit(self) -> None:
         """Start or stop pollers until there are as many as wanted; with the lock."""
         kept = self._running[: self._wanted]
-        self._stop_soon(self._running[self._wanted :])
+        self._stop_soon(self._running[self._wanted :], self._assembly.settings.ShutdownGrace)
         numbers = _free_numbers(kept, self._wanted - len(kept))
         started = [self._poller(number) for number in numbers]
         self._running = (*kept, *started)
@@ -241,19 +257,21 @@ class MappingRunner:
         name = f"poller-{self.mapping.name}-{number}"
         return _Running(number, poller, threading.Thread(target=poller.run, name=name, daemon=True))
 
-    def _stop_soon(self, running: Iterable[_Running]) -> None:
-        self._leaving = [thread for thread in self._leaving if thread.is_alive()]
+    def _stop_soon(self, running: Iterable[_Running], grace: float) -> None:
+        self._leaving = [item for item in self._leaving if item.thread.is_alive()]
         for item in running:
-            item.poller.stop(self._leaving_grace)
-            self._leaving.append(item.thread)
+            item.poller.stop(grace)
+            self._leaving.append(item)
 
     def _stop(self, running: Iterable[_Running]) -> None:
+        grace = self._leaving_grace
         with self._lock:
-            self._stop_soon(running)
+            leaving, self._leaving = self._leaving, []
+            self._stop_soon([*leaving, *running], grace)  # also those that had more time
             leaving = list(self._leaving)
-        deadline = time.monotonic() + self._leaving_grace + CLOSING
-        for thread in leaving:
-            _join(thread, deadline)
+        deadline = time.monotonic() + grace + CLOSING
+        for item in leaving:
+            _join(item.thread, deadline)
 
     @property
     def _leaving_grace(self) -> float:

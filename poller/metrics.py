@@ -24,12 +24,14 @@ COUNTERS: Mapping[str, str] = {
     "filtered_out_event_count": "Records that matched no filter.",
     "invoked_event_count": "Records handed to the function, all attempts.",
     "failed_invoke_event_count": "Records of batches that failed, wholly or partly.",
-    "dropped_event_count": "Records given up with no destination.",
+    "dropped_event_count": "Records given up with no destination; a destination that fails is tried again instead.",
     "rejected_event_count": "Messages refused for good, for the broker's dead-letter exchange.",
     "on_failure_destination_delivered_event_count": "Records whose dead letter is durable.",
     "committed_event_count": "Positions committed (Kafka) or messages acknowledged (RabbitMQ).",
+    "event_poller_throughput_in_bytes": "Bytes of the records read, as they stand in the event.",
     "polling_error_count": "Failures to read from the source.",
     "invoke_error_count": "Invocations that were throttled or failed through no fault of the function.",
+    "commit_error_count": "Commits that failed or that a rebalance held up (Kafka); each is tried again.",
     "on_failure_destination_delivery_error_count": "Failed sends to the on-failure destination; each is tried again.",
 }
 """Every counter of a mapping; Prometheus sees `poller_<name>_total`."""
@@ -79,6 +81,12 @@ class MappingMetrics:
         """Add to a counter of `COUNTERS`."""
         if amount:
             self._counters[name].inc(amount)
+
+    def total(self, name: str) -> float:
+        """Where a counter stands, or the sum of what was entered in a histogram."""
+        series = self._counters.get(name) or self._histograms[name]
+        samples = (sample for metric in series.collect() for sample in metric.samples)
+        return next(sample.value for sample in samples if sample.name.endswith(("_total", "_sum")))
 
     def observe(self, name: str, value: float) -> None:
         """Enter a value in a histogram of `HISTOGRAMS`; a clock that went back counts as nothing."""
@@ -157,10 +165,10 @@ class StateCollector(Collector):
             name: GaugeMetricFamily(f"poller_{name}", text, labels=_LABELS)
             for name, text in {
                 "mapping_enabled": "1 while the mapping reads its source.",
-                "max_offset_lag": "Largest lag of a shard in records.",
-                "sum_offset_lag": "Lag of all shards that this service reads, in records.",
+                "max_offset_lag": "Records behind, of the shard that is furthest behind.",
+                "sum_offset_lag": "Records behind, of all shards that this service reads.",
                 "held_event_count": "Records taken up and not finished.",
-                "provisioned_pollers": "Pollers of the mapping in this service.",
+                "provisioned_pollers": "Pollers of the mapping in this service, provisioned or not.",
             }.items()
         }
         by_shard = GaugeMetricFamily("poller_offset_lag", "Records behind, per shard.", labels=(*_LABELS, "shard"))

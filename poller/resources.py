@@ -114,10 +114,12 @@ class Destinations(Model):
 
 
 class ProvisionedPollers(Model):
-    """Provisioned mode. The number of pollers does not change here, so both values have to be equal."""
+    """Provisioned mode: consumers of the group, scaled by the lag (C.8)."""
 
     MinimumPollers: Annotated[Integer, Field(ge=1, le=200)] = 1
+    """Least number, over all workers; never more than partitions."""
     MaximumPollers: Annotated[Integer, Field(ge=1, le=2000)] = 200
+    """Most, over all workers; at least MinimumPollers."""
 
 
 class EventMetrics(Model):
@@ -151,6 +153,8 @@ class Extensions(Model):
     """Where given-up records go: `kafka://…`, `amqp://…` or `file:…`."""
     FunctionResponseTypes: tuple[Literal["ReportBatchItemFailures"], ...] = ()
     """Of an MQ mapping; an item's identifier is its messageId."""
+    Concurrency: Annotated[Integer, Field(ge=1, le=100)] = 1
+    """Of an MQ mapping: consumers of its queue, each with one batch in work; 1 as on AWS. Over all workers."""
     ErrorHeaders: Literal["connect", "spring", "none"] = "connect"
     """Headers of a Kafka mapping's dead letters: those of Kafka Connect (F.1), those of Spring Kafka (F.2), or none."""
     EventGrouping: Literal["Partition", "Poller"] = "Partition"

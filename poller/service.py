@@ -8,6 +8,7 @@
 | `invoke-<function>-<n>` | one execution environment | touch a source, save `wake` |
 | `destination-<mapping>` | its destination's client | decide anything |
 | `mapping-<mapping>` | one change of a mapping's state, while it is carried out | touch clients |
+| `scaling` | how many pollers each Kafka mapping has | touch clients, block |
 | `api` | HTTP connections | block |
 | `log` | nothing; writes log lines that were said together | |
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from poller.policy.workers import FunctionLimit, MappingDemand, Share, shares
+from poller.policy.workers import FunctionLimit, MappingDemand, PollerBounds, Share, shares
 from poller.resources import EventSourceMapping
 from poller.template import Template
 
@@ -18,13 +18,27 @@ def pollers_of(mapping: EventSourceMapping) -> int:
     return _wanted(mapping) or 1
 
 
+def bounds_of(mapping: EventSourceMapping) -> PollerBounds | None:
+    """How few and how many pollers a service of one process may have of a mapping; None where nothing scales it."""
+    return PollerBounds(pollers_of(mapping), _maximum(mapping)) if _scales(mapping) else None
+
+
 def _wanted(mapping: EventSourceMapping) -> int | None:
     if mapping.kind == "MQ":
-        return 1  # C.8: one environment for each mapping, however many workers there are
+        return mapping.extensions.Concurrency  # C.8: one environment for each mapping, unless more are asked for
     provisioned = mapping.ProvisionedPollerConfig
     return provisioned.MinimumPollers if provisioned else None
 
 
+def _maximum(mapping: EventSourceMapping) -> int | None:
+    return mapping.ProvisionedPollerConfig.MaximumPollers if mapping.ProvisionedPollerConfig else None
+
+
+def _scales(mapping: EventSourceMapping) -> bool:
+    return mapping.kind != "MQ"
+
+
 def _demand(mapping: EventSourceMapping) -> MappingDemand:
     # C.2: what is made with Enabled=false is Disabled at once, and nothing is read.
-    return MappingDemand(mapping.name, mapping.FunctionName, _wanted(mapping) if mapping.Enabled else 0)
+    wanted = _wanted(mapping) if mapping.Enabled else 0
+    return MappingDemand(mapping.name, mapping.FunctionName, wanted, maximum=_maximum(mapping), scales=_scales(mapping))

@@ -20,7 +20,12 @@ from poller.validation import closest, under
 
 T = TypeVar("T")
 
-MQ_EXTENSIONS = ("MaximumRetryAttempts", "FunctionResponseTypes")
+MQ_EXTENSIONS = {
+    "Concurrency": "belongs to MQ; consumers of a Kafka topic are the event's ProvisionedPollerConfig",
+    "FunctionResponseTypes": "belongs to MQ; for Kafka it is AWS's own property FunctionResponseTypes of the event",
+    "MaximumRetryAttempts": "belongs to MQ; for Kafka it is AWS's own property MaximumRetryAttempts of the event",
+}
+"""And why Kafka has none of them."""
 KAFKA_EXTENSIONS = {
     "ErrorHeaders": "belongs to Kafka: dead letters of MQ messages have no such headers",
     "EventGrouping": "belongs to Kafka: a queue has no partitions, and one batch in work anyway",
@@ -193,11 +198,9 @@ class _Wiring:
     def _check_extensions(self) -> None:
         given = self._extensions.model_fields_set
         kind = self._mapping.kind
-        for name in sorted(given.intersection(MQ_EXTENSIONS if kind != "MQ" else KAFKA_EXTENSIONS)):
-            if kind == "MQ":
-                reason = KAFKA_EXTENSIONS[name]
-            else:
-                reason = f"belongs to MQ; for Kafka it is AWS's own property {name} of the event"
+        foreign = KAFKA_EXTENSIONS if kind == "MQ" else MQ_EXTENSIONS
+        for name in sorted(given.intersection(foreign)):
+            reason = foreign[name]
             self.problems.append(Problem(f"{self._path}.{name}", reason))
         if kind == "MQ" and self._extensions.OnFailure is not None and self._extensions.MaximumRetryAttempts < 0:
             hint = f"add {self._path}.MaximumRetryAttempts"

@@ -49,6 +49,7 @@ class ScriptedSource:
         self._handing_over = threading.Lock()  # where the loop runs on a thread, the test adds while it polls
         self.waits: list[float] = []
         self.paused: set[Shard] = set()
+        self.behind: dict[Shard, int] = {"t-0": 0}
         self.acknowledged: list[Progress] = []
         self.released: list[Record] = []
         self.rejected: list[Record] = []
@@ -111,7 +112,10 @@ class ScriptedSource:
         return 2
 
     def lag(self) -> dict[Shard, int]:
-        return {"t-0": 0}
+        return dict(self.behind)
+
+    def partitions(self) -> int | None:
+        return 3 if self.features.ordered else None
 
     def wake(self) -> None:
         return

@@ -42,6 +42,8 @@ class BatchingLimits:
     """Bytes more for each further shard in the event."""
     read_ahead: int = 0
     """Encoded bytes that may wait in a lane though they are more than one batch."""
+    concurrency: int | None = None
+    """Most batches in flight of one poller (C.8); None is one for each lane."""
 
     @property
     def room(self) -> int:

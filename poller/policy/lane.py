@@ -19,7 +19,7 @@ class Lane:
     of a batch that is in work or waits for its retry.
     """
 
-    __slots__ = ("_in_work", "buffers", "name", "reported", "returns", "tails", "waiting", "window_opened")
+    __slots__ = ("_in_work", "buffers", "invoked", "name", "reported", "returns", "tails", "waiting", "window_opened")
 
     def __init__(self, name: str, now: float) -> None:
         self.name = name
@@ -32,6 +32,8 @@ class Lane:
         self.waiting: list[Batch] = []
         """Batches that come again, in order."""
         self.returns: list[Return] = []
+        self.invoked = False
+        """A batch is in flight, not only discards."""
         self.window_opened = now
         self._in_work: dict[int, Sequence[Record]] = {}
         """Records of the batch in flight, and of discards whose dead letters are being sent, as far as their shards are

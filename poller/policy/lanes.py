@@ -1,9 +1,10 @@
 """Per ordering unit: what waits, what is in work, what comes again, and what may be acknowledged. Pure.
 
 A lane has at most one batch in work, so order is kept inside a shard (C.4). By default each shard has a lane, so shards
-run side by side, and a poison record stops only its own. With `EventGrouping: Poller` one lane holds all shards of its
-poller, and a batch has records of several (D.1.1). What is committable is computed from what is unfinished, never
-counted, so it can not run ahead of it: for a stream it is the first position that is not finished.
+run side by side (as many as may be in flight), and a poison record stops only its own. With `EventGrouping: Poller` one
+lane holds all shards of its poller, and a batch has records of several (D.1.1). What is committable is computed from
+what is unfinished, never counted, so it can not run ahead of it: for a stream it is the first position that is not
+finished.
 """
 
 from __future__ import annotations
@@ -135,15 +136,27 @@ class Lanes:
         any event, or too old on arrival.
         """
         work: list[tuple[Lane, Batch | Discard]] = []
-        for lane in self._lanes.values():
+        room = self._room()
+        for lane in list(self._lanes.values()) if self.limits.concurrency else self._lanes.values():
             if lane.is_busy():
                 continue
+            if room <= 0:
+                break
             if lane.waiting:
                 if lane.waiting[0].not_before <= now:
                     work += [(lane, item) for item in self._retry(lane, wall)]
             elif lane.has_some() and (lane.is_full(self.limits) or lane.window_end(self.limits) <= now):
                 work += [(lane, item) for item in self._take(lane, now, wall)]
+            if lane.invoked and self.limits.concurrency:
+                room -= 1
+                self._lanes[lane.name] = self._lanes.pop(lane.name)  # the turn of the others is next
         return work
+
+    def _room(self) -> int:
+        """Batches that may be handed over now."""
+        if self.limits.concurrency is None:
+            return len(self._lanes)
+        return self.limits.concurrency - sum(lane.invoked for lane in self._lanes.values())
 
     def _retry(self, lane: Lane, wall: float) -> list[Batch | Discard]:
         batch = lane.waiting.pop(0)
@@ -156,6 +169,7 @@ class Lanes:
                 items += [with_only(batch, records)] if records else []
         for item in items:
             lane.begin_work(item.records)
+            lane.invoked |= isinstance(item, Batch)
         return items
 
     def _take(self, lane: Lane, now: float, wall: float) -> list[Batch | Discard]:
@@ -172,6 +186,7 @@ class Lanes:
                 items.append(Discard(too_old, RECORD_AGE_EXCEEDED, 1, None))
         if records:
             items.append(Batch(records, first_seen))
+            lane.invoked = True
             if self.limits.window_start is WindowStart.PREVIOUS_HANDOVER:
                 lane.window_opened = now
         for item in items:
@@ -184,6 +199,7 @@ class Lanes:
         Returns the discards: they stay in work until the caller says `settle`, so nothing passes them.
         """
         kept = lane.end_work(batch.records)
+        lane.invoked = False
         if len(kept) < len(batch.records):
             decisions = restricted(decisions, kept)
         if self.limits.window_start is WindowStart.PREVIOUS_RESULT:
@@ -259,9 +275,10 @@ class Lanes:
     def next_due(self, now: float) -> float | None:
         """When `due` or `take_returns` may next have something without any event before; None when nothing waits."""
         times: list[float] = []
+        room = self._room() > 0
         for lane in self._lanes.values():
             times += [item.not_before for item in lane.returns]
-            if lane.is_busy():
+            if lane.is_busy() or not room:  # an answer comes first
                 continue
             if lane.waiting:
                 times.append(lane.waiting[0].not_before)
@@ -276,6 +293,24 @@ class Lanes:
     def shards(self) -> set[Shard]:
         """Shards that have a lane."""
         return {shard for lane in self._lanes.values() for shard in lane.tails}
+
+    def filling(self, now: float) -> int:
+        """Records that wait for nothing but their batch to be full or its window to end."""
+        return sum(
+            sum(map(len, lane.buffers.values()))
+            for lane in self._lanes.values()
+            if lane.has_some()
+            and not (lane.is_busy() or lane.waiting or lane.is_full(self.limits))
+            and lane.window_end(self.limits) > now
+        )
+
+    def backlog(self) -> dict[Shard, int]:
+        """Positions of each lane from the first unfinished one to the last that was polled."""
+        return {
+            shard: lane.tails[shard] - position
+            for lane in self._lanes.values()
+            for shard, position in lane.unfinished_positions().items()
+        }
 
     def in_work(self, shards: Collection[Shard] | None = None) -> int:
         """Batches in flight and dead letters being sent, of all lanes or with records of these shards."""

@@ -7,7 +7,7 @@ multiplied: among the workers that may run a function, which are never more than
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 ACCOUNT_CONCURRENCY = 1000
 """Environments of a function that reserves none (A.2)."""
@@ -32,7 +32,36 @@ class MappingDemand:
     name: str
     function: str
     pollers: int | None
-    """None: one on each worker that may run the function (a Kafka mapping on demand, which AWS scales by itself)."""
+    """To begin with, and the least; None: one on each worker that may run the function (a Kafka mapping on demand)."""
+    maximum: int | None = None
+    """MaximumPollers; None is the number of partitions."""
+    scales: bool = False
+    """By its lag: a Kafka mapping."""
+
+
+@dataclass(frozen=True, slots=True)
+class PollerBounds:
+    """How few and how many pollers of a mapping one worker may have."""
+
+    minimum: int
+    """This worker's; 0 where the mapping is not read at all."""
+    maximum: int | None = None
+    """Over all workers; None is the number of partitions (a mapping on demand)."""
+    part: int = 0
+    """Which of the parts that the maximum is divided into is this worker's."""
+    parts: int = 1
+
+    def most(self, partitions: int) -> int:
+        """Never more consumers than partitions, over all workers (C.8).
+
+        A worker that reads the mapping keeps one, even if others have all the partitions: so it learns of new ones.
+        """
+        total = partitions if self.maximum is None else min(self.maximum, partitions)
+        return max(min(self.minimum, 1), divided(total, self.parts)[self.part])
+
+    def within(self, pollers: int, partitions: int) -> int:
+        """The number nearest to this one that is allowed; the partitions win over the minimum."""
+        return min(max(pollers, self.minimum), self.most(partitions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +75,8 @@ class Share:
     """By mapping, every one of them."""
     concurrency: Mapping[str, int]
     """Most environments, by function, every one of them."""
+    bounds: Mapping[str, PollerBounds] = field(default_factory=dict)
+    """By mapping that scales and is read here."""
 
     def poller_name(self, number: int) -> str:
         """Of a mapping's poller in client ids: its number, after the worker's where there are several."""
@@ -56,10 +87,12 @@ def shares(functions: Sequence[FunctionLimit], mappings: Sequence[MappingDemand]
     """Divide mappings and concurrency among so many workers; the first share is that of worker 1.
 
     A function runs on no more workers than it has concurrency, and there only where pollers of it are. What does not
-    come out even goes to other workers with each function and mapping, so that the first does not get everything.
+    come out even goes to other workers with each function and mapping, so that the first does not get everything. A
+    mapping scales where it has pollers to begin with: whoever reads nothing sees no lag.
     """
     pollers: list[dict[str, int]] = [{} for _ in range(workers)]
     concurrency: list[dict[str, int]] = [{} for _ in range(workers)]
+    bounds: list[dict[str, PollerBounds]] = [{} for _ in range(workers)]
     for turn, function in enumerate(functions):
         able = [(turn + step) % workers for step in range(min(workers, function.reserved or workers))]
         users: dict[int, None] = {}
@@ -70,12 +103,18 @@ def shares(functions: Sequence[FunctionLimit], mappings: Sequence[MappingDemand]
             given = dict(zip(rotated, divided(wanted, len(able)), strict=True))
             for worker in range(workers):
                 pollers[worker][mapping.name] = given.get(worker, 0)
-            users |= {worker: None for worker, count in given.items() if count}
+            reading = {worker: count for worker, count in given.items() if count}
+            if mapping.scales:
+                for part, (worker, count) in enumerate(reading.items()):
+                    bounds[worker][mapping.name] = PollerBounds(count, mapping.maximum, part, len(reading))
+            users |= dict.fromkeys(reading)
         limit = ACCOUNT_CONCURRENCY if function.reserved is None else function.reserved
         parts = dict(zip(users or able[:1], divided(limit, len(users) or 1), strict=True))
         for worker in range(workers):
             concurrency[worker][function.name] = parts.get(worker, 0)
-    return [Share(number + 1, workers, pollers[number], concurrency[number]) for number in range(workers)]
+    return [
+        Share(number + 1, workers, pollers[number], concurrency[number], bounds[number]) for number in range(workers)
+    ]
 
 
 def divided(total: int, parts: int) -> list[int]:

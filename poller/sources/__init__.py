@@ -33,6 +33,8 @@ class Listener:
     still be committed."""
     lost: Callable[[Collection[Shard]], None]
     """Shards are gone already: forget the lanes, commit nothing."""
+    commit_failed: Callable[[], None] = lambda: None
+    """A commit was tried in vain; for the metrics only, and on any thread."""
 
 
 class Source(Protocol):
@@ -103,7 +105,13 @@ class Source(Protocol):
         """Bytes of the event around its records, for that many shards at most (for the 6 MB limit). Pure."""
 
     def lag(self) -> dict[Shard, int]:
-        """Records at the broker behind the last one that `poll` gave, per shard, as far as known without asking."""
+        """Records at the broker behind the last one that `poll` gave, per shard, right at the moment of the call.
+
+        Where the client cannot know that, the broker is asked: blocks for one answer, half a second at most.
+        """
+
+    def partitions(self) -> int | None:
+        """Shards of the whole topic, whoever reads them; None of a queue, and while it is not known."""
 
     def wake(self) -> None:
         """Make a waiting `poll` return soon. The only method other threads may call; a no-op is allowed."""

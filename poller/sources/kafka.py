@@ -25,6 +25,7 @@ from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.model import Progress, Record, Shard
 from poller.sources import Features, Listener, kafka_header_names
 from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead, record_head, to_records
+from poller.sources.kafka_lag import ASK_TIMEOUT, KafkaLag, Known
 from poller.sources.kafka_oauth import TokenError
 from poller.sources.kafka_positions import is_to_be_kept, place_text, time_to_go_on
 from poller.sources.kafka_python_client import Connections, keep_finished_joins, refusal_of
@@ -81,6 +82,7 @@ class KafkaSource:
         self._commit_after = 0.0
         self._paused: set[Shard] = set()
         self._idle_after = 0.0
+        self._lag = KafkaLag(self._ends)
         self._trouble_since: tuple[type[SourceError], float] | None = None
         """What kind of trouble, and since when."""
 
@@ -279,6 +281,7 @@ class KafkaSource:
             except (*_REBALANCED, kafka_errors.RetriableError) as error:
                 _log.info("a commit of group %s has to wait: %s", self._settings.group_id, error)
                 self._commit_after = time.monotonic() + _COMMIT_PAUSE
+                self._tell_commit_failed()
             else:
                 self._uncommitted.clear()
 
@@ -299,14 +302,28 @@ class KafkaSource:
         return event_overhead(self._settings, shards)
 
     def lag(self) -> dict[Shard, int]:
-        """Offsets from the next record to the high watermark of the last fetch, per owned shard."""
-        lag: dict[Shard, int] = {}
-        if self._consumer is not None:
-            for shard, partition in self._owned.items():
-                position, highwater = self._position(self._consumer, partition), self._consumer.highwater(partition)
-                if position is not None and highwater is not None:
-                    lag[shard] = max(0, highwater - position)
-        return lag
+        """Offsets from the next record to the end, per owned shard; blocks 2 ms, half a second in trouble."""
+        consumer = self._consumer
+        if consumer is None:
+            return {}
+        known = {
+            shard: Known(self._position(consumer, partition), consumer.highwater(partition))
+            for shard, partition in self._owned.items()
+        }
+        return self._lag.of(known, self._paused)
+
+    def _ends(self, shards: Sequence[Shard]) -> dict[Shard, int]:
+        asked = [self._owned[shard] for shard in shards]
+        try:
+            ends = self._opened().end_offsets(asked, timeout_ms=int(ASK_TIMEOUT * 1000))
+        except kafka_errors.KafkaError:  # whatever it is, `poll` tells of it
+            return {}
+        return {f"{partition.topic}-{partition.partition}": end for partition, end in ends.items()}
+
+    def partitions(self) -> int | None:
+        """Of the topic, as of the last metadata."""
+        found = None if self._consumer is None else self._metadata.partitions_for_topic(self._settings.topic)
+        return len(found) if found else None
 
     def _position(self, consumer: KafkaConsumer, partition: TopicPartition) -> int | None:
         try:
@@ -411,6 +428,11 @@ class KafkaSource:
 
     def _commit_failed(self, error: Exception) -> None:
         _log.warning("offsets of shards given up were not committed, their records come again: %s", error)
+        self._tell_commit_failed()
+
+    def _tell_commit_failed(self) -> None:
+        if self._listener is not None:
+            self._listener.commit_failed()
 
     def _lost(self, partitions: Collection[TopicPartition]) -> None:
         assert self._listener is not None

@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import groupby
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, TopicPartition
 
 from poller.errors import SourceError, SourceUnavailable
 from poller.model import Progress, Record, Shard
 from poller.sources import Features, Listener
 from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead, record_head
 from poller.sources.kafka_held_back import HeldBack
+from poller.sources.kafka_lag import ASK_TIMEOUT, KafkaLag, Known
 from poller.sources.kafka_librdkafka_commits import OffsetCommits
 from poller.sources.kafka_librdkafka_options import (
     END_OF_PARTITION,
@@ -63,12 +64,13 @@ class LibrdkafkaSource:
         """The offset after what has arrived from the client, whether it was given on or is held back."""
         self._placeless: dict[int, int | None] = {}
         """Partitions that wait for `_place`, and the offset that is not in their log."""
-        self._commits = OffsetCommits(settings)
+        self._commits = OffsetCommits(settings, self._commit_failed)
         self._held: HeldBack[Message] = HeldBack(self._stop, self._go_on)
         self._gone: set[int] = set()
         """Partitions that went away in the client call under way: what that call gives of them is void."""
         self._subscribed = False
         self._watch = TopicWatch(settings)
+        self._lag = KafkaLag(self._ends)
 
     def open(self, listener: Listener) -> None:
         """Connect, find the topic, and subscribe; the group is joined in the first polls. Never creates the topic.
@@ -271,6 +273,10 @@ class LibrdkafkaSource:
             {self._numbers[shard]: position for shard, position in progress.positions.items() if shard in self._numbers}
         )
 
+    def _commit_failed(self) -> None:
+        if self._listener is not None:
+            self._listener.commit_failed()
+
     def release(self, records: Sequence[Record]) -> None:
         """Not for a stream: its records are retried in their lane."""
         raise NotImplementedError("a Kafka record cannot be handed back")
@@ -288,17 +294,30 @@ class LibrdkafkaSource:
         return event_overhead(self._settings, shards)
 
     def lag(self) -> dict[Shard, int]:
-        """Offsets from the next record to the high watermark of the last fetch, per owned shard."""
-        lag: dict[Shard, int] = {}
-        for shard, number in self._numbers.items():
-            held = self._held.first(number)
-            position = self._next.get(number) if held is None else held.offset()
-            with translated(self._settings.addresses):
-                place = TopicPartition(self._settings.topic, number)
-                _, highwater = self._opened().get_watermark_offsets(place, cached=True)
-            if position is not None and highwater >= 0:  # else not known yet
-                lag[shard] = max(0, highwater - position)
-        return lag
+        """Offsets from the next record to the end, per owned shard; blocks 2 ms, half a second in trouble."""
+        if self._consumer is None:
+            return {}
+        with translated(self._settings.addresses):
+            known = {number: self._known(number, self._consumer) for number in self._heads}
+            lag = self._lag.of(known, self._held.paused)
+        return {self._heads[number][0]: behind for number, behind in lag.items()}
+
+    def _known(self, number: int, consumer: Consumer) -> Known:
+        held = self._held.first(number)
+        _, end = consumer.get_watermark_offsets(TopicPartition(self._settings.topic, number), cached=True)
+        return Known(self._next.get(number) if held is None else held.offset(), end if end >= 0 else None)
+
+    def _ends(self, numbers: Sequence[int]) -> dict[int, int]:
+        asked = [TopicPartition(self._settings.topic, number, OFFSET_END) for number in numbers]
+        try:  # as a time, the end means the end
+            answers = self._opened().offsets_for_times(asked, timeout=ASK_TIMEOUT)
+        except KafkaException:  # whatever it is, `poll` tells of it
+            return {}
+        return {one.partition: one.offset for one in answers if one.error is None and one.offset >= 0}
+
+    def partitions(self) -> int | None:
+        """Of the topic, as of a few seconds ago; blocks 2 ms now and then, half a second in trouble."""
+        return None if self._consumer is None else self._watch.count(self._consumer)
 
     def wake(self) -> None:
         """Nothing: the client has no such call, so the loop polls in short slices while it waits for results."""

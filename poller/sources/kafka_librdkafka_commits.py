@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -20,8 +20,10 @@ _PAUSE = 0.1
 class OffsetCommits:
     """Offsets of one topic that are not known to be with the broker. Owned by the source's thread."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, failed: Callable[[], None]) -> None:
+        """Nothing to commit yet; `failed` is called for each try in vain."""
         self._settings = settings
+        self._failed = failed
         self._waiting: dict[int, int] = {}
         self._after = 0.0
 
@@ -79,3 +81,4 @@ class OffsetCommits:
         reason = error.str() if error else "the group rebalances"
         _log.info("a commit of group %s has to wait: %s", self._settings.group_id, reason)
         self._after = time.monotonic() + _PAUSE
+        self._failed()

@@ -19,6 +19,8 @@ _client_log = logging.getLogger("confluent_kafka")
 
 _ANSWER_TIMEOUT = 0.5
 _TROUBLED_PAUSE, _QUIET_PAUSE = 1.0, 5.0
+_COUNT_AGE = 10.0
+"""Seconds until it is asked again how many partitions the topic has."""
 _TOPIC_MISSING = 5.0
 """Seconds a topic may be absent from the metadata while it is read: a broker that starts knows none at first."""
 
@@ -36,6 +38,8 @@ class TopicWatch:
         self.partitions: set[int] = set()
         """Those that the topic had when it was found; none of another topic of this name."""
         self._found = False
+        self._count: int | None = None
+        self._count_after = 0.0
         self._refusal: KafkaError | None = None
         self._suspect = False
         self._trouble: type[SourceError] | None = None
@@ -109,6 +113,14 @@ class TopicWatch:
         self._suspect, self._trouble = False, None
         self._look_after = time.monotonic() + _QUIET_PAUSE
 
+    def count(self, consumer: Consumer) -> int | None:
+        """Partitions of the topic. Asks now and then, unless something may be wrong: half a second at most."""
+        if not self._suspect and time.monotonic() >= self._count_after:
+            self._count_after = time.monotonic() + _COUNT_AGE
+            with suppress(KafkaException):
+                self._ask(consumer, _ANSWER_TIMEOUT)
+        return self._count
+
     def is_due(self) -> bool:
         """Whether it is time to look, if nothing comes."""
         return time.monotonic() >= self._look_after
@@ -168,6 +180,8 @@ class TopicWatch:
         if not self._found and topic.error is None:
             self.partitions = set(topic.partitions)
             self._found = True
+        if topic.partitions:
+            self._count, self._count_after = len(topic.partitions), time.monotonic() + _COUNT_AGE
         error: KafkaError | None = topic.error
         return error
 

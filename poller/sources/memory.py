@@ -224,6 +224,10 @@ class MemoryTopicSource:
         """Records behind the next position."""
         return {shard: len(self._topic.partitions[shard]) - position for shard, position in self.shards.items()}
 
+    def partitions(self) -> int | None:
+        """Of the topic."""
+        return len(self._topic.partitions)
+
     def wake(self) -> None:
         """Make a waiting `poll` return at once."""
         self._bell.ring()
@@ -407,6 +411,10 @@ class MemoryQueueSource:
     def lag(self) -> dict[Shard, int]:
         """Messages that wait."""
         return {self._queue.shard: len(self._queue.ready)}
+
+    def partitions(self) -> int | None:
+        """A queue has none."""
+        return None
 
     def wake(self) -> None:
         """Make a waiting `poll` return at once."""

@@ -288,6 +288,10 @@ class RabbitMQSource:
         """Messages ready in the queue, as the broker said within the last second or so of polling."""
         return self._lag
 
+    def partitions(self) -> int | None:
+        """A queue has none."""
+        return None
+
     def wake(self) -> None:
         """Make a waiting `poll` return at once. For any thread; nothing happens when there is no connection."""
         connection = self._connection

@@ -92,7 +92,7 @@ class Reports:
         """Sums over the workers, save for the lag.
 
         Partitions belong to one worker at a time, and a queue is the same whoever looks at it: so the lag of a shard
-        is the largest that is told, not a sum.
+        is the largest that is told by those that read, not a sum.
         """
         merged: dict[str, MappingSnapshot] = {}
         for report in self.last().values():
@@ -144,10 +144,15 @@ def _sum_functions(several: Iterable[FunctionSnapshot]) -> dict[str, FunctionSna
 
 
 def _join(one: MappingSnapshot, other: MappingSnapshot) -> MappingSnapshot:
+    if one.enabled == other.enabled:
+        lag = {**one.lag, **{shard: max(lag, one.lag.get(shard, 0)) for shard, lag in other.lag.items()}}
+    else:  # a worker that cannot read tells what was before: who reads knows better
+        reading, old = (one, other) if one.enabled else (other, one)
+        lag = {**old.lag, **reading.lag}
     return replace(
         one,
         enabled=one.enabled or other.enabled,
-        lag={**one.lag, **{shard: max(lag, one.lag.get(shard, 0)) for shard, lag in other.lag.items()}},
+        lag=lag,
         held=one.held + other.held,
         pollers=one.pollers + other.pollers,
     )

@@ -36,9 +36,18 @@ class Calls:
     revoked: list[Shard] = field(default_factory=list)
     lost: list[Shard] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
+    commit_failures: int = 0
 
     def listener(self) -> Listener:
-        return Listener(assigned=self.assigned.extend, revoked=self._on_revoked, lost=self.lost.extend)
+        return Listener(
+            assigned=self.assigned.extend,
+            revoked=self._on_revoked,
+            lost=self.lost.extend,
+            commit_failed=self._on_commit_failed,
+        )
+
+    def _on_commit_failed(self) -> None:
+        self.commit_failures += 1
 
     def _on_revoked(self, shards: Collection[Shard]) -> Progress:
         self.revoked.extend(shards)

@@ -322,6 +322,35 @@ def test_lag_is_what_the_broker_holds_beyond_the_last_poll(harness: SourceHarnes
         assert len(source.lag()) == harness.shards
 
 
+def test_the_lag_of_paused_shards_is_right_at_the_moment_of_the_call(harness: SourceHarness, opened: Opener) -> None:
+    # C.9
+    if not harness.features.ordered:
+        pytest.skip("a queue is not paused")
+    source, calls = opened(), Calls()
+    source.close()
+    source = opened(calls)
+    harness.produce([b"first"])
+    [record] = take(source, 1)
+    eventually(lambda: source.poll(0.1) or sum(source.lag().values()) == 0, what="a lag of 0")
+    source.pause(calls.owned)
+    for turn in range(1, 4):
+        harness.produce(FIVE)
+        source.poll(0)
+        assert source.lag()[record.shard] == 5 * turn, "whatever the client has fetched"
+        assert sum(source.lag().values()) == 5 * turn, "and nothing of the others"
+    source.resume(calls.owned)
+    take(source, 15)
+    assert sum(source.lag().values()) == 0
+
+
+def test_a_source_knows_how_many_shards_there_are(harness: SourceHarness, opened: Opener) -> None:
+    # C.8
+    source = opened()
+    source.poll(0)
+    assert source.partitions() == (harness.shards if harness.features.ordered else None)
+    source.close()
+
+
 # --- several consumers ---------------------------------------------------------------------------------------------
 
 

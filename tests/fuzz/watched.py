@@ -130,6 +130,9 @@ class WatchedSource:
     def lag(self) -> dict[Shard, int]:
         return self.inner.lag()
 
+    def partitions(self) -> int | None:
+        return self.inner.partitions()
+
     def wake(self) -> None:
         self.inner.wake()
 

@@ -375,7 +375,8 @@ def test_a_commit_during_a_rebalance_is_made_up_for(kafka: KafkaBroker, opened: 
     done = settle(source.features, take(source, 2))
     other = opened(topic, others, group_id=group)
     eventually(lambda: rebalancing(kafka, group, source, other), what="a rebalance")
-    source.acknowledge(done)
+    held_up = not source.acknowledge(done)
+    assert calls.commit_failures == held_up  # C.9
 
     def committed() -> bool:
         other.poll(0.05)

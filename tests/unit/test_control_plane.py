@@ -20,8 +20,10 @@ from poller.destinations.rabbitmq import RabbitMQDestination
 from poller.mapping_runner import _join
 from poller.metrics import Metrics
 from poller.policy.batching import WindowStart
+from poller.policy.workers import PollerBounds
 from poller.resources import EventSourceMapping
-from poller.shares import shares_of
+from poller.shares import bounds_of, shares_of
+from poller.shares import pollers_of as pollers_of_one
 from poller.sources.kafka import KafkaSource
 from poller.sources.kafka_librdkafka import LibrdkafkaSource
 from poller.sources.rabbitmq import RabbitMQSource
@@ -185,6 +187,25 @@ def test_provisioned_pollers_are_that_many_members_of_the_group(tmp_path: Path) 
     assert snapshot.pollers == 3
 
 
+def test_a_queue_has_the_consumers_that_were_asked_for_and_nothing_scales_them(tmp_path: Path) -> None:  # C.8
+    [only] = template(tmp_path, MQ, "{Concurrency: 4}").mappings
+    assert (pollers_of_one(only), bounds_of(only)) == (4, None)
+
+
+def test_on_demand_a_mapping_starts_with_one_and_has_no_maximum_but_the_partitions(tmp_path: Path) -> None:  # C.8
+    [only] = template(tmp_path, KAFKA).mappings
+    assert bounds_of(only) == PollerBounds(1, None)
+    [provisioned] = template(tmp_path, KAFKA + "ProvisionedPollerConfig: {MinimumPollers: 3}\n").mappings
+    assert bounds_of(provisioned) == PollerBounds(3, 200)
+
+
+def test_five_batches_are_in_work_of_a_provisioned_poller_and_one_of_each_partition_on_demand(tmp_path: Path) -> None:
+    # C.8
+    assert batching_limits(mapping(tmp_path, KAFKA + PROVISIONED), overhead=10).concurrency == 5
+    assert batching_limits(mapping(tmp_path, KAFKA), overhead=10).concurrency is None
+    assert batching_limits(mapping(tmp_path, MQ), overhead=10).concurrency is None
+
+
 def plane_of(worker: int, tmp_path: Path, properties: str, function: str = "") -> ControlPlane:
     """The control plane of one of two workers."""
     made = template(tmp_path, properties)
@@ -205,6 +226,7 @@ def pollers_of(*planes: ControlPlane) -> list[int]:
         (KAFKA + "ProvisionedPollerConfig: {MinimumPollers: 3, MaximumPollers: 3}\n", "", [2, 1]),
         (KAFKA, "1", [1, 0]),
         (KAFKA, "0", [1, 1]),
+        (KAFKA + "ProvisionedPollerConfig: {MinimumPollers: 1}\n", "", [1, 0]),
         (MQ, "", [1, 0]),
         (KAFKA + "Enabled: false\n", "", [0, 0]),
     ],

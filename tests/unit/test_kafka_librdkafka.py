@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, OFFSET_INVALID, KafkaError, KafkaException, Message, TopicPartition
 from contract.source_harnesses import Calls
 
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
@@ -39,6 +39,7 @@ class ScriptedConsumer:
         self.stores = True
         self.commit_error: KafkaError | None = None
         self.member: str | None = "member"
+        self.end = 9
 
     def list_topics(self, topic: str, timeout: float) -> Any:
         if self.unreachable:
@@ -73,10 +74,10 @@ class ScriptedConsumer:
         return [TopicPartition("orders", one.partition, self.stored.get(one.partition, -1001)) for one in partitions]
 
     def offsets_for_times(self, asked: Sequence[TopicPartition], timeout: float) -> list[TopicPartition]:
-        """The log of each partition holds the offsets 2 to 8."""
+        """The log of each partition begins at offset 2; the time -1 is its end."""
         if self.unreachable:
             raise KafkaException(self.unreachable)
-        ends = {-2: 2, -1: 9}
+        ends = {-2: 2, OFFSET_END: self.end}
         return [
             TopicPartition("orders", one.partition, (ends | self.times.get(one.partition, {})).get(one.offset, -1))
             for one in asked
@@ -87,7 +88,7 @@ class ScriptedConsumer:
 
     def get_watermark_offsets(self, partition: TopicPartition, *, cached: bool) -> tuple[int, int]:
         assert cached
-        return 0, 10
+        return 0, 9
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         def call(partitions: Sequence[TopicPartition] = ()) -> None:
@@ -316,6 +317,7 @@ def test_nothing_is_committed_of_a_partition_that_is_lost(opened: Opened) -> Non
     opened.poll(record(0))
     opened.consumer.stores = False
     assert opened.source.acknowledge(Progress(positions={"orders-0": 1})) is False
+    assert opened.calls.commit_failures == 1  # C.9
     opened.after(lambda: opened.consumer.rebalance("on_lost", 0, 1))
     opened.consumer.stores = True
     assert opened.source.acknowledge(Progress()) is True
@@ -429,7 +431,11 @@ def test_a_partition_that_was_stopped_is_stopped_again_where_it_goes_on(
 def test_a_paused_shard_costs_the_client_nothing_and_its_records_come_first_after_it(opened: Opened) -> None:
     opened.source.pause(["orders-0", "orders-7"])
     assert opened.poll(record(0), record(0, partition=1)) == [("orders-1", 0)]
-    assert opened.source.lag() == {"orders-0": 10, "orders-1": 9}  # what is held back was not given
+    assert opened.source.lag() == {"orders-0": 9, "orders-1": 8}  # what is held back was not given
+    opened.consumer.end = 12
+    assert opened.source.lag() == {"orders-0": 12, "orders-1": 11}
+    opened.consumer.unreachable = KafkaError(KafkaError._TRANSPORT, "away")
+    assert opened.source.lag() == {"orders-0": 9, "orders-1": 8}  # as of the last fetch
     opened.source.resume(["orders-0", "orders-7"])
     assert opened.poll(record(1), record(1, partition=1)) == [("orders-0", 0), ("orders-0", 1), ("orders-1", 1)]
     assert opened.consumer.calls == []

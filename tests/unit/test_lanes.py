@@ -267,6 +267,80 @@ def test_a_shard_reads_ahead_of_a_whole_batch_up_to_the_bytes_that_are_allowed()
     assert lanes.full_shards() == {"t-0"}
 
 
+def five_shards(concurrency: int | None = None) -> Lanes:
+    lanes = Lanes(BatchingLimits(batch_size=1, window=10, concurrency=concurrency), ordered=True)
+    for number in range(5):
+        lanes.extend(records(0, 1, shard=f"t-{number}"), now=0)
+    return lanes
+
+
+def test_no_more_batches_are_in_flight_than_may_be_and_every_shard_has_its_turn() -> None:  # C.8
+    lanes = five_shards(concurrency=2)
+    order: list[str] = []
+    running = lanes.due(0, WALL)
+    while running:
+        assert len(running) <= 2
+        assert lanes.due(0, WALL) == []
+        assert lanes.next_due(0) is None or len(running) < 2, "an answer comes before anything is due"
+        lane, batch = running.pop(0)
+        assert isinstance(batch, Batch)
+        order.append(lane.name)
+        lanes.resolve(lane, batch, [Complete(batch.records)], now=0)
+        running += lanes.due(0, WALL)
+    assert order == [f"t-{number}" for number in range(5)] * 2
+
+
+def test_a_limit_that_changes_counts_from_the_next_batch_on() -> None:  # C.1, C.8
+    lanes = five_shards(concurrency=1)
+    lanes.due(0, WALL)
+    lanes.change(BatchingLimits(batch_size=1, window=10, concurrency=3), matches=None, expired=None)
+    assert len(lanes.due(0, WALL)) == 2
+    lanes.change(BatchingLimits(batch_size=1, window=10), matches=None, expired=None)
+    assert len(lanes.due(0, WALL)) == 2
+
+
+def test_without_a_limit_all_shards_are_in_flight() -> None:  # C.8
+    assert len(five_shards().due(0, WALL)) == 5
+
+
+def test_a_batch_that_comes_again_waits_for_its_turn_like_others() -> None:  # C.8
+    lanes = five_shards(concurrency=1)
+    lane, batch = start(lanes)
+    lanes.resolve(lane, batch, [Retry([Batch(batch.records, 0, attempt=2)])], now=0)
+    assert [start(lanes, 0)[0].name] == ["t-1"]
+
+
+def test_dead_letters_on_their_way_are_no_invocations_and_a_shard_that_was_lost_leaves_its_place() -> None:  # C.8
+    lanes = five_shards(concurrency=1)
+    lane, batch = start(lanes)
+    [discard] = lanes.resolve(lane, batch, [Discard(batch.records, "RetryAttemptsExhausted", 1, None)], now=0)
+    assert lanes.in_work() == 1
+    lost, _ = start(lanes)
+    assert lanes.due(0, WALL) == []
+    lanes.drop([lost.name])
+    assert start(lanes)[0].name == "t-2"
+    lanes.settle(lane, discard.records)
+
+
+def test_what_waits_for_its_batch_to_fill_is_told_apart_from_what_waits_for_the_handler() -> None:  # C.8
+    lanes = stream(batch_size=3, window=5)
+    lanes.extend([*records(0, 1), *records(0, 1, 2, 3, shard="t-1")], now=0)
+    assert lanes.filling(1) == 2, "t-1 has a batch"
+    assert lanes.filling(5) == 0, "the window is over"
+    lanes.due(1, WALL)
+    assert lanes.filling(1) == 2, "the last of t-1 waits for the batch before it"
+
+
+def test_a_shard_s_backlog_is_what_was_polled_and_is_not_finished() -> None:  # C.9
+    lanes = stream()
+    lanes.extend(records(5, 6, 7), now=0)
+    assert lanes.backlog() == {"t-0": 3}
+    lane, batch = start(lanes)
+    assert lanes.backlog() == {"t-0": 3}
+    lanes.resolve(lane, batch, [Complete(batch.records)], now=0)
+    assert lanes.backlog() == {"t-0": 1}
+
+
 def window(start_of: WindowStart) -> Lanes:
     return Lanes(BatchingLimits(batch_size=2, window=10, window_start=start_of), ordered=True)
 
@@ -302,9 +376,15 @@ class CommitsNeverPassUnfinishedWork(RuleBasedStateMachine):
     """Streams against a naive model: whatever the order of answers, retries and revocations, a committed position
     has only finished records before it, it never goes back, and every record is finished exactly once, in order."""
 
-    @initialize(batch_size=st.integers(1, 4), retries=st.integers(0, 2), bisect=st.booleans())
-    def begin(self, batch_size: int, retries: int, bisect: bool) -> None:
-        self.lanes = stream(batch_size=batch_size, window=1)
+    @initialize(
+        batch_size=st.integers(1, 4),
+        retries=st.integers(0, 2),
+        bisect=st.booleans(),
+        concurrency=st.none() | st.integers(1, 2),
+    )
+    def begin(self, batch_size: int, retries: int, bisect: bool, concurrency: int | None) -> None:
+        self.lanes = Lanes(BatchingLimits(batch_size=batch_size, window=1, concurrency=concurrency), ordered=True)
+        self.concurrency = concurrency
         self.policy = RetryPolicy(maximum_retry_attempts=retries, bisect_batch_on_function_error=bisect)
         self.now = 0.0
         self.next_offset = {"t-0": 0, "t-1": 0}
@@ -324,6 +404,8 @@ class CommitsNeverPassUnfinishedWork(RuleBasedStateMachine):
         self.running += self.lanes.due(self.now, WALL)
         for shard in ("t-0", "t-1"):
             assert sum(lane.name == shard and lane in self.lanes for lane, _ in self.running) <= 1
+        invoked = sum(isinstance(item, Batch) and lane in self.lanes for lane, item in self.running)
+        assert self.concurrency is None or invoked <= self.concurrency
 
     @precondition(lambda self: self.running)
     @rule(data=st.data(), poison=st.booleans())

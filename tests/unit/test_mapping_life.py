@@ -462,6 +462,21 @@ def test_an_update_that_leaves_provisioned_mode_is_refused_while_a_limit_needs_i
     assert "ProvisionedPollerConfig" not in world.plane.get_event_source_mapping(uuid)
 
 
+def test_an_update_keeps_the_pollers_that_the_lag_has_brought_within_the_new_bounds(world: World) -> None:  # C.1, C.8
+    uuid = world.create(KAFKA)
+    runner = world.plane._runners[uuid]
+    runner.resize(2)
+    world.update(uuid, BatchSize=7)
+    assert runner.wanted == 2
+    world.update(uuid, **PROVISIONED)
+    assert runner.wanted == 1
+    world.update(uuid, ProvisionedPollerConfig={"MinimumPollers": 2, "MaximumPollers": 2})
+    assert runner.wanted == 2
+    world.update(uuid, Enabled=False)
+    world.update(uuid, Enabled=True, ProvisionedPollerConfig={"MinimumPollers": 1, "MaximumPollers": 2})
+    assert runner.wanted == 1, "it starts with the least"
+
+
 def test_a_failing_batch_keeps_its_count_of_attempts_over_an_update(world: World) -> None:  # C.1
     world.functions["f"].result = lambda _: function_error()
     uuid = world.create({**KAFKA, **PROVISIONED, "MaximumRetryAttempts": 10_000})

@@ -295,3 +295,18 @@ def test_targets_as_text_show_no_password() -> None:
 def test_the_model_of_a_function_lists_aws_s_names() -> None:
     ours = {"account_id", "region"}
     assert all(name[0].isupper() for name in set(Function.model_fields) - ours)
+
+
+@pytest.mark.parametrize(
+    ("given", "least", "most"),
+    [
+        ({"MinimumPollers": 2}, 2, 200),
+        ({"MaximumPollers": 2000}, 1, 2000),
+        ({"MinimumPollers": 200, "MaximumPollers": 200}, 200, 200),
+        ({"MinimumPollers": "3", "MaximumPollers": "4"}, 3, 4),
+    ],
+)
+def test_provisioned_pollers_are_1_to_200_by_default(given: dict[str, Any], least: int, most: int) -> None:  # C.1
+    pollers = mapping(ProvisionedPollerConfig=given).ProvisionedPollerConfig
+    assert pollers is not None
+    assert (pollers.MinimumPollers, pollers.MaximumPollers) == (least, most)

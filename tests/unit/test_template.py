@@ -690,13 +690,11 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
             f"{EVENT}.DestinationConfig.OnFailure.Destination: kafka:// needs ProvisionedPollerConfig, as on AWS {ADD_PROVISIONED}",
         ],
     ),
-    "pollers that scale": (
-        document(readings={"ProvisionedPollerConfig": {"MinimumPollers": 2}}),
+    "more pollers than there may be": (  # C.1
+        document(readings={"ProvisionedPollerConfig": {"MinimumPollers": 0, "MaximumPollers": 2001}}),
         [
-            (
-                f"{EVENT}.ProvisionedPollerConfig.MaximumPollers: 200 by default is above MinimumPollers 2; "
-                "the number of pollers does not change here (set MaximumPollers: 2)"
-            )
+            f"{EVENT}.ProvisionedPollerConfig.MinimumPollers: 0 is below 1",
+            f"{EVENT}.ProvisionedPollerConfig.MaximumPollers: 2001 is above 2000",
         ],
     ),
     "fewer than the least": (
@@ -855,11 +853,12 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
             settings={
                 "EventSources": {
                     "Tasks.Queue": {"ErrorHeaders": "none", "EventGrouping": "Poller"},
-                    "Telemetry.Readings": {"MaximumRetryAttempts": 1, "FunctionResponseTypes": []},
+                    "Telemetry.Readings": {"MaximumRetryAttempts": 1, "FunctionResponseTypes": [], "Concurrency": 2},
                 }
             }
         ),
         [
+            f"{EXTENSIONS}.Telemetry.Readings.Concurrency: belongs to MQ; consumers of a Kafka topic are the event's ProvisionedPollerConfig",
             f"{EXTENSIONS}.Telemetry.Readings.FunctionResponseTypes: belongs to MQ; for Kafka it is AWS's own property FunctionResponseTypes of the event",
             f"{EXTENSIONS}.Telemetry.Readings.MaximumRetryAttempts: belongs to MQ; for Kafka it is AWS's own property MaximumRetryAttempts of the event",
             f"{EXTENSIONS}.Tasks.Queue.ErrorHeaders: belongs to Kafka: dead letters of MQ messages have no such headers",

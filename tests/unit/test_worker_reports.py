@@ -27,6 +27,7 @@ class Worker:
         self._metrics = Metrics()
         self._mapping = self._metrics.of_mapping(LABELS)
         self.lag = {"t-0": 0}
+        self.enabled = True
         self.function = FunctionSnapshot("F", 1, 1, 0, 1, 0, 0, 0)
 
     def count(self, amount: int) -> None:
@@ -34,7 +35,7 @@ class Worker:
         self._mapping.observe("batch_size", amount)
 
     def report(self) -> Report:
-        mapping = MappingSnapshot(LABELS, enabled=True, lag=self.lag, held=1, pollers=1)
+        mapping = MappingSnapshot(LABELS, enabled=self.enabled, lag=self.lag, held=1, pollers=1)
         return Report(True, [STATE], [mapping], [self.function], totals_of(self._metrics.registry))
 
 
@@ -116,6 +117,18 @@ def test_partitions_of_all_workers_are_joined_and_one_queue_counts_once(reports:
     assert dict(mapping.lag) == {"t-0": 4, "t-1": 3, "t-2": 2}
     assert (mapping.held, mapping.pollers, mapping.enabled) == (2, 2, True)
     assert shown(reports)["poller_sum_offset_lag"] == 9
+
+
+@pytest.mark.parametrize("away", [1, 2])
+def test_a_worker_that_cannot_read_knows_less_of_the_lag_than_one_that_reads(reports: Reports, away: int) -> None:
+    # C.9
+    for number in (1, 2):
+        worker = Worker()
+        worker.enabled = number != away
+        worker.lag = {"t-0": 3, "t-1": 1} if worker.enabled else {"t-0": 1000, "t-2": 5}
+        reports.take(number, worker.report())
+    [mapping] = reports.mappings()
+    assert dict(mapping.lag) == {"t-0": 3, "t-1": 1, "t-2": 5}
 
 
 def test_a_report_survives_its_way_to_the_supervisor() -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poller.policy.workers import STEADY, FunctionLimit, MappingDemand, Share, divided, failures_after, shares
+from poller.policy.workers import (
+    STEADY,
+    FunctionLimit,
+    MappingDemand,
+    PollerBounds,
+    Share,
+    divided,
+    failures_after,
+    shares,
+)
 
 
 def of_one(pollers: int | None, workers: int, *, reserved: int | None = None) -> list[tuple[int, int]]:
@@ -27,6 +36,19 @@ def test_a_mapping_on_demand_has_a_poller_on_each_worker() -> None:  # C.8
 def test_provisioned_pollers_are_so_many_over_all_workers() -> None:  # C.8
     assert [pollers for pollers, _ in of_one(5, 2)] == [3, 2]
     assert [pollers for pollers, _ in of_one(1, 3)] == [1, 0, 0]
+
+
+def test_a_mapping_scales_where_it_has_pollers_and_the_workers_share_its_maximum() -> None:  # C.8
+    def bounds(pollers: int | None, maximum: int | None, workers: int) -> list[PollerBounds | None]:
+        demand = MappingDemand("m", "f", pollers, maximum, scales=True)
+        return [share.bounds.get("m") for share in shares([FunctionLimit("f", None)], [demand], workers)]
+
+    assert bounds(3, 9, 2) == [PollerBounds(2, 9, 0, 2), PollerBounds(1, 9, 1, 2)]
+    assert bounds(1, 9, 2) == [PollerBounds(1, 9, 0, 1), None], "who reads nothing sees no lag"
+    assert bounds(None, None, 2) == [PollerBounds(1, None, 0, 2), PollerBounds(1, None, 1, 2)]
+    assert bounds(0, None, 1) == [None], "disabled"
+    [queue] = shares([FunctionLimit("f", None)], [MappingDemand("m", "f", 4)], 1)
+    assert (queue.pollers, queue.bounds) == ({"m": 4}, {})
 
 
 def test_concurrency_is_divided_among_the_workers_that_use_it() -> None:  # A.2

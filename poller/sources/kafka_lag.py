@@ -1,0 +1,64 @@
+"""How far a Kafka consumer is behind (C.9): as its client knows, and where that may be old, as the broker says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+ASK_TIMEOUT = 0.5
+"""Seconds to wait for the ends of partitions."""
+
+_PAUSE = 5.0
+"""Seconds to get on with what is known after the broker gave no answer."""
+
+P = TypeVar("P", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the client knows of a partition."""
+
+    position: int | None
+    """Of the next record that is given out."""
+    end: int | None
+    """As the last fetch said."""
+
+
+class KafkaLag(Generic[P]):
+    """The lag of one consumer. Owned by the source's thread.
+
+    A partition that is read to its end is being waited for: its client hears at once of what is new. One that is paused
+    or of which enough lies in the client's buffers is not fetched, and its end is that of the last fetch, however long
+    ago: so the broker is asked.
+    """
+
+    def __init__(self, ask: Callable[[Sequence[P]], Mapping[P, int]]) -> None:
+        """Set up.
+
+        Args:
+            ask: the ends of partitions by the broker's word; what it does not know, or not within `ASK_TIMEOUT`, is
+                missing. Blocks so long at most.
+        """
+        self._ask = ask
+        self._ask_after = float("-inf")
+
+    def of(self, partitions: Mapping[P, Known], paused: Collection[P]) -> dict[P, int]:
+        """Offsets from the next record to the end; a partition of which one is not known yet is missing."""
+        ends = {partition: known.end for partition, known in partitions.items()}
+        stale = [
+            partition
+            for partition, known in partitions.items()
+            if known.position is not None and (known.end is None or known.end > known.position or partition in paused)
+        ]
+        if stale and time.monotonic() >= self._ask_after:
+            told = self._ask(stale)
+            ends |= told
+            if not told:
+                self._ask_after = time.monotonic() + _PAUSE
+        return {
+            partition: max(0, end - known.position)
+            for partition, known in partitions.items()
+            if known.position is not None and (end := ends[partition]) is not None
+        }

@@ -1,0 +1,60 @@
+"""A Kafka consumer's lag is right whatever its client fetches at the moment (C.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from poller.sources import kafka_lag
+from poller.sources.kafka_lag import KafkaLag, Known
+
+
+class Broker:
+    def __init__(self, ends: dict[str, int]) -> None:
+        self.ends = ends
+        self.asked: list[list[str]] = []
+
+    def __call__(self, partitions: Sequence[str]) -> dict[str, int]:
+        self.asked.append(list(partitions))
+        return {partition: self.ends[partition] for partition in partitions if partition in self.ends}
+
+
+def test_a_partition_that_is_read_to_its_end_is_known_without_asking() -> None:  # C.9
+    broker = Broker({"t-0": 9})
+    assert KafkaLag(broker).of({"t-0": Known(7, 7)}, paused=()) == {"t-0": 0}
+    assert broker.asked == []
+
+
+@pytest.mark.parametrize(
+    ("known", "paused"),
+    [(Known(7, 8), ()), (Known(7, None), ()), (Known(7, 7), ("t-0",))],
+    ids=["something lies in the client", "nothing was fetched yet", "paused"],
+)
+def test_of_any_other_the_broker_is_asked(known: Known, paused: tuple[str, ...]) -> None:  # C.9
+    assert KafkaLag(Broker({"t-0": 20})).of({"t-0": known}, paused) == {"t-0": 13}
+
+
+def test_what_the_broker_does_not_say_is_as_it_was_at_the_last_fetch() -> None:
+    assert KafkaLag(Broker({})).of({"t-0": Known(7, 9), "t-1": Known(3, None)}, paused=()) == {"t-0": 2}
+
+
+def test_a_partition_whose_position_is_not_known_yet_is_missing() -> None:
+    assert KafkaLag(Broker({"t-0": 20})).of({"t-0": Known(None, 9)}, paused=()) == {}
+
+
+def test_a_broker_that_gave_no_answer_is_not_asked_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(kafka_lag.time, "monotonic", lambda: now)
+    broker = Broker({})
+    lag = KafkaLag(broker)
+    for _ in range(3):
+        lag.of({"t-0": Known(7, 9)}, paused=())
+    assert len(broker.asked) == 1, "each time would hold up the loop"
+    now += 5
+    broker.ends = {"t-0": 20}
+    assert lag.of({"t-0": Known(7, 9)}, paused=()) == {"t-0": 13}
+
+
+def test_a_log_that_was_truncated_is_no_negative_lag() -> None:
+    assert KafkaLag(Broker({"t-0": 2})).of({"t-0": Known(7, 9)}, paused=()) == {"t-0": 0}

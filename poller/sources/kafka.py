@@ -78,6 +78,8 @@ class KafkaSource:
         self._next: dict[TopicPartition, int] = {}
         self._at_start: set[int] = set()
         """Partitions that the topic had when it was opened, unless it was missing meanwhile."""
+        self._cut: dict[TopicPartition, int | None] = {}
+        """Partitions whose log was found cut outside of `poll`, for the next one to place."""
         self._uncommitted: dict[TopicPartition, int] = {}
         self._commit_after = 0.0
         self._paused: set[Shard] = set()
@@ -175,6 +177,9 @@ class KafkaSource:
         self._unpark(consumer)
         polled: dict[TopicPartition, list[ConsumerRecord]] = {}
         with self._translated():
+            if self._cut:
+                cut, self._cut = self._cut, {}
+                self._place(consumer, cut)
             try:
                 polled = consumer.poll(timeout_ms=max_wait * 1000)
             except WITHOUT_OFFSET as error:
@@ -225,6 +230,7 @@ class KafkaSource:
         try:
             places = offsets_of(consumer, times, settings.connect_timeout)
         except (kafka_errors.KafkaTimeoutError, kafka_errors.RetriableError) as error:
+            self._cut |= {partition: offset for partition, offset in asked.items() if offset is not None}
             _log.info("the offsets of %s are not known yet: %s", settings.topic, error)  # the next poll asks again
             return
         for partition, offset in places.items():
@@ -328,6 +334,9 @@ class KafkaSource:
     def _position(self, consumer: KafkaConsumer, partition: TopicPartition) -> int | None:
         try:
             position: int | None = consumer.position(partition, timeout_ms=0)
+        except kafka_errors.LogTruncationError as error:  # told once, to whoever asks first
+            self._cut |= asked_offsets(error, consumer)
+            return None
         except kafka_errors.KafkaError:  # not known yet
             return None
         return position
@@ -445,6 +454,7 @@ class KafkaSource:
             del self._owned[shard]
             self._paused.discard(shard)
             self._next.pop(partition, None)
+            self._cut.pop(partition, None)
             self._uncommitted.pop(partition, None)
 
 

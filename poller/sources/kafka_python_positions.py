@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
@@ -25,8 +26,15 @@ def asked_offsets(error: Exception, consumer: KafkaConsumer) -> dict[TopicPartit
     if isinstance(error, kafka_errors.NoOffsetForPartitionError):
         return dict.fromkeys(error.args[0])
     if isinstance(error, kafka_errors.LogTruncationError):
-        return {partition: consumer.position(partition, timeout_ms=0) or 0 for partition in error.divergent_offsets}
+        # The client offers the offset where the log was cut; of a topic made anew that would skip what is before it.
+        return {partition: _position(consumer, partition) for partition in error.divergent_offsets}
     return dict(error.args[0])
+
+
+def _position(consumer: KafkaConsumer, partition: TopicPartition) -> int:
+    with suppress(kafka_errors.KafkaError):  # another partition may be without an offset
+        return int(consumer.position(partition, timeout_ms=0) or 0)
+    return 0
 
 
 def offsets_of(

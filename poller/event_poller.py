@@ -13,11 +13,11 @@ import random
 import threading
 import uuid
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
 
 from poller.clock import Clock
+from poller.committing import Committing
 from poller.errors import LOGIN_REFUSED, SourceError, SourceRejected
 from poller.giving_up import Delivered, GivingUp
 from poller.mapping_plan import FAILED, OK, MappingPlan, PollerChange, PollerState, failure_text
@@ -35,10 +35,8 @@ from poller.policy.lane import Lane
 from poller.policy.lanes import Lanes
 from poller.policy.reporting import read_outcome
 from poller.policy.retrying import BackOff
+from poller.reports import Reports
 from poller.sources import Listener, Source
-
-COMMIT_INTERVAL = 0.1
-"""Seconds between two commits of a stream: a blocking commit takes about 2 ms, a batch may take less."""
 
 LONGEST_WAIT = 1.0
 """Seconds: the connection wants attention (heartbeats, rebalances) at least this often."""
@@ -69,9 +67,10 @@ class EventPoller:
         self._plan = plan
         self._source = source
         self._lanes = lanes
-        self._giving_up = GivingUp(source, lanes, self._report)
+        self._reports: Reports[_Answered | Delivered] = Reports(source.wake)
+        self._giving_up = GivingUp(source, lanes, self._reports.report)
+        self._committing = Committing(source, lanes)
         self._clock = clock
-        self._completed: queue.SimpleQueue[_Answered | Delivered] = queue.SimpleQueue()
         self._changes: queue.SimpleQueue[tuple[PollerChange, threading.Event]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._attention = threading.Event()
@@ -80,12 +79,7 @@ class EventPoller:
         self._assigned: set[Shard] = set()
         self._paused: set[Shard] = set()
         self._slice = SHORTEST_SLICE
-        self._commit_owed = self._commit_held_up = False
-        self._uncounted = 0
-        """Positions or messages that a commit is to make durable which is held up."""
-        self._waiting = False
-        """In a poll that a report should end."""
-        self._last_poll = self._last_commit = self._last_look = float("-inf")
+        self._last_poll = self._last_look = float("-inf")
         self._reopening = BackOff(first=0.5, cap=30.0)
         self._extra = {"mapping": plan.name}
 
@@ -178,14 +172,13 @@ class EventPoller:
         change.plan.metrics.count("filtered_out_event_count", filtered_out)
         if before.dead_letters is not change.plan.dead_letters:
             self._giving_up.send_again(change.plan)
-        self._commit_owed = True
+        self._committing.owed = True
         if grew:
             self._source.expect(change.limits.batch_size)
 
     def _forget(self) -> None:
         """Everything unacknowledged comes again; late results find their lanes gone."""
-        self._commit_held_up = False
-        self._uncounted = 0
+        self._committing.forget()
         self._lanes.drop()
         self._giving_up.forget()
         self._assigned.clear()
@@ -208,11 +201,11 @@ class EventPoller:
         # The grace may become shorter meanwhile.
         while self._lanes.in_work() and (left := begun + self._grace - self._clock.monotonic()) > 0:
             self._source.poll(0)  # what still arrives was never taken up, so it comes again
-            self._apply(self._wait_completed(min(0.05, left)), self._clock.monotonic())
+            self._apply(self._reports.wait(min(0.05, left)), self._clock.monotonic())
         if (batches := self._lanes.in_work()) > 0:
             text = "%d batches did not end within the shutdown grace; they come again"
             _log.warning(text, batches, extra=self._extra)
-        self._commit(self._lanes.take_progress())
+        self._committing.commit(self._lanes.take_progress(), self._plan.metrics)
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
@@ -222,22 +215,22 @@ class EventPoller:
             self._take_up_changes()
         now = self._clock.monotonic()
         if self._may_poll(now):
-            self._waiting = True  # before looking what was reported: a report that comes later wakes the poll
+            self._reports.polling = True  # before looking what was reported: one that comes later wakes the poll
             wait = self._poll_wait(now)
-            self._waiting = wait > 0
+            self._reports.polling = wait > 0
             self._take_up(self._source.poll(wait))
-            self._waiting = False
-            completed = self._wait_completed(0)
+            self._reports.polling = False
+            reported = self._reports.wait(0)
         else:
-            completed = self._wait_completed(self._longest_wait(now))
+            reported = self._reports.wait(self._longest_wait(now))
         now = self._clock.monotonic()
-        self._apply(completed, now)
-        if not self._stopping.is_set() and not self._commit_held_up:
+        self._apply(reported, now)
+        if not self._stopping.is_set() and not self._committing.held_up:
             self._start_due(now)
         if returned := self._lanes.take_returns(now):
             self._source.release(returned)
         self._hold_back()
-        self._acknowledge(now)
+        self._committing.acknowledge(now, self._plan.metrics)
         self._look(now)
 
     def _may_poll(self, now: float) -> bool:
@@ -247,13 +240,11 @@ class EventPoller:
 
     def _longest_wait(self, now: float) -> float:
         """Seconds until something is due without any event before."""
-        if not self._completed.empty():
+        if not self._reports.empty():
             return 0.0
-        wait = min(LONGEST_WAIT, self._last_look + LOOK_INTERVAL - now)
-        if not self._commit_held_up and (due := self._lanes.next_due(now)) is not None:
+        wait = min(LONGEST_WAIT, self._last_look + LOOK_INTERVAL - now, self._committing.wait(now))
+        if not self._committing.held_up and (due := self._lanes.next_due(now)) is not None:
             wait = min(wait, due - now)
-        if self._commit_owed:
-            wait = min(wait, self._last_commit + COMMIT_INTERVAL - now)
         return max(0.0, wait)
 
     def _poll_wait(self, now: float) -> float:
@@ -271,7 +262,7 @@ class EventPoller:
             self._plan.metrics.count("polled_event_count", len(records))
             self._plan.metrics.count("event_poller_throughput_in_bytes", sum(map(len, map(_ENCODED, records))))
             self._plan.metrics.count("filtered_out_event_count", filtered_out)
-            self._commit_owed |= filtered_out > 0
+            self._committing.owed |= filtered_out > 0
 
     def _start_due(self, now: float) -> None:
         wall = self._clock.time()
@@ -291,37 +282,21 @@ class EventPoller:
         if batch.attempt == 1 and not batch.throttles:
             metrics.observe("batch_size", len(batch.records))
             metrics.observe("batching_window_wait_seconds", now - batch.first_seen)
-            if newest := batch.records[-1].timestamp:
+            if newest := _newest(batch.records):
                 metrics.observe("iterator_age_seconds", wall - newest / 1000)
 
         def on_result(result: InvocationResult) -> None:
-            self._report(_Answered(lane, batch, result))
+            self._reports.report(_Answered(lane, batch, result))
 
         invocation = Invocation(batch.request_id, batch.event, self._plan.function_arn, SOURCE_TIMEOUT_CAP)
         self._plan.pool.submit(invocation, on_result, wait=True)
 
-    def _report(self, item: _Answered | Delivered) -> None:
-        """Called on the threads of pools and destinations; the loop goes on with it."""
-        self._completed.put(item)
-        if self._waiting:
-            self._source.wake()
-
-    def _wait_completed(self, timeout: float) -> list[_Answered | Delivered]:
-        """Everything that was reported; waits for the first report at most `timeout` seconds."""
-        completed: list[_Answered | Delivered] = []
-        if timeout and self._completed.empty():
-            with suppress(queue.Empty):
-                completed.append(self._completed.get(timeout=timeout))
-        while not self._completed.empty():  # nobody else takes from it
-            completed.append(self._completed.get_nowait())
-        return completed
-
-    def _apply(self, completed: Sequence[_Answered | Delivered], now: float) -> None:
+    def _apply(self, reported: Sequence[_Answered | Delivered], now: float) -> None:
         """Carry out what answers and deliveries mean. Also runs inside `_on_revoked`, so it calls no client."""
-        if completed:
+        if reported:
             self._slice = SHORTEST_SLICE
-            self._commit_owed = True
-        for item in completed:
+            self._committing.owed = True
+        for item in reported:
             match item:
                 case Delivered():
                     self._giving_up.finish(item, self._plan)
@@ -350,7 +325,7 @@ class EventPoller:
 
     def _discard(self, lane: Lane, discard: Discard) -> None:
         self._giving_up.give_up(lane, discard, self._plan)
-        self._commit_owed = True  # it may never have been invoked, so that no answer says so
+        self._committing.owed = True  # it may never have been invoked, so that no answer says so
 
     def _hold_back(self) -> None:
         """Pause shards with enough waiting, so memory is bounded by lanes, batches and the read-ahead."""
@@ -361,21 +336,6 @@ class EventPoller:
             if resumed := self._paused - full:
                 self._source.resume(resumed)
             self._paused = full
-
-    def _acknowledge(self, now: float) -> None:
-        if self._commit_owed and (not self._source.features.ordered or now - self._last_commit >= COMMIT_INTERVAL):
-            self._last_commit = now
-            self._commit(self._lanes.take_progress())
-            self._commit_owed = self._commit_held_up
-
-    def _commit(self, progress: Progress) -> None:
-        if progress or self._commit_held_up:
-            # While a commit is held up nothing new is started: if this consumer is lost, little is repeated.
-            self._commit_held_up = not self._source.acknowledge(progress)
-            self._uncounted += progress.size
-            if not self._commit_held_up:
-                self._plan.metrics.count("committed_event_count", self._uncounted)
-                self._uncounted = 0
 
     def _look(self, now: float) -> None:
         """Twice a second: what others may read of this poller."""
@@ -399,7 +359,7 @@ class EventPoller:
         """Let batches of these shards end within the grace, then forget the lanes; the rest comes again elsewhere."""
         deadline = self._clock.monotonic() + self._plan.revocation_grace
         while self._lanes.in_work(shards) and (now := self._clock.monotonic()) < deadline:
-            self._apply(self._wait_completed(deadline - now), self._clock.monotonic())
+            self._apply(self._reports.wait(deadline - now), self._clock.monotonic())
         progress = self._lanes.take_progress(shards)
         self._plan.metrics.count("committed_event_count", progress.size)
         self._on_lost(shards)
@@ -415,3 +375,11 @@ class EventPoller:
 
     def _on_commit_failed(self) -> None:
         self._plan.metrics.count("commit_error_count")
+
+
+def _newest(records: Sequence[Record]) -> int:
+    """Timestamp of the newest record: the last one of its shard, and where there are several, the latest of all."""
+    last = records[-1]
+    if records[0].shard == last.shard:
+        return last.timestamp
+    return max(record.timestamp for record in records)

@@ -32,7 +32,7 @@ from integration.harness.runs import (
 )
 from integration.harness.service import Service
 
-from poller.event_poller import COMMIT_INTERVAL
+from poller.committing import COMMIT_INTERVAL
 
 pytestmark = [
     pytest.mark.broker,

@@ -88,8 +88,15 @@ class Model:
         self.finished: set[tuple[Shard, object]] = set()
         """Handled at least once, or given up durably: by position (stream) or body (queue)."""
         self.commits_held_up = False
+        self.largest_batch = mapping.batch_size
+        """Of all updates so far."""
         self._numbers = self._pollers = 0
         self._building: Discard | None = None
+
+    def update(self, mapping: Mapping) -> None:
+        """From the next batch on it is like this."""
+        self.mapping = mapping
+        self.largest_batch = max(self.largest_batch, mapping.batch_size)
 
     def starts(self) -> None:
         """A poller, and no answer that comes to another one is its."""
@@ -123,7 +130,11 @@ class Model:
         assert not self.commits_held_up, "started while a commit was held up"
         shards = self._records_of(invocation.payload)
         mapping = self.mapping
-        assert 1 <= sum(map(len, shards.values())) <= mapping.batch_size
+        is_new = all(
+            record.position not in self.tenures[shard].invoked for shard, some in shards.items() for record in some
+        )
+        # An update acts from the next batch on, and a retry is of a batch that is there already.
+        assert 1 <= sum(map(len, shards.values())) <= (mapping.batch_size if is_new else self.largest_batch)
         assert len(invocation.payload) <= mapping.maximum_bytes
         assert mapping.mixed or len(shards) == 1, "several shards in one event"
         tenures = {shard: self.tenures[shard].number for shard in shards}

@@ -19,7 +19,7 @@ from fuzz.tally import tried
 from fuzz.watched import TickingClock, WatchedSource
 from poller.errors import SourceUnavailable
 from poller.event_poller import EventPoller
-from poller.mapping_plan import MappingPlan
+from poller.mapping_plan import MappingPlan, PollerChange
 from poller.metrics import MappingLabels, Metrics
 from poller.model import DeadLetter, InvocationResult, Progress, Record, Shard
 from poller.policy.batching import BatchingLimits, WindowStart
@@ -102,7 +102,7 @@ class TheLoop(RuleBasedStateMachine):
         self.lanes = Lanes(
             limits, ordered=mapping.ordered, mixed=mapping.mixed, matches=matches, expired=retry.split_expired
         )
-        plan = MappingPlan(
+        self.plan = MappingPlan(
             name="m",
             function_arn="arn:aws:lambda:us-east-1:123456789012:function:f",
             pool=model,
@@ -113,7 +113,7 @@ class TheLoop(RuleBasedStateMachine):
             build_letters=model.build_letters if mapping.has_letters else None,
             revocation_grace=0.003,
         )
-        self.poller = EventPoller(plan, self.source, self.lanes, self.clock)
+        self.poller = EventPoller(self.plan, self.source, self.lanes, self.clock)
         self.poller.open()
 
     # --- what happens ---------------------------------------------------------------------------------------------
@@ -198,6 +198,17 @@ class TheLoop(RuleBasedStateMachine):
     def letters_are_durable(self, data: st.DataObject) -> None:
         self.model.deliver(data.draw(st.integers(0, len(self.model.letters) - 1)))
 
+    @rule(size=st.integers(1, 5), window=st.sampled_from([0.0, 0.5, 60.0]))
+    def an_update_comes(self, size: int, window: float) -> None:
+        tried("loop: updates")
+        self.mapping = replace(self.mapping, batch_size=size, window=window)
+        self.model.update(self.mapping)
+        limits = replace(self.lanes.limits, batch_size=size, window=window)
+        change = PollerChange(self.plan, limits, matches=matches, expired=self.plan.retry.split_expired)
+        taken_up = self.poller.update(lambda _: change)
+        self.the_loop_turns(0.0)
+        assert taken_up.is_set()
+
     @rule(what=st.sampled_from(["commits held up", "joins", "leaves", "expires", "stopped", "outage"]))
     def something_happens_around_it(self, what: str) -> None:
         tried(f"loop: {what}")
@@ -248,7 +259,7 @@ class TheLoop(RuleBasedStateMachine):
     @invariant()
     def memory_is_bounded(self) -> None:
         if hasattr(self, "lanes"):
-            size = self.mapping.batch_size
+            size = self.model.largest_batch
             bound = 2 * (2 * size + MAX_POLL_RECORDS) if self.mapping.ordered else 2 * size
             assert self.lanes.held() <= bound
 

@@ -186,7 +186,7 @@ def test_a_broker_that_does_not_answer_refuses_no_mapping(kafka: KafkaBroker, le
 
 
 @pytest.mark.parametrize("kind", ["quorum", "classic"])
-def test_a_disabled_queue_has_its_unhandled_messages_back_within_seconds_and_uncounted(
+def test_a_disabled_queue_has_its_unhandled_messages_back_within_seconds(
     rabbitmq: RabbitMQBroker, ledger: Ledger, kind: str
 ) -> None:  # C.2, F.3
     queue = rabbitmq.declare_queue(kind)

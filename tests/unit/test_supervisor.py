@@ -17,6 +17,7 @@ from handlers.rig import is_running, wait_until_gone
 from templates import PROVISIONED, _transform_in_process, document, load, write  # noqa: F401 - a fixture
 
 from poller.cli_options import ExitCode
+from poller.policy.retrying import BackOff
 from poller.shares import shares_of
 from poller.template import Template
 from poller.workers.supervisor import Workers
@@ -79,6 +80,7 @@ def test_they_answer_as_one_and_end_together(workers: Workers) -> None:
 
 
 def test_one_that_dies_is_told_by_its_mappings_and_the_rest_goes_on(workers: Workers) -> None:
+    workers.keepers[1]._back_off = BackOff(first=3.0)  # longer than an answer may wait for reports
     workers.start()
     until(lambda: len(workers.reports.last()) == 2 or workers.refresh())
     second = workers.worker_states()[1]["pid"]

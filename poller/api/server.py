@@ -7,9 +7,12 @@ import socket
 import threading
 
 import uvicorn
-from starlette.applications import Starlette
 
+from poller.api.call import App
 from poller.errors import PollerError
+
+BACKLOG = 1024
+"""Connections that may wait to be accepted: clients that all come at once are not turned away."""
 
 
 class PortInUse(PollerError):  # noqa: N818 - reads as what it says
@@ -32,7 +35,7 @@ def bind(address: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address, port))
-        listener.listen(128)
+        listener.listen(BACKLOG)
     except (OSError, OverflowError) as problem:
         listener.close()
         if isinstance(problem, OSError) and problem.errno == errno.EADDRINUSE:
@@ -48,7 +51,7 @@ def bind(address: str, port: int) -> socket.socket:
 class HttpServer:
     """The thread `api`: owns uvicorn's loop. `start` and `stop` may be called in any order and more than once."""
 
-    def __init__(self, app: Starlette, listener: socket.socket) -> None:
+    def __init__(self, app: App, listener: socket.socket) -> None:
         self._listener = listener
         config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)

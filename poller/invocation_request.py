@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from poller.api_errors import (
     NOT_FOUND,
@@ -58,6 +59,7 @@ class CalledFunction:
     """With the qualifier where one was given: `invoked_function_arn` follows the call."""
 
 
+@lru_cache(1024)
 def called_function(function_name: str, qualifier: str | None, *, account_id: str, region: str) -> CalledFunction:
     """Read a name, partial or full ARN, each with or without a qualifier, and the parameter `Qualifier`.
 

@@ -10,6 +10,7 @@ import logging
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Collection
+from functools import lru_cache
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
@@ -60,8 +61,7 @@ class Door:
             # No client of AWS says which page it is from.
             raise ApiError(403, "AccessDeniedException", "Calls from web pages are not accepted.")
         host = call.header(b"host") or ""
-        name = host_name(host)
-        if not (_is_ours(name) or name in self._hosts):
+        if not _is_ours(host) and host_name(host) not in self._hosts:
             text = f"This service is not called {host!r}: use an IP address or localhost, or add the name to Hosts."
             raise ApiError(403, "AccessDeniedException", text)
         if self._signatures is not None:
@@ -142,8 +142,10 @@ def host_name(host: str) -> str:
     return host.rpartition(":")[0].lower() if host.count(":") == 1 else host.lower()
 
 
-def _is_ours(name: str) -> bool:
+@lru_cache(256)
+def _is_ours(host: str) -> bool:
     """Whether no page of somebody else's can have this name: an address is nobody's name, and localhost is here."""
+    name = host_name(host)
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:

@@ -154,7 +154,7 @@ def _filters(results: Results) -> str:
 
 
 def _costs(results: Results) -> str:
-    rows = [row for group in ("invocation", "idle") for row in results.of(group)]
+    rows = [row for group in ("invocation", "invoke", "idle") for row in results.of(group)]
     return tables.grid(
         ["Case", "Client", "Ours", "Floor", "Unit", "Goals", "Spread ours / floor", ""],
         [
@@ -250,7 +250,7 @@ SECTIONS = {
     "workers": Section(("workers",), _workers),
     "rabbitmq": Section(("rabbitmq",), _throughput("rabbitmq")),
     "filters": Section(("filters",), _filters),
-    "costs": Section(("invocation", "idle"), _costs),
+    "costs": Section(("invocation", "invoke", "idle"), _costs),
     "latency": Section(
         ("latency",),
         _latency,

@@ -239,7 +239,8 @@ def load(template_section: Any, sources: Sources) -> Settings:
         settings = parse(Settings, layers.values, layers.where)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
-    problems += exposure_problems(settings, layers.where, signer=find_spec("botocore") is not None)
+    if not problems:
+        problems += exposure_problems(settings, layers.where, signer=find_spec("botocore") is not None)
     if problems:
         raise ConfigError(problems)
     settings._secret_origins = origins  # noqa: SLF001 - its own module

@@ -8,4 +8,5 @@ def meet(event, context):
     Path(event["begun"]).touch()
     while not Path(event["end"]).exists():
         time.sleep(0.005)
+    Path(event["end"] + "ed").touch()
     return "met"

@@ -27,6 +27,9 @@ and reads then sees why it was refused."""
 DRAINING = 30.0
 """Seconds for that."""
 
+_DIGITS = 18
+"""Of a length that is worth reading."""
+
 JSON = (b"content-type", b"application/json")
 
 
@@ -51,12 +54,14 @@ class Memory:
 class Call:
     """A request on its way, for the loop's thread only. It is answered once."""
 
-    __slots__ = ("_body", "_held", "_memory", "_more", "_receive", "_send", "headers", "request_id", "scope")
+    __slots__ = ("_body", "_held", "_memory", "_more", "_receive", "_send", "begun", "headers", "request_id", "scope")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str, memory: Memory) -> None:
         self.scope = scope
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.request_id = request_id
+        self.begun = False
+        """Whether an answer is on its way."""
         self._receive = receive
         self._send = send
         self._memory = memory
@@ -89,8 +94,11 @@ class Call:
                 raise refusal(len(self._body))
             return self._body
         announced = self.headers.get(b"content-length", b"")
-        if announced.isdigit() and int(announced) > limit:
-            raise refusal(int(announced))
+        if announced.isdigit():
+            if len(announced) > _DIGITS:
+                raise refusal(None)
+            if int(announced) > limit:
+                raise refusal(int(announced))
         chunks = []
         while self._more:
             message = await self._receive()
@@ -112,6 +120,7 @@ class Call:
         given = [(b"x-amzn-requestid", self.request_id.encode()), *headers]
         if status != 204:  # noqa: PLR2004 - no content, and no length either
             given.append(length)
+        self.begun = True
         await self._send({"type": "http.response.start", "status": status, "headers": given})
         if self._more:
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
@@ -129,6 +138,7 @@ class Call:
 
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":
+                self.begun = True
                 headers = list(message.get("headers", ()))
                 if all(name.lower() != b"x-amzn-requestid" for name, _ in headers):
                     headers.append((b"x-amzn-requestid", self.request_id.encode()))

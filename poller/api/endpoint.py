@@ -38,6 +38,10 @@ _INVOKE = re.compile(
 _log = logging.getLogger(__name__)
 
 
+def _internal() -> ApiError:
+    return ApiError(500, "ServiceException", "An internal error; the log of the service has more.")
+
+
 class Door:
     """Whom the endpoint answers. A web page in a browser on the same machine is not among them.
 
@@ -93,6 +97,7 @@ class Endpoint:
         app.router.redirect_slashes = False
         app.add_exception_handler(404, _unknown)
         app.add_exception_handler(405, _unknown)
+        app.add_exception_handler(Exception, _fault)
         self._door = door or Door()
         self._memory = Memory()
         self._refusal = invocations if isinstance(invocations, str) else ""
@@ -112,21 +117,29 @@ class Endpoint:
         call = Call(scope, receive, send, str(uuid.uuid4()), self._memory)
         try:
             await self._door.look(call)
-            found = _INVOKE.fullmatch(path_of(scope)) if scope["method"] == "POST" else None
-            if found is None:
-                await call.hand_on(self._app)
-                return
-            if self._refusal:
-                raise invalid_parameter(self._refusal)
-            name, operation = filter(None, found.groups())
-            await self._invoke[operation](call, unquote(name))
+            await self._answer(call, scope)
         except ApiError as error:
             _log.info("refused: %s %s: %s", scope["method"], path_of(scope), error)
             await call.refuse(error)
         except ConnectionError:
             pass  # the client went away: there is nobody to answer
+        except Exception:
+            if call.begun:
+                raise
+            _log.exception("%s %s", scope["method"], path_of(scope))
+            await call.refuse(_internal())
         finally:
             call.close()
+
+    async def _answer(self, call: Call, scope: Scope) -> None:
+        found = _INVOKE.fullmatch(path_of(scope)) if scope["method"] == "POST" else None
+        if found is None:
+            await call.hand_on(self._app)
+            return
+        if self._refusal:
+            raise invalid_parameter(self._refusal)
+        name, operation = filter(None, found.groups())
+        await self._invoke[operation](call, unquote(name))
 
 
 def path_of(scope: Scope) -> str:
@@ -163,6 +176,10 @@ async def _unknown(request: Request, _: Exception) -> Response:
     else:
         error = ApiError(501, "NotImplementedException", f"The operation {operation} of Lambda's API is not built.")
     return refusal(error)
+
+
+async def _fault(_: Request, __: Exception) -> Response:
+    return refusal(_internal())
 
 
 def _beyond_all(_: int | None) -> ApiError:

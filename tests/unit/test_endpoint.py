@@ -76,7 +76,7 @@ class Service:
         self, method: str = "POST", path: str = INVOKE, headers: Mapping[str, str] | None = None, **given: Any
     ) -> httpx.Response:
         async def run() -> httpx.Response:
-            transport = httpx.ASGITransport(self.endpoint)  # type: ignore[arg-type]
+            transport = httpx.ASGITransport(self.endpoint, raise_app_exceptions=False)  # type: ignore[arg-type]
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:9001") as client:
                 return await client.request(method, path, headers=headers, **given)
 
@@ -198,7 +198,7 @@ def test_a_stream_cannot_be_asynchronous() -> None:  # A.1
     assert Service().ask(path=STREAM, headers={"X-Amz-Invocation-Type": "DryRun"}).status_code == 204
 
 
-def test_the_account_s_concurrency_in_use_is_429(caplog: pytest.LogCaptureFixture) -> None:  # A.2, A.3
+def test_the_account_s_concurrency_in_use_is_429() -> None:  # A.2, A.3
     service = Service()
     service.functions.full = True
     answer = service.ask(content=b"{}")
@@ -218,6 +218,18 @@ def test_a_fault_of_ours_is_a_500_in_aws_s_shape() -> None:  # A.3
     answer = service.ask(content=b"{}")
     assert told(answer) == (500, "ServiceException")
     assert answer.json() == {"Type": "Service", "Message": "no"}
+
+
+@pytest.mark.parametrize("path", [INVOKE, "/2015-03-31/event-source-mappings/u"])
+def test_a_mistake_of_this_program_s_is_a_500_in_aws_s_shape_and_tells_nothing(
+    path: str,
+) -> None:
+    service = Service()
+    service.functions.only.submit = None  # type: ignore[method-assign,assignment]
+    answer = service.ask("POST" if path == INVOKE else "GET", path, content=b"{}")
+    assert told(answer) == (500, "ServiceException")
+    assert answer.json() == {"Message": "An internal error; the log of the service has more.", "Type": "Service"}
+    assert answer.headers["x-amzn-RequestId"]
 
 
 def test_a_payload_of_6_mb_is_the_largest() -> None:  # A.2

@@ -14,12 +14,13 @@ from functools import lru_cache
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from poller.api.answers import refusal
 from poller.api.call import Call, Memory, Receive, Scope, Send
-from poller.api.invocations import Invocations
+from poller.api.invocations import READ_HERE, Invocations
 from poller.api.operations import operation_of
 from poller.api.signatures import Signatures
 from poller.api_errors import ApiError, invalid_parameter
@@ -70,7 +71,10 @@ class Door:
             raise ApiError(403, "AccessDeniedException", text)
         if self._signatures is not None:
             body = await call.body(MAXIMUM_PAYLOAD, _beyond_all)
-            self._signatures.check(call, body)
+            if len(body) > READ_HERE:
+                await run_in_threadpool(self._signatures.check, call, body)  # its hashes let the loop go on
+            else:
+                self._signatures.check(call, body)
 
 
 def door(settings: Settings) -> Door:

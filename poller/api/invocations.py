@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 from poller.api import event_stream
 from poller.api.call import JSON, Call, Headers
-from poller.api_errors import ApiError
+from poller.api_errors import ApiError, invalid_parameter
 from poller.invocation_request import (
     INVOCATION_TYPES,
     LATEST,
@@ -44,6 +44,15 @@ RETRY_AFTER = (b"retry-after", b"1")
 READ_HERE = 128 * 1024
 """Bytes of a payload that are looked at before the function gets it (A.3). Reading 6 MB of JSON takes 300 ms in which
 nobody else is answered; the function's process reads it anyway, and says when it is none."""
+
+LONGEST_REASON = 4096
+"""Bytes of an error object in which the function's process says that it could not read its event: it is short."""
+
+_REFUSED = {
+    b"x-amz-tenant-id": "X-Amz-Tenant-Id cannot be given: functions have no tenant isolation here.",
+    b"x-amz-durable-execution-name": "X-Amz-Durable-Execution-Name cannot be given: no function is durable here.",
+}
+"""Headers that would change what an invocation means."""
 
 _PLACE = re.compile(r"(.*): line (\d+) column (\d+) \(char \d+\)", re.DOTALL)
 """In the text of Python's JSONDecodeError."""
@@ -167,6 +176,9 @@ class Invocations:
         await self._queue_event(call, called, None, [JSON], b'{"Status":202}')
 
     def _called(self, call: Call, function_name: str) -> tuple[CalledFunction, FunctionPool]:
+        for header, text in _REFUSED.items():
+            if header in call.headers:
+                raise invalid_parameter(text)
         functions = self._functions
         called = called_function(
             function_name, call.parameter("Qualifier"), account_id=functions.account_id, region=functions.region
@@ -212,6 +224,8 @@ def _refuse_no_json(payload: bytes) -> None:
 
 def _refuse_unread(result: InvocationResult) -> None:
     """A large payload that the function's process could not read is the caller's fault, not the function's."""
+    if len(result.payload) > LONGEST_REASON:
+        return
     try:
         error = json.loads(result.payload)
         unread = error["errorType"] == "Runtime.UnmarshalError"

@@ -25,6 +25,7 @@ OPTIONS: Mapping[str, Any] = {
     "ws": "none",
     "loop": "asyncio",
     "server_header": False,
+    "proxy_headers": False,
     "limit_concurrency": 10_000,
     "timeout_keep_alive": 60,
     "timeout_graceful_shutdown": 1,

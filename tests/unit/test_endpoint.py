@@ -192,6 +192,15 @@ def test_a_header_with_a_value_of_its_own_is_refused(headers: dict[str, str], fi
     assert f"at '{field}' failed to satisfy constraint: Member must satisfy enum value set: [" in answer.text
 
 
+@pytest.mark.parametrize("header", ["X-Amz-Tenant-Id", "X-Amz-Durable-Execution-Name"])
+def test_a_header_that_would_mean_something_that_is_not_here_is_refused(header: str) -> None:
+    service = Service()
+    answer = service.ask(headers={header: "one"}, content=b"{}")
+    assert told(answer) == (400, "InvalidParameterValueException")
+    assert header in answer.json()["message"]
+    assert service.functions.only.invoked == []
+
+
 def test_a_stream_cannot_be_asynchronous() -> None:  # A.1
     answer = Service().ask(path=STREAM, headers={"X-Amz-Invocation-Type": "Event"})
     assert told(answer) == (400, "ValidationException")

@@ -233,6 +233,8 @@ def test_where_signatures_are_required_aws_s_client_needs_the_key(tmp_path: Path
         arn = "arn:aws:lambda:us-east-1:123456789012:function:echo"
         for name in ("echo", f"{arn}:$LATEST"):
             assert client.invoke(FunctionName=name, Payload=b"[1]", LogType="Tail")["Payload"].read() == b"[1]"
+        large = b'"' + b"x" * 200_000 + b'"'
+        assert client.invoke(FunctionName="echo", Payload=large)["Payload"].read() == large
         assert client.list_event_source_mappings(FunctionName="echo")["EventSourceMappings"] == []
         for call in (lambda: stranger.invoke(FunctionName="echo"), stranger.list_event_source_mappings):
             with pytest.raises(ClientError) as caught:

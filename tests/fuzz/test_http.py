@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -19,6 +22,7 @@ from poller.api.endpoint import Door, Endpoint
 from poller.api.health import application
 from poller.api.invocations import Invocations
 from poller.api.operation_table import OPERATIONS
+from poller.api.server import HttpServer, bind
 from poller.api.signatures import Signatures
 from poller.api_errors import mapping_missing
 from poller.model import Invocation, InvocationResult
@@ -200,3 +204,65 @@ def test_any_request_is_answered_and_nothing_breaks(  # noqa: PLR0917 - @example
         content = b"".join(message["body"] for message in messages[1:])
         assert method == "HEAD" or json.loads(content)
         assert b"Traceback" not in content
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    server = HttpServer(endpoint(), bind("127.0.0.1", 0))
+    server.start()
+    yield int(server.address.rpartition(":")[2])
+    server.stop()
+
+
+lines = st.sampled_from(
+    [
+        b"POST /2015-03-31/functions/f/invocations HTTP/1.1",
+        b"POST //[ HTTP/1.1",
+        b"GET http://[::1 HTTP/1.1",
+        b"POST http://elsewhere.example/2015-03-31/functions/f/invocations HTTP/1.1",
+        b"CONNECT a:1 HTTP/1.1",
+        b"OPTIONS * HTTP/1.1",
+        b"GET /metrics HTTP/1.0",
+        b"POST /\xff\xfe?\xff HTTP/1.1",
+        b"PRI * HTTP/2.0",
+        b"Host: localhost",
+        b"Host: elsewhere.example",
+        b"Content-Length: 2",
+        b"Content-Length: -1",
+        b"Content-Length: 99999999999999999999999",
+        b"Transfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked, identity",
+        b"Expect: 100-continue",
+        b"Connection: Upgrade",
+        b"Upgrade: websocket",
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        b": none",
+        b" folded",
+        b"",
+        b"2",
+        b"{}",
+        b"0",
+        b"ffffffffffffffffff",
+    ]
+) | st.binary(max_size=30)
+
+
+@given(st.lists(lines, max_size=12).map(b"\r\n".join))
+def test_any_bytes_on_a_connection_are_answered_or_the_connection_is_closed(
+    port: int, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    caplog.clear()
+    answer = b""
+    with no_hang(), socket.create_connection(("127.0.0.1", port), timeout=30) as client, suppress(ConnectionError):
+        client.sendall(sent)
+        client.shutdown(socket.SHUT_WR)
+        while piece := client.recv(65536):
+            answer += piece
+    assert not answer or answer.startswith(b"HTTP/1.1 ")
+    status = answer[9:12].decode()
+    tried(f"connections: {status or 'closed'}")
+    assert not status.startswith("5") or status == "501"
+    assert "Traceback" not in caplog.text
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from poller.api.answers import refusal
@@ -101,6 +101,7 @@ class Endpoint:
         app.router.redirect_slashes = False
         app.add_exception_handler(404, _unknown)
         app.add_exception_handler(405, _unknown)
+        app.add_exception_handler(ClientDisconnect, _gone)
         app.add_exception_handler(Exception, _fault)
         self._door = door or Door()
         self._memory = Memory()
@@ -180,6 +181,12 @@ async def _unknown(request: Request, _: Exception) -> Response:
     else:
         error = ApiError(501, "NotImplementedException", f"The operation {operation} of Lambda's API is not built.")
     return refusal(error)
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    """The client went away before it had sent all: nobody reads this."""
+    text = "The request ended before its body did."
+    return refusal(ApiError(400, "InvalidRequestContentException", text))
 
 
 async def _fault(_: Request, __: Exception) -> Response:

@@ -28,6 +28,8 @@ MAXIMUM_CLIENT_CONTEXT = 3583
 """Bytes of base64."""
 MAXIMUM_ASYNCHRONOUS_PAYLOAD = 1024 * 1024
 """Bytes of an event for `Event`: 1 MB (A.2)."""
+MAXIMUM_INVOKE_ASYNC_PAYLOAD = 256 * 1024
+"""Bytes of an event for the deprecated InvokeAsync (A.1)."""
 MAXIMUM_FUNCTION_NAME = 256
 MAXIMUM_QUALIFIER = 128
 

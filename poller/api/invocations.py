@@ -20,11 +20,13 @@ from starlette.concurrency import run_in_threadpool
 from poller.api import event_stream
 from poller.api.call import JSON, Call, Headers
 from poller.api_errors import ApiError, invalid_parameter
+from poller.errors import PollerError
 from poller.invocation_request import (
     INVOCATION_TYPES,
     LATEST,
     LOG_TYPES,
     MAXIMUM_ASYNCHRONOUS_PAYLOAD,
+    MAXIMUM_INVOKE_ASYNC_PAYLOAD,
     STREAMED_TYPES,
     CalledFunction,
     called_function,
@@ -84,6 +86,9 @@ class AsynchronousQueue(Protocol):
             qualifier: as the call gave it; empty when it gave none.
             payload: JSON of at most 1 MB, or nothing.
             client_context: JSON text.
+
+        Raises:
+            PollerError: it is not durable, and so not accepted.
         """
 
 
@@ -173,7 +178,8 @@ class Invocations:
     async def invoke_async(self, call: Call, function_name: str) -> None:
         """InvokeAsync, deprecated: `Event` by another path."""
         called, _ = self._called(call, function_name)
-        await self._queue_event(call, called, None, [JSON], b'{"Status":202}')
+        limit = MAXIMUM_INVOKE_ASYNC_PAYLOAD
+        await self._queue_event(call, called, None, limit=limit, headers=[JSON], answer=b'{"Status":202}')
 
     def _called(self, call: Call, function_name: str) -> tuple[CalledFunction, FunctionPool]:
         for header, text in _REFUSED.items():
@@ -203,16 +209,27 @@ class Invocations:
         return result
 
     async def _queue_event(
-        self, call: Call, called: CalledFunction, context: str | None, headers: Headers = (), answer: bytes = b""
+        self,
+        call: Call,
+        called: CalledFunction,
+        context: str | None,
+        *,
+        limit: int = MAXIMUM_ASYNCHRONOUS_PAYLOAD,
+        headers: Headers = (),
+        answer: bytes = b"",
     ) -> None:
         queue = self._queue
         if queue is None:
             text = "Asynchronous invocation (InvocationType Event, InvokeAsync) is not built: invoke RequestResponse."
             raise ApiError(501, "NotImplementedException", text)
-        limit = MAXIMUM_ASYNCHRONOUS_PAYLOAD
         payload = await call.body(limit, lambda size: too_large(size, "Event", limit))
         _refuse_no_json(payload)
-        call.request_id = await run_in_threadpool(queue.accept, called.name, called.qualifier, payload, context)
+        try:
+            call.request_id = await run_in_threadpool(queue.accept, called.name, called.qualifier, payload, context)
+        except ApiError:
+            raise
+        except PollerError as error:  # the disk is full, say
+            raise ApiError(500, "ServiceException", f"The event was not accepted: {error}") from None
         await call.answer(202, headers, answer)
 
 

@@ -21,6 +21,7 @@ from poller.api.invocations import READ_HERE, Invocations
 from poller.api.operation_table import OPERATIONS
 from poller.api.operations import BUILT, operation_of
 from poller.api_errors import ApiError
+from poller.errors import PollerError
 from poller.model import MAXIMUM_PAYLOAD, Invocation, InvocationResult
 
 INVOKE = "/2015-03-31/functions/f/invocations"
@@ -347,6 +348,18 @@ def test_invoke_async_is_an_event_by_another_path() -> None:  # A.1
     answer = Service(queue=queue).ask(path="/2014-11-13/functions/f/invoke-async/", content=b"{}")
     assert (answer.status_code, answer.json()) == (202, {"Status": 202})
     assert queue.accepted == [("f", "", b"{}", None)]
+    large = Service(queue=queue).ask(path="/2014-11-13/functions/f/invoke-async", content=b" " * (256 * 1024 + 1))
+    assert told(large) == (413, "RequestTooLargeException")
+
+
+def test_an_event_that_is_not_durable_is_a_fault_of_ours() -> None:  # B.1
+    class Full(Queue):
+        def accept(self, *given: object) -> str:
+            raise PollerError("no space left")
+
+    answer = Service(queue=Full()).ask(headers={"X-Amz-Invocation-Type": "Event"}, content=b"{}")
+    assert told(answer) == (500, "ServiceException")
+    assert answer.json() == {"Message": "The event was not accepted: no space left", "Type": "Service"}
 
 
 @pytest.mark.parametrize(

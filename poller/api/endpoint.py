@@ -62,8 +62,9 @@ class Door:
         Raises:
             ApiError: 403, with the reason.
         """
-        if b"origin" in call.headers:
-            # No client of AWS says which page it is from.
+        # No client of AWS says which page it is from; browsers do, and of what has no Origin (a picture) they say whose
+        # page wants it: `none` is a person's own typing.
+        if b"origin" in call.headers or call.headers.get(b"sec-fetch-site", b"none") != b"none":
             raise ApiError(403, "AccessDeniedException", "Calls from web pages are not accepted.")
         host = call.header(b"host") or ""
         if not _is_ours(host) and host_name(host) not in self._hosts:
@@ -124,14 +125,15 @@ class Endpoint:
             await self._door.look(call)
             await self._answer(call, scope)
         except ApiError as error:
-            _log.info("refused: %s %s: %s", scope["method"], path_of(scope), error)
+            # Quoted: what a caller has sent shall not look like lines of this log.
+            _log.info("refused: %s %r: %r", scope["method"], path_of(scope), str(error))
             await call.refuse(error)
         except ConnectionError:
             pass  # the client went away: there is nobody to answer
         except Exception:
             if call.begun:
                 raise
-            _log.exception("%s %s", scope["method"], path_of(scope))
+            _log.exception("%s %r", scope["method"], path_of(scope))
             await call.refuse(_internal())
         finally:
             call.close()

@@ -88,7 +88,7 @@ def _refusing(endpoint: Callable[[Request], Any]) -> Callable[[Request], Any]:
         try:
             answer: Response = await endpoint(request)
         except ApiError as error:
-            _log.info("refused: %s %s: %s", request.method, request.url.path, error)
+            _log.info("refused: %s %r: %r", request.method, request.url.path, str(error))
             return refusal(error)
         return answer
 

@@ -27,4 +27,5 @@ WORKDIR /app
 USER poller
 EXPOSE 9001
 ENTRYPOINT ["poller"]
-CMD ["run", "/app/template.yaml", "--bind", "0.0.0.0", "--port", "9001"]
+# Every address of the container; who reaches the port from outside, `docker run --publish` decides.
+CMD ["run", "/app/template.yaml", "--bind", "0.0.0.0", "--insecure-bind", "--port", "9001"]

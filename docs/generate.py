@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
+from docs import operations  # noqa: E402
 from docs.model_tables import SECTIONS as MODEL_TABLES  # noqa: E402
 from docs.model_tables import table  # noqa: E402
 from poller import events, log  # noqa: E402
@@ -177,6 +178,7 @@ def _shown(value: bytes) -> str:
 SECTIONS = {
     **MODEL_TABLES,
     "tree": tree,
+    "operations": operations.page,
     "command line": command_line,
     "exit codes": exit_codes,
     "counters": counters,
@@ -206,12 +208,15 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a page is stale")
     check = options.parse_args().check
+    listed = operations.TABLE.exists() and operations.TABLE.read_text() == operations.module()
+    if not listed and not check:
+        operations.TABLE.write_text(operations.module())
     stale = [page for page in PAGES if render(page.read_text()) != page.read_text()]
     for page in stale:
         print(f"{'stale' if check else 'written'}: {page.relative_to(ROOT)}")
         if not check:
             page.write_text(render(page.read_text()))
-    return 1 if check and stale else 0
+    return 1 if check and (stale or not listed) else 0
 
 
 if __name__ == "__main__":

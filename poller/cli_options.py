@@ -31,8 +31,12 @@ exit codes:
 """
 
 SETTINGS = {
-    "Port": "of /metrics, /healthz and /readyz; 0 takes a free one (9001)",
+    "Port": "of Lambda's API, /metrics, /healthz and /readyz; 0 takes a free one (9001)",
     "Bind": "address on which the port is opened (127.0.0.1)",
+    "InsecureBind": "open the port to other machines without looking at signatures",
+    "RequireSignature": "answer calls only that are signed with a key of the settings' SignatureKeys",
+    "Hosts": "names by which the service is called, with commas between; addresses and localhost always are",
+    "AccountConcurrency": "invocations at once of all functions (1000)",
     "Workers": "processes that share the work, 1 to 64, or auto: one for each processor core (1)",
     "LogFormat": "auto, text or json; auto is text on a terminal and JSON lines elsewhere (auto)",
     "LogLevel": "DEBUG, INFO, WARNING or ERROR (INFO)",
@@ -44,6 +48,9 @@ SETTINGS = {
     "Region": "region in ARNs and for handlers (AWS_REGION, else us-east-1)",
 }
 """Settings that are options, and their help: names as in the template, defaults in brackets."""
+
+FLAGS = frozenset({"InsecureBind", "RequireSignature"})
+"""Those without a value."""
 
 
 def _above_zero(kind: type[int | float]) -> Callable[[str], float]:
@@ -147,7 +154,10 @@ def _add_run(commands: Any) -> None:
     _add_template_options(parser)
     for name, help_text in SETTINGS.items():
         words = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)
-        parser.add_argument(f"-{words}", dest=name, metavar=words[1:].upper(), help=help_text)
+        if name in FLAGS:
+            parser.add_argument(f"-{words}", dest=name, action="store_const", const=True, help=help_text)
+        else:
+            parser.add_argument(f"-{words}", dest=name, metavar=words[1:].upper(), help=help_text)
 
 
 def _add_validate(commands: Any) -> None:

@@ -44,8 +44,13 @@ class ControlPlane:
         self._folder = template.path.parent
         self._share = share or shares_of(template, 1)[0]
         self._metrics = metrics
+        self.account_id = template.settings.AccountId
+        self.region = template.settings.Region
         configurations = {item.FunctionName: item.configuration() for item in template.functions}
         self._pools = {name: self._pool(configuration) for name, configuration in configurations.items()}
+        reserved = {name: item.reserved_concurrent_executions for name, item in configurations.items()}
+        self._unreserved = {name: self._pools[name] for name, count in reserved.items() if count is None}
+        self._for_unreserved = template.settings.AccountConcurrency - sum(count or 0 for count in reserved.values())
         self._assembly = Assembly(self._settings, metrics, clock, self._share, configurations, self._pools)
         self._calls = threading.Lock()
         """One change at a time."""
@@ -73,11 +78,12 @@ class ControlPlane:
             runners = list(self._runners.values())
         for runner in runners:
             runner.leave()
-        deadline = time.monotonic() + self._settings.ShutdownGrace + CLOSING
+        grace_ends = time.monotonic() + self._settings.ShutdownGrace
+        deadline = grace_ends + CLOSING
         for runner in runners:
             runner.join(deadline)
         for pool in self._pools.values():
-            pool.stop()
+            pool.stop(max(0.0, grace_ends - time.monotonic()))  # what was called directly is still in work
 
     def alive(self) -> bool:
         """Whether every thread that was started still runs."""
@@ -90,6 +96,15 @@ class ControlPlane:
     def mappings(self) -> Iterable[MappingSnapshot]:
         """Every mapping as `/metrics` shows it."""
         return [runner.snapshot() for runner in self._runners.values()]
+
+    def pool(self, function_name: str) -> FunctionPool | None:
+        """The environments of a function, to invoke it directly; None when there is none of that name."""
+        return self._pools.get(function_name)
+
+    def at_account_limit(self, function_name: str) -> bool:
+        """Whether the functions that reserve no concurrency use up what the others leave (A.2), and this is one."""
+        unreserved = self._unreserved
+        return function_name in unreserved and sum(pool.busy for pool in unreserved.values()) >= self._for_unreserved
 
     def functions(self) -> Iterable[FunctionSnapshot]:
         """Every function as `/metrics` shows it."""

@@ -27,11 +27,9 @@ def invoke(
         request_id: a UUID; a new one by default.
     """
     request_id = request_id or str(uuid.uuid4())
-    try:
-        if payload:
-            json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        return error_answer(request_id, 400, _not_json(error))
+    reason = why_no_json(payload)
+    if reason is not None:
+        return error_answer(request_id, 400, reason)
     invocation = Invocation(request_id, payload, pool.configuration.function_arn, client_context=client_context)
     answered = threading.Event()
     results: list[InvocationResult] = []
@@ -45,10 +43,26 @@ def invoke(
     return results[0]
 
 
+def why_no_json(payload: bytes) -> str | None:
+    """AWS's text for a payload that is not JSON (A.3); None for one that is, and for an empty one, which is legal."""
+    if not payload:
+        return None
+    try:
+        json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        return _not_json(error)
+    return None
+
+
 def _not_json(error: ValueError | RecursionError) -> str:
-    text = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-    line, column = (error.lineno, error.colno) if isinstance(error, json.JSONDecodeError) else (1, 1)
+    if isinstance(error, json.JSONDecodeError):
+        return no_json(error.msg, error.lineno, error.colno)
+    return no_json(str(error))
+
+
+def no_json(reason: str, line: int = 1, column: int = 1) -> str:
+    """AWS's text for a payload that is not JSON, about that place in it."""
     return (
-        f"Could not parse request body into json: Could not parse payload into json: {text}\n"
+        f"Could not parse request body into json: Could not parse payload into json: {reason}\n"
         f" at [Source: REDACTED; line: {line}, column: {column}]"
     )

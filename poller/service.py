@@ -33,7 +33,9 @@ from contextlib import suppress
 from types import FrameType
 
 from poller.api import event_source_mappings
+from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
+from poller.api.invocations import Invocations
 from poller.api.server import HttpServer, bind
 from poller.clock import SystemClock
 from poller.control_plane import ControlPlane
@@ -72,7 +74,7 @@ def run(template: Template) -> int:
     plane = ControlPlane(template, metrics, SystemClock())
     metrics.registry.register(StateCollector(plane.mappings, plane.functions))
     app = application(metrics.registry, plane.mapping_states, plane.alive, calls=event_source_mappings.routes(plane))
-    server = HttpServer(app, listener)
+    server = HttpServer(Endpoint(app, Invocations(plane), door(settings)), listener)
     stopping = threading.Event()
     on_signals(stopping)
     tune()

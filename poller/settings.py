@@ -1,6 +1,7 @@
 """Settings: what AWS has no name for. From the template's `Metadata.Poller`, a file, the environment, and options.
 
-A later one of these wins. Of `Endpoints`, `Secrets` and `EventSources` single entries are replaced, not the whole.
+A later one of these wins. Of `Endpoints`, `Secrets`, `SignatureKeys` and `EventSources` single entries are replaced,
+not the whole.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Secret
 
 from poller.document import read
 from poller.errors import ConfigError, Problem
+from poller.exposure import exposure_problems
 from poller.resources import Extensions
-from poller.secret_values import SecretOrigins
-from poller.validation import Integer, Model, closest, describe, join, parse
+from poller.secret_values import SecretOrigins, SecretReader
+from poller.secrets_manager import secret_value
+from poller.validation import Boolean, Integer, Model, closest, describe, join, parse
 
 SECTION = "Metadata.Poller"
 PREFIX = "POLLER_"
 PARAMETER_PREFIX = "POLLER_PARAMETER_"
 MOST_WORKERS = 64
-MAPS = ("Endpoints", "Secrets", "EventSources")
+MAPS = ("Endpoints", "Secrets", "SignatureKeys", "EventSources")
 """Settings that are mappings: not for the environment or options, and merged by entry."""
 
 
@@ -85,9 +88,18 @@ class Settings(Model):
     """Everything that the program needs to know and that is no property of a resource."""
 
     Port: Annotated[Integer, Field(ge=0, le=65_535)] = 9001
-    """Of /metrics, /healthz and /readyz; 0 takes a free one."""
+    """Of Lambda's API, /metrics, /healthz and /readyz; 0 takes a free one."""
     Bind: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    """Address on which the port is opened."""
+    """Address on which the port is opened. One that other machines reach needs RequireSignature or InsecureBind."""
+    InsecureBind: Boolean = False
+    """Open the port to other machines without looking at signatures: whoever reaches it can run the functions."""
+    RequireSignature: Boolean = False
+    """Answer only calls signed (AWS Signature Version 4) with a key of SignatureKeys. Needs the extra `aws`."""
+    Hosts: str = ""
+    """Names by which the service is called, with commas between. Addresses and localhost always are; any other name
+    is refused, so that a web page cannot make one for itself (DNS rebinding)."""
+    AccountConcurrency: Annotated[Integer, Field(ge=1, le=100_000)] = 1000
+    """Invocations at once of all functions; what functions reserve is not for the others."""
     Workers: Annotated[Integer, BeforeValidator(_workers), Field(ge=1, le=MOST_WORKERS)] = 1
     """Processes that share the work; `auto` is one for each processor core. Limits of functions and mappings hold over
     all of them."""
@@ -113,6 +125,8 @@ class Settings(Model):
     """Address behind an ARN, as a URL."""
     Secrets: dict[str, dict[str, SecretStr]] = Field(default_factory=dict)
     """What the secret behind an ARN holds."""
+    SignatureKeys: dict[str, SecretStr] = Field(default_factory=dict)
+    """Secret access key by access key ID, for RequireSignature."""
     EventSources: dict[str, Extensions] = Field(default_factory=dict)
     """Extensions per mapping, by `Function.Event`."""
 
@@ -210,15 +224,23 @@ def load(template_section: Any, sources: Sources) -> Settings:
     """
     layers = _Layers()
     problems = list(_pile_up(layers, template_section, sources))
+    region = str(layers.values.get("Region", Settings.model_fields["Region"].default))
+    reader = SecretReader(sources.folder, sources.environment, lambda name: secret_value(name, region))
     secrets = layers.values.get("Secrets")
     origins = _origins(layers, sources)
     if isinstance(secrets, dict):
         layers.values["Secrets"], wrong = origins.read()
         problems += wrong
+    keys = layers.values.get("SignatureKeys")
+    if isinstance(keys, dict):
+        layers.values["SignatureKeys"] = reader.read(keys, layers.where("SignatureKeys"))
+    problems += reader.problems
     try:
         settings = parse(Settings, layers.values, layers.where)
     except ConfigError as error:
-        problems += error.problems
+        raise ConfigError([*problems, *error.problems]) from None
+    if not problems:
+        problems += exposure_problems(settings, layers.where, signer=find_spec("botocore") is not None)
     if problems:
         raise ConfigError(problems)
     settings._secret_origins = origins  # noqa: SLF001 - its own module

@@ -10,7 +10,8 @@ from poller.template import Template
 def shares_of(template: Template, workers: int) -> list[Share]:
     """What each of so many workers runs of a template."""
     limits = [FunctionLimit(item.FunctionName, item.ReservedConcurrentExecutions) for item in template.functions]
-    return shares(limits, [_demand(mapping) for mapping in template.mappings], workers)
+    demands = [_demand(mapping) for mapping in template.mappings]
+    return shares(limits, demands, workers, template.settings.AccountConcurrency)
 
 
 def pollers_of(mapping: EventSourceMapping) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from poller import supported
 from poller.document import read
 from poller.errors import ConfigError, Problem
+from poller.exposure import concurrency_problems
 from poller.intrinsics import Resolver
 from poller.parameters import parameter_values
 from poller.resources import EventSourceMapping, Function
@@ -93,6 +94,8 @@ class _Loading:
         mappings: list[EventSourceMapping] = []
         if settings is not None:
             self._problems += unknown_extensions(settings, reader.mapping_names)
+            reserved = {item.FunctionName: item.ReservedConcurrentExecutions for item in reader.functions}
+            self._problems += concurrency_problems(reserved, settings)
             try:
                 mappings = wire(reader.mappings, settings, self._sources.folder)
             except ConfigError as error:

@@ -1,6 +1,7 @@
 """The API's calls on event source mappings over HTTP (C.1, A.3), for any client of AWS that is pointed here.
 
-Signatures are not looked at. The calls only start changes, so an answer waits for no broker.
+The calls only start changes, so an answer waits for no broker. Who may call at all, `poller.api.endpoint` has looked at
+before.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from poller.api_errors import IN_USE, NOT_FOUND, VALIDATION, ApiError, invalid_parameter
+from poller.api.answers import refusal
+from poller.api_errors import ApiError, invalid_parameter
 
 if TYPE_CHECKING:
     from poller.control_plane import ControlPlane
@@ -75,7 +77,7 @@ def refusing_routes(text: str) -> list[BaseRoute]:
     """Routes that answer every call with why it cannot be made here."""
 
     async def refuse(_: Request) -> Response:
-        return _refusal(invalid_parameter(text))
+        return refusal(invalid_parameter(text))
 
     methods = ["GET", "POST", "PUT", "DELETE"]
     return [Route(PATH, refuse, methods=methods), Route(PATH + "/{rest:path}", refuse, methods=methods)]
@@ -84,13 +86,10 @@ def refusing_routes(text: str) -> list[BaseRoute]:
 def _refusing(endpoint: Callable[[Request], Any]) -> Callable[[Request], Any]:
     async def call(request: Request) -> Response:
         try:
-            if "origin" in request.headers:
-                # A page in a browser; no client of AWS says where it is from.
-                raise ApiError(403, "AccessDeniedException", "Calls from web pages are not accepted.")  # noqa: TRY301
             answer: Response = await endpoint(request)
         except ApiError as error:
-            _log.info("refused: %s %s: %s", request.method, request.url.path, error)
-            return _refusal(error)
+            _log.info("refused: %s %r: %r", request.method, request.url.path, str(error))
+            return refusal(error)
         return answer
 
     return call
@@ -98,18 +97,6 @@ def _refusing(endpoint: Callable[[Request], Any]) -> Callable[[Request], Any]:
 
 async def _answer(status: int, call: Callable[[], dict[str, Any]]) -> Response:
     return JSONResponse(await run_in_threadpool(call), status, {"x-amzn-RequestId": str(uuid.uuid4())})
-
-
-def _refusal(error: ApiError) -> Response:
-    """A.3: the text's key is `Message` for some errors; ValidationException has no `Type`."""
-    key = "Message" if error.type in {NOT_FOUND, IN_USE, "AccessDeniedException"} else "message"
-    body = {key: error.text}
-    if error.type != VALIDATION:
-        body["Type"] = "User"
-    if error.explanation:
-        body["Explanation"] = error.explanation
-    headers = {"x-amzn-ErrorType": error.type, "x-amzn-RequestId": str(uuid.uuid4())}
-    return JSONResponse(body, error.status, headers)
 
 
 async def _body(request: Request) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 ACCOUNT_CONCURRENCY = 1000
-"""Environments of a function that reserves none (A.2)."""
+"""Environments of all functions of an account; one that reserves none gets what the others leave (A.2)."""
 
 STEADY = 60.0
 """Seconds after which a worker that ends is taken to have run well: its next start does not wait for earlier ends."""
@@ -83,13 +83,19 @@ class Share:
         return str(number) if self.workers == 1 else f"{self.worker}-{number}"
 
 
-def shares(functions: Sequence[FunctionLimit], mappings: Sequence[MappingDemand], workers: int) -> list[Share]:
+def shares(
+    functions: Sequence[FunctionLimit],
+    mappings: Sequence[MappingDemand],
+    workers: int,
+    account_concurrency: int = ACCOUNT_CONCURRENCY,
+) -> list[Share]:
     """Divide mappings and concurrency among so many workers; the first share is that of worker 1.
 
     A function runs on no more workers than it has concurrency, and there only where pollers of it are. What does not
     come out even goes to other workers with each function and mapping, so that the first does not get everything. A
     mapping scales where it has pollers to begin with: whoever reads nothing sees no lag.
     """
+    unreserved = account_concurrency - sum(function.reserved or 0 for function in functions)
     pollers: list[dict[str, int]] = [{} for _ in range(workers)]
     concurrency: list[dict[str, int]] = [{} for _ in range(workers)]
     bounds: list[dict[str, PollerBounds]] = [{} for _ in range(workers)]
@@ -108,7 +114,7 @@ def shares(functions: Sequence[FunctionLimit], mappings: Sequence[MappingDemand]
                 for part, (worker, count) in enumerate(reading.items()):
                     bounds[worker][mapping.name] = PollerBounds(count, mapping.maximum, part, len(reading))
             users |= dict.fromkeys(reading)
-        limit = ACCOUNT_CONCURRENCY if function.reserved is None else function.reserved
+        limit = unreserved if function.reserved is None else function.reserved
         parts = dict(zip(users or able[:1], divided(limit, len(users) or 1), strict=True))
         for worker in range(workers):
             concurrency[worker][function.name] = parts.get(worker, 0)

@@ -13,6 +13,11 @@ def error_answer(request_id: str, status: int, text: str) -> InvocationResult:
     return InvocationResult(request_id, compact(Type=origin, **{key: text}), status=status)
 
 
+def throttled(request_id: str, reason: str) -> InvocationResult:
+    """The function was not run for want of concurrency (A.3)."""
+    return InvocationResult(request_id, compact(Reason=reason, Type="User", message="Rate Exceeded."), status=429)
+
+
 def compact(**members: str) -> bytes:
     """An object as JSON without blanks."""
     return json.dumps(members, separators=(",", ":")).encode()

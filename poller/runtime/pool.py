@@ -21,7 +21,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
-from poller.runtime.answers import error_answer
+from poller.runtime.answers import error_answer, throttled
 from poller.runtime.environment import INIT_TIMEOUT, ExecutionEnvironment
 from poller.runtime.handler_log import LogSink
 
@@ -199,11 +199,16 @@ class FunctionPool:
                 return
             else:
                 self._throttles += 1
-                answer = self._throttle(invocation)
+                answer = throttled(invocation.request_id, self._reason)
         if answer is not None:
             self._answer([(on_result, answer)])
         else:
             self._start(worker, job)
+
+    @property
+    def busy(self) -> int:
+        """Invocations in work. Asked before many a call, so without the lock: it may be one off."""
+        return len(self._workers) - len(self._idle)
 
     def stats(self) -> PoolStats:
         """A snapshot."""
@@ -361,10 +366,6 @@ class FunctionPool:
             self._leave(worker)
             self._leaving.remove(worker)
         worker.ended.set()
-
-    def _throttle(self, invocation: Invocation) -> InvocationResult:
-        body = f'{{"Reason":"{self._reason}","Type":"User","message":"Rate Exceeded."}}'
-        return InvocationResult(invocation.request_id, body.encode(), status=429)
 
     def _answer(self, answers: list[tuple[OnResult, InvocationResult]]) -> None:
         """Call back without an environment; never on the caller's thread, who may hold a lock the callback takes."""

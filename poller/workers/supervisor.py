@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from prometheus_client import CollectorRegistry
 
 from poller import log, service
+from poller.api.endpoint import Endpoint, door
 from poller.api.event_source_mappings import refusing_routes
 from poller.api.health import application
 from poller.api.server import HttpServer, bind
@@ -48,6 +49,9 @@ BACK_OFF = BackOff(first=0.5, cap=30.0)
 NO_CALLS = "Mappings cannot be changed while the service runs with several Workers."
 """A change would have to be divided anew among workers that run already; none of them is asked that."""
 
+NO_INVOCATIONS = "Functions cannot be invoked while the service runs with several Workers."
+"""The environments are the workers', and none of them is asked to invoke one."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -71,7 +75,7 @@ def supervise(template: Template) -> int:
         workers=workers.worker_states,
         calls=refusing_routes(NO_CALLS),
     )
-    server = HttpServer(app, listener)
+    server = HttpServer(Endpoint(app, NO_INVOCATIONS, door(settings)), listener)
     stopping = threading.Event()
     service.on_signals(stopping)
     workers.start()

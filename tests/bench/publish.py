@@ -153,8 +153,8 @@ def _filters(results: Results) -> str:
     )
 
 
-def _costs(results: Results) -> str:
-    rows = [row for group in ("invocation", "idle") for row in results.of(group)]
+def _beside_floor(results: Results, *groups: str) -> str:
+    rows = [row for group in groups for row in results.of(group)]
     return tables.grid(
         ["Case", "Client", "Ours", "Floor", "Unit", "Goals", "Spread ours / floor", ""],
         [
@@ -250,7 +250,8 @@ SECTIONS = {
     "workers": Section(("workers",), _workers),
     "rabbitmq": Section(("rabbitmq",), _throughput("rabbitmq")),
     "filters": Section(("filters",), _filters),
-    "costs": Section(("invocation", "idle"), _costs),
+    "invoke": Section(("invoke",), lambda results: _beside_floor(results, "invoke")),
+    "costs": Section(("invocation", "idle"), lambda results: _beside_floor(results, "invocation", "idle")),
     "latency": Section(
         ("latency",),
         _latency,

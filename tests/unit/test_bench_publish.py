@@ -33,6 +33,7 @@ def everything() -> Results:
         WHERE,
     )
     results.replace("invocation", [row("invocation of 1 KiB, p50", "µs", [50.0], [40.0])], WHERE)
+    results.replace("invoke", [row("Invoke over HTTP, 1 client", "requests/s", [50.0], [40.0])], WHERE)
     results.replace("idle", [row("memory when idle", "MB", [80.0], [60.0], client="kafka-python")], WHERE)
     results.replace(
         "latency",

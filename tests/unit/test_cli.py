@@ -18,7 +18,7 @@ from templates import _transform_in_process, document, write  # noqa: F401 - a f
 from poller import service
 from poller.api.server import PortInUse
 from poller.cli import main
-from poller.cli_options import ExitCode
+from poller.cli_options import FLAGS, ExitCode
 from poller.errors import PollerError
 from poller.settings import SCALARS, option
 
@@ -112,8 +112,11 @@ def test_run_hands_the_service_a_template_with_the_options_in_it(
         "KafkaClient": "kafka-python",
         "Region": "eu-west-1",
         "AccountId": "000000000007",
+        **dict.fromkeys(FLAGS, "True"),
+        "RequireSignature": "False",
     }
-    options = [text for name, value in values.items() for text in (option(name), value)]
+    given = {name: value for name, value in values.items() if value != "False"}
+    options = [text for name, value in given.items() for text in (option(name), value) if text != "True"]
     assert run(["run", str(template), *options], capsys) == (ExitCode.OK, "", "")
     settings = served[0].settings
     assert {name: str(getattr(settings, name)).removesuffix(".0") for name in SCALARS} == values

@@ -77,7 +77,7 @@ class Handlers:
 
     def start(self) -> None: ...
 
-    def stop(self) -> None:
+    def stop(self, grace: float = 0.0) -> None:
         self.may_answer.set()
 
     def stats(self) -> PoolStats:

@@ -13,6 +13,7 @@ PURE = [
     *sorted((POLLER / "policy").glob("*.py")),
     POLLER / "api_errors.py",
     POLLER / "errors.py",
+    POLLER / "invocation_request.py",
     *(POLLER / "dead_letters" / f"{name}.py" for name in LETTERS),
 ]
 OURS = {"poller.model", "poller.errors", "poller.api_errors", *(f"poller.dead_letters.{name}" for name in LETTERS)}

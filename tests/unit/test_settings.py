@@ -47,7 +47,7 @@ def test_defaults() -> None:
 
 
 def test_an_option_wins_over_the_environment_that_over_the_file_and_that_over_the_template(tmp_path: Path) -> None:
-    section = {"Port": 1, "ShutdownGrace": 1, "TimeScale": 1, "Bind": "template"}
+    section = {"Port": 1, "ShutdownGrace": 1, "TimeScale": 1, "Bind": "localhost"}
     loaded = settings(
         section,
         folder=tmp_path,
@@ -55,7 +55,7 @@ def test_an_option_wins_over_the_environment_that_over_the_file_and_that_over_th
         environment={"POLLER_PORT": "3", "POLLER_SHUTDOWN_GRACE": "3"},
         options={"Port": "4"},
     )
-    assert (loaded.Port, loaded.ShutdownGrace, loaded.TimeScale, loaded.Bind) == (4, 3, 2, "template")
+    assert (loaded.Port, loaded.ShutdownGrace, loaded.TimeScale, loaded.Bind) == (4, 3, 2, "localhost")
 
 
 def test_the_region_is_the_environment_s_unless_a_setting_says_otherwise() -> None:

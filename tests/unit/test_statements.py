@@ -1,4 +1,6 @@
-"""Every testable statement of part G that concerns event source mappings has a test that says so, or the build fails."""
+"""Every testable statement of part G about synchronous invocation and event source mappings has a test that says so, or
+the build fails.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from typing import NamedTuple
 import pytest
 
 TESTS = Path(__file__).parents[1]
-SHOWN = range(27, 41)
-"""Statements that are shown: those about event source mappings."""
+SHOWN = (1, *range(3, 16), *range(27, 41))
+"""Statements that are shown: those about synchronous invocation and about event source mappings."""
 WITH_BROKERS = range(34, 41)
 """Those about records and messages: shown with real brokers, besides."""
 

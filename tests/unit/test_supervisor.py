@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from handlers.rig import is_running, wait_until_gone
 from templates import PROVISIONED, _transform_in_process, document, load, write  # noqa: F401 - a fixture
@@ -20,7 +22,7 @@ from poller.cli_options import ExitCode
 from poller.policy.retrying import BackOff
 from poller.shares import shares_of
 from poller.template import Template
-from poller.workers.supervisor import Workers
+from poller.workers.supervisor import NO_CALLS, NO_INVOCATIONS, Workers
 
 NOWHERE = {"KafkaBootstrapServers": ["127.0.0.1:1"]}
 NO_QUEUE = {"Endpoints": {"arn:aws:mq:us-east-1:000000000000:broker:tasks:b-1": "amqp://127.0.0.1:1"}}
@@ -150,6 +152,17 @@ def test_sigterm_ends_all_with_status_0_also_while_they_start(service: subproces
     service.send_signal(signal.SIGTERM)
     assert service.wait(30) == 0
     assert not any(map(is_running, workers))
+
+
+def test_a_call_to_several_workers_is_told_why_it_cannot_be_made(service: subprocess.Popen[str]) -> None:
+    address = re.search(r"http://127\.0\.0\.1:\d+", started(service)[0])
+    assert address
+    answer = httpx.post(f"{address[0]}/2015-03-31/functions/Telemetry/invocations", content=b"{}")
+    assert (answer.status_code, answer.headers["x-amzn-ErrorType"]) == (400, "InvalidParameterValueException")
+    assert answer.json()["message"] == NO_INVOCATIONS
+    assert httpx.delete(f"{address[0]}/2015-03-31/event-source-mappings/u").json()["message"] == NO_CALLS
+    origin = {"Origin": "https://elsewhere.example"}
+    assert httpx.delete(f"{address[0]}/2015-03-31/event-source-mappings/u", headers=origin).status_code == 403
 
 
 def test_kill_9_leaves_no_worker_also_while_they_start(service: subprocess.Popen[str]) -> None:

@@ -96,8 +96,9 @@ def test_whatever_is_asked_for_nothing_exceeds_its_limit_and_every_poller_can_in
         for turn, pollers in enumerate(demands)
     ]
     made = shares(functions, mappings, workers)
+    unreserved = 1000 - sum(function.reserved or 0 for function in functions)
     for function in functions:
-        limit = 1000 if function.reserved is None else function.reserved
+        limit = unreserved if function.reserved is None else function.reserved
         assert sum(share.concurrency[function.name] for share in made) == limit
     for mapping in mappings:
         pollers = [share.pollers[mapping.name] for share in made]

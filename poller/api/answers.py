@@ -1,0 +1,42 @@
+"""What every answer of Lambda's API has in common: how an error looks (A.3), whatever call it belongs to."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from poller.api_errors import IN_USE, NOT_FOUND, VALIDATION, ApiError
+
+CAPITAL_MESSAGE = frozenset(
+    {
+        NOT_FOUND,
+        IN_USE,
+        "AccessDeniedException",
+        "ServiceException",
+        "RecursiveInvocationException",
+        "NoPublishedVersionException",
+        "ServiceQuotaExceededException",
+    }
+)
+"""Errors whose text stands under `Message`; all others have it under `message`."""
+
+SERVER_FAULT = 500
+
+
+def refusal(error: ApiError) -> Response:
+    """The answer to a call that is refused, for a Starlette route."""
+    headers = {"x-amzn-ErrorType": error.type, "x-amzn-RequestId": str(uuid.uuid4())}
+    return JSONResponse(body_of(error), error.status, headers)
+
+
+def body_of(error: ApiError) -> Mapping[str, Any]:
+    """A.3: the text's key depends on the error; ValidationException has no `Type`. What we know beside it is ours."""
+    body = {"Message" if error.type in CAPITAL_MESSAGE else "message": error.text}
+    if error.type != VALIDATION:
+        body["Type"] = "User" if error.status < SERVER_FAULT else "Service"
+    if error.explanation:
+        body["Explanation"] = error.explanation
+    return body

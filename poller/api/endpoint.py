@@ -1,0 +1,200 @@
+"""The door of Lambda's API: who may call, a request id for every answer, and which operation a path is.
+
+`/metrics`, `/healthz` and `/readyz` stand before it: anybody may read them who can reach the port.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Collection
+from functools import lru_cache
+from urllib.parse import unquote
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from poller.api.answers import refusal
+from poller.api.call import Call, Memory, Receive, Scope, Send
+from poller.api.invocations import READ_HERE, Invocations
+from poller.api.operations import operation_of
+from poller.api.signatures import Signatures
+from poller.api_errors import ApiError, invalid_parameter
+from poller.model import MAXIMUM_PAYLOAD
+from poller.settings import Settings
+
+OPEN = frozenset({"/metrics", "/healthz", "/readyz"})
+"""Paths that are no calls."""
+
+_INVOKE = re.compile(
+    r"/(?:2015-03-31/functions/([^/]+)/(invocations)"
+    r"|2021-11-15/functions/([^/]+)/(response-streaming-invocations)"
+    r"|2014-11-13/functions/([^/]+)/(invoke-async))/?"
+)
+
+_log = logging.getLogger(__name__)
+
+
+def _internal() -> ApiError:
+    return ApiError(500, "ServiceException", "An internal error; the log of the service has more.")
+
+
+class Door:
+    """Whom the endpoint answers. A web page in a browser on the same machine is not among them.
+
+    Args:
+        hosts: names by which the service may be called, besides addresses and localhost. A name that anybody can let
+            point to this machine (DNS rebinding) would make a web page's requests look like its own.
+        signatures: what checks them, if they are checked.
+    """
+
+    def __init__(self, hosts: Collection[str] = (), signatures: Signatures | None = None) -> None:
+        self._hosts = frozenset(host.lower() for host in hosts if host)
+        self._signatures = signatures
+
+    async def look(self, call: Call) -> None:
+        """Return when the call may come in.
+
+        Raises:
+            ApiError: 403, with the reason.
+        """
+        # No client of AWS says which page it is from; browsers do, and of what has no Origin (a picture) they say whose
+        # page wants it: `none` is a person's own typing.
+        if b"origin" in call.headers or call.headers.get(b"sec-fetch-site", b"none") != b"none":
+            raise ApiError(403, "AccessDeniedException", "Calls from web pages are not accepted.")
+        host = call.header(b"host") or ""
+        if not _is_ours(host) and host_name(host) not in self._hosts:
+            text = f"This service is not called {host!r}: use an IP address or localhost, or add the name to Hosts."
+            raise ApiError(403, "AccessDeniedException", text)
+        if self._signatures is not None:
+            body = await call.body(MAXIMUM_PAYLOAD, _beyond_all)
+            if len(body) > READ_HERE:
+                await run_in_threadpool(self._signatures.check, call, body)  # its hashes let the loop go on
+            else:
+                self._signatures.check(call, body)
+
+
+def door(settings: Settings) -> Door:
+    """The door as the settings want it."""
+    signatures = None
+    if settings.RequireSignature:
+        keys = {key: secret.get_secret_value() for key, secret in settings.SignatureKeys.items()}
+        signatures = Signatures(keys, settings.Region)
+    return Door([name.strip() for name in settings.Hosts.split(",")], signatures)
+
+
+class Endpoint:
+    """An ASGI application: Invoke and its like itself, all else by `app`, whose unknown paths it explains."""
+
+    def __init__(self, app: Starlette, invocations: Invocations | str, door: Door | None = None) -> None:
+        """Take over an application.
+
+        Args:
+            app: routes of the other calls, and those of `OPEN`.
+            invocations: the operations, or why they cannot be called here.
+            door: whom to answer.
+        """
+        self._app = app
+        app.router.redirect_slashes = False
+        app.add_exception_handler(404, _unknown)
+        app.add_exception_handler(405, _unknown)
+        app.add_exception_handler(ClientDisconnect, _gone)
+        app.add_exception_handler(Exception, _fault)
+        self._door = door or Door()
+        self._memory = Memory()
+        self._refusal = invocations if isinstance(invocations, str) else ""
+        self._invoke: dict[str, Callable[[Call, str], Awaitable[None]]] = {}
+        if not isinstance(invocations, str):
+            self._invoke = {
+                "invocations": invocations.invoke,
+                "response-streaming-invocations": invocations.invoke_with_response_stream,
+                "invoke-async": invocations.invoke_async,
+            }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http" or scope["path"] in OPEN:
+            await self._app(scope, receive, send)
+            return
+        call = Call(scope, receive, send, str(uuid.uuid4()), self._memory)
+        try:
+            await self._door.look(call)
+            await self._answer(call, scope)
+        except ApiError as error:
+            # Quoted: what a caller has sent shall not look like lines of this log.
+            _log.info("refused: %s %r: %r", scope["method"], path_of(scope), str(error))
+            await call.refuse(error)
+        except ConnectionError:
+            pass  # the client went away: there is nobody to answer
+        except Exception:
+            if call.begun:
+                raise
+            _log.exception("%s %r", scope["method"], path_of(scope))
+            await call.refuse(_internal())
+        finally:
+            call.close()
+
+    async def _answer(self, call: Call, scope: Scope) -> None:
+        found = _INVOKE.fullmatch(path_of(scope)) if scope["method"] == "POST" else None
+        if found is None:
+            await call.hand_on(self._app)
+            return
+        if self._refusal:
+            raise invalid_parameter(self._refusal)
+        name, operation = filter(None, found.groups())
+        await self._invoke[operation](call, unquote(name))
+
+
+def path_of(scope: Scope) -> str:
+    """The path as it was sent: what is percent-encoded in it separates nothing."""
+    raw: bytes | None = scope.get("raw_path")
+    return scope["path"] if raw is None else raw.partition(b"?")[0].decode("latin-1")
+
+
+def host_name(host: str) -> str:
+    """The name or address in a Host header, without its port."""
+    if host.startswith("["):
+        return host.partition("]")[0][1:]
+    return host.rpartition(":")[0].lower() if host.count(":") == 1 else host.lower()
+
+
+@lru_cache(256)
+def _is_ours(host: str) -> bool:
+    """Whether no page of somebody else's can have this name: an address is nobody's name, and localhost is here."""
+    name = host_name(host)
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+async def _unknown(request: Request, _: Exception) -> Response:
+    path = path_of(request.scope)
+    operation = operation_of(request.method, path, request.url.query)
+    if operation is None:
+        error = ApiError(404, "UnknownOperationException", f"No operation of Lambda's API: {request.method} {path}")
+    else:
+        error = ApiError(501, "NotImplementedException", f"The operation {operation} of Lambda's API is not built.")
+    return refusal(error)
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    """The client went away before it had sent all: nobody reads this."""
+    text = "The request ended before its body did."
+    return refusal(ApiError(400, "InvalidRequestContentException", text))
+
+
+async def _fault(_: Request, __: Exception) -> Response:
+    return refusal(_internal())
+
+
+def _beyond_all(_: int | None) -> ApiError:
+    text = f"Request must be smaller than {MAXIMUM_PAYLOAD} bytes"
+    return ApiError(413, "RequestEntityTooLargeException", text)

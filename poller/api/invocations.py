@@ -1,0 +1,277 @@
+"""Invoke, InvokeWithResponseStream and InvokeAsync over HTTP (A.1 to A.4).
+
+All runs on the loop's thread, which waits for nobody: the pool of the function calls back when there is an answer, so
+a request that waits costs a future, no thread. A client that goes away does not end its invocation, as on Lambda.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+from starlette.concurrency import run_in_threadpool
+
+from poller.api import event_stream
+from poller.api.call import JSON, Call, Headers
+from poller.api_errors import ApiError, invalid_parameter
+from poller.errors import PollerError
+from poller.invocation_request import (
+    INVOCATION_TYPES,
+    LATEST,
+    LOG_TYPES,
+    MAXIMUM_ASYNCHRONOUS_PAYLOAD,
+    MAXIMUM_INVOKE_ASYNC_PAYLOAD,
+    STREAMED_TYPES,
+    CalledFunction,
+    called_function,
+    chosen,
+    client_context,
+    function_missing,
+    too_large,
+)
+from poller.invoker import no_json, why_no_json
+from poller.model import MAXIMUM_PAYLOAD, Invocation, InvocationResult
+from poller.runtime.answers import throttled
+from poller.runtime.pool import FunctionPool
+
+RETRY_AFTER = (b"retry-after", b"1")
+"""Seconds after which a throttled client may try again; AWS's value is unverified."""
+
+READ_HERE = 128 * 1024
+"""Bytes of a payload that are looked at before the function gets it (A.3). Reading 6 MB of JSON takes 300 ms in which
+nobody else is answered; the function's process reads it anyway, and says when it is none."""
+
+LONGEST_REASON = 4096
+"""Bytes of an error object in which the function's process says that it could not read its event: it is short."""
+
+_REFUSED = {
+    b"x-amz-tenant-id": "X-Amz-Tenant-Id cannot be given: functions have no tenant isolation here.",
+    b"x-amz-durable-execution-name": "X-Amz-Durable-Execution-Name cannot be given: no function is durable here.",
+}
+"""Headers that would change what an invocation means."""
+
+_PLACE = re.compile(r"(.*): line (\d+) column (\d+) \(char \d+\)", re.DOTALL)
+"""In the text of Python's JSONDecodeError."""
+_ERRORS = {413: b"RequestTooLargeException", 429: b"TooManyRequestsException"}
+_EXECUTED = (b"x-amz-executed-version", LATEST.encode())
+
+
+class Functions(Protocol):
+    """The functions of an account."""
+
+    account_id: str
+    region: str
+
+    def pool(self, function_name: str) -> FunctionPool | None:
+        """The environments of a function; None when there is none of that name."""
+
+    def at_account_limit(self, function_name: str) -> bool:
+        """Whether the account's concurrency leaves nothing to this function now (A.2)."""
+
+
+class AsynchronousQueue(Protocol):
+    """Takes events for `Event` (B.1)."""
+
+    def accept(self, function_name: str, qualifier: str, payload: bytes, client_context: str | None) -> str:
+        """Take an event and return its request id, once it is durable. On any thread; may block that long.
+
+        Args:
+            function_name: of a function that exists.
+            qualifier: as the call gave it; empty when it gave none.
+            payload: JSON of at most 1 MB, or nothing.
+            client_context: JSON text.
+
+        Raises:
+            PollerError: it is not durable, and so not accepted.
+        """
+
+
+class _Answers:
+    """Brings results from the pools' threads to the loop. What comes while the loop is busy comes in one piece."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._come: deque[tuple[asyncio.Future[InvocationResult], InvocationResult]] = deque()
+        self._woken = False
+
+    def expect(self) -> tuple[asyncio.Future[InvocationResult], Callable[[InvocationResult], None]]:
+        """A future for the loop's thread, and what gives it its result on any."""
+        answered: asyncio.Future[InvocationResult] = self.loop.create_future()
+
+        def on_result(result: InvocationResult) -> None:
+            self._come.append((answered, result))
+            if not self._woken:
+                self._woken = True
+                with suppress(RuntimeError):  # the service is stopping, and the loop has ended
+                    self.loop.call_soon_threadsafe(self._settle)
+
+        return answered, on_result
+
+    def _settle(self) -> None:
+        self._woken = False  # first: what comes from here on wakes the loop again
+        while self._come:
+            answered, result = self._come.popleft()
+            if not answered.done():  # the service is stopping and has given this request up
+                answered.set_result(result)
+
+
+class Invocations:
+    """The three operations on the functions of an account. For the loop's thread only."""
+
+    def __init__(self, functions: Functions, queue: AsynchronousQueue | None = None) -> None:
+        self._functions = functions
+        self._queue = queue
+        self._answers: _Answers | None = None
+
+    def _answers_of(self, loop: asyncio.AbstractEventLoop) -> _Answers:
+        """There is one loop, save in tests."""
+        if self._answers is None or self._answers.loop is not loop:
+            self._answers = _Answers(loop)
+        return self._answers
+
+    async def invoke(self, call: Call, function_name: str) -> None:
+        """Invoke."""
+        called, pool = self._called(call, function_name)
+        kind = chosen(call.header(b"x-amz-invocation-type"), "invocationType", INVOCATION_TYPES, "RequestResponse")
+        tail = chosen(call.header(b"x-amz-log-type"), "logType", LOG_TYPES, "None") == "Tail"
+        context = client_context(call.header(b"x-amz-client-context"))
+        if kind == "Event":
+            await self._queue_event(call, called, context)
+            return
+        payload = await call.body(MAXIMUM_PAYLOAD, lambda size: too_large(size, kind, MAXIMUM_PAYLOAD))
+        if kind == "DryRun":
+            await call.answer(204, (), b"")
+            return
+        result = await self._run(call, called, pool, payload, context)
+        if result.status != 200:  # noqa: PLR2004
+            await _refuse(call, result)
+            return
+        headers = [JSON, _EXECUTED]
+        if result.function_error is not None:
+            headers.append((b"x-amz-function-error", result.function_error.encode()))
+        if tail:
+            headers.append((b"x-amz-log-result", base64.b64encode(result.log_tail)))
+        await call.answer(200, headers, result.payload)
+
+    async def invoke_with_response_stream(self, call: Call, function_name: str) -> None:
+        """InvokeWithResponseStream: what the function returned, in one piece or several, when it has returned."""
+        called, pool = self._called(call, function_name)
+        kind = chosen(call.header(b"x-amz-invocation-type"), "invocationType", STREAMED_TYPES, "RequestResponse")
+        tail = chosen(call.header(b"x-amz-log-type"), "logType", LOG_TYPES, "None") == "Tail"
+        context = client_context(call.header(b"x-amz-client-context"))
+        payload = await call.body(MAXIMUM_PAYLOAD, lambda size: too_large(size, kind, MAXIMUM_PAYLOAD))
+        if kind == "DryRun":
+            await call.answer(204, (), b"")
+            return
+        result = await self._run(call, called, pool, payload, context)
+        if result.status != 200:  # noqa: PLR2004
+            await _refuse(call, result)
+            return
+        await call.answer(200, [(b"content-type", event_stream.CONTENT_TYPE), _EXECUTED], _streamed(result, tail=tail))
+
+    async def invoke_async(self, call: Call, function_name: str) -> None:
+        """InvokeAsync, deprecated: `Event` by another path."""
+        called, _ = self._called(call, function_name)
+        limit = MAXIMUM_INVOKE_ASYNC_PAYLOAD
+        await self._queue_event(call, called, None, limit=limit, headers=[JSON], answer=b'{"Status":202}')
+
+    def _called(self, call: Call, function_name: str) -> tuple[CalledFunction, FunctionPool]:
+        for header, text in _REFUSED.items():
+            if header in call.headers:
+                raise invalid_parameter(text)
+        functions = self._functions
+        called = called_function(
+            function_name, call.parameter("Qualifier"), account_id=functions.account_id, region=functions.region
+        )
+        pool = functions.pool(called.name)
+        if pool is None or called.qualifier not in {"", LATEST}:
+            raise function_missing(called)
+        return called, pool
+
+    async def _run(
+        self, call: Call, called: CalledFunction, pool: FunctionPool, payload: bytes, context: str | None
+    ) -> InvocationResult:
+        if len(payload) <= READ_HERE:
+            _refuse_no_json(payload)
+        if self._functions.at_account_limit(called.name):
+            return throttled(call.request_id, "ConcurrentInvocationLimitExceeded")
+        answered, on_result = self._answers_of(asyncio.get_running_loop()).expect()
+        pool.submit(Invocation(call.request_id, payload, called.arn, client_context=context), on_result, wait=False)
+        result = await answered
+        if result.function_error is not None and len(payload) > READ_HERE:
+            _refuse_unread(result)
+        return result
+
+    async def _queue_event(
+        self,
+        call: Call,
+        called: CalledFunction,
+        context: str | None,
+        *,
+        limit: int = MAXIMUM_ASYNCHRONOUS_PAYLOAD,
+        headers: Headers = (),
+        answer: bytes = b"",
+    ) -> None:
+        queue = self._queue
+        if queue is None:
+            text = "Asynchronous invocation (InvocationType Event, InvokeAsync) is not built: invoke RequestResponse."
+            raise ApiError(501, "NotImplementedException", text)
+        payload = await call.body(limit, lambda size: too_large(size, "Event", limit))
+        _refuse_no_json(payload)
+        try:
+            call.request_id = await run_in_threadpool(queue.accept, called.name, called.qualifier, payload, context)
+        except ApiError:
+            raise
+        except PollerError as error:  # the disk is full, say
+            raise ApiError(500, "ServiceException", f"The event was not accepted: {error}") from None
+        await call.answer(202, headers, answer)
+
+
+def _refuse_no_json(payload: bytes) -> None:
+    reason = why_no_json(payload)
+    if reason is not None:
+        raise ApiError(400, "InvalidRequestContentException", reason)
+
+
+def _refuse_unread(result: InvocationResult) -> None:
+    """A large payload that the function's process could not read is the caller's fault, not the function's."""
+    if len(result.payload) > LONGEST_REASON:
+        return
+    try:
+        error = json.loads(result.payload)
+        unread = error["errorType"] == "Runtime.UnmarshalError"
+    except (ValueError, LookupError, TypeError, RecursionError):  # the function's own words
+        return
+    if unread:
+        reason = str(error["errorMessage"]).removeprefix("Unable to unmarshal input: ")
+        found = _PLACE.fullmatch(reason)
+        text = no_json(found[1], int(found[2]), int(found[3])) if found else no_json(reason)
+        raise ApiError(400, "InvalidRequestContentException", text)
+
+
+async def _refuse(call: Call, result: InvocationResult) -> None:
+    """The function was not run; the payload is A.3's body already."""
+    headers = [JSON, (b"x-amzn-errortype", _ERRORS.get(result.status, b"ServiceException"))]
+    if result.status == 429:  # noqa: PLR2004
+        headers.append(RETRY_AFTER)
+    await call.answer(result.status, headers, result.payload)
+
+
+def _streamed(result: InvocationResult, *, tail: bool) -> bytes:
+    """PayloadChunk events and InvokeComplete; after a function error only the latter, with the error in it."""
+    complete = {}
+    pieces = b""
+    if result.function_error is None:
+        pieces = event_stream.chunks(result.payload)
+    else:
+        complete = {"ErrorCode": result.function_error, "ErrorDetails": result.payload.decode(errors="replace")}
+    if tail:
+        complete["LogResult"] = base64.b64encode(result.log_tail).decode()
+    body = json.dumps(complete, separators=(",", ":")).encode()
+    return pieces + event_stream.message("InvokeComplete", "application/json", body)

@@ -1,0 +1,77 @@
+"""The service in this process, with its port open, for clients that speak HTTP: functions of tests/handlers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from handlers.rig import HANDLERS
+
+from poller.api import event_source_mappings
+from poller.api.endpoint import Endpoint, door
+from poller.api.health import application
+from poller.api.invocations import AsynchronousQueue, Invocations
+from poller.api.server import HttpServer, bind
+from poller.clock import SystemClock
+from poller.control_plane import ControlPlane
+from poller.metrics import Metrics
+from poller.template import Template, load
+
+RUNTIME = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+ACCOUNT, REGION = "123456789012", "us-east-1"
+
+
+def arn(function: str) -> str:
+    return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function}"
+
+
+def template_of(folder: Path, functions: Mapping[str, Mapping[str, Any]], **settings: Any) -> Template:
+    """A template of functions by name, each with its Handler and what else it needs."""
+    common = {"Code": str(HANDLERS), "Runtime": RUNTIME, "Role": f"arn:aws:iam::{ACCOUNT}:role/r"}
+    resources = {
+        f"F{number}": {"Type": "AWS::Lambda::Function", "Properties": {**common, "FunctionName": name, **properties}}
+        for number, (name, properties) in enumerate(functions.items())
+    }
+    path = folder / "template.json"
+    path.write_text(json.dumps({"Metadata": {"Poller": settings}, "Resources": resources}))
+    return load(path, environment={})
+
+
+@contextmanager
+def served(template: Template, queue: AsynchronousQueue | None = None) -> Iterator[str]:
+    """Serve the template's functions; gives the URL."""
+    metrics = Metrics()
+    plane = ControlPlane(template, metrics, SystemClock())
+    app = application(metrics.registry, plane.mapping_states, plane.alive, calls=event_source_mappings.routes(plane))
+    server = HttpServer(
+        Endpoint(app, Invocations(plane, queue), door(template.settings)), bind(template.settings.Bind, 0)
+    )
+    plane.start()
+    server.start()
+    try:
+        yield f"http://{server.address}"
+    finally:
+        plane.stop()
+        server.stop()
+
+
+def aws_client(url: str, **options: Any) -> Any:
+    """boto3's client of Lambda, which tries nothing twice."""
+    given = {
+        "endpoint_url": url,
+        "region_name": REGION,
+        "aws_access_key_id": "AKIDEXAMPLE",
+        "aws_secret_access_key": "example",
+        "config": Config(retries={"total_max_attempts": 1}, read_timeout=60, proxies={}),
+        **options,
+    }
+    return boto3.session.Session().client("lambda", **given)
+
+
+Connect = Callable[..., Any]

@@ -1,0 +1,116 @@
+"""The AWS CLI, as a process of its own, invokes functions of the service as it does on AWS."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from api_service import REGION, arn, served, template_of
+from e2e.aws_cli import AwsCliUnavailable, aws_cli
+
+FUNCTIONS = {
+    "echo": {"Handler": "basic.echo"},
+    "talk": {"Handler": "basic.talk"},
+    "raises": {"Handler": "failing.raises"},
+    "zero": {"Handler": "basic.echo", "ReservedConcurrentExecutions": 0},
+}
+
+
+@pytest.fixture(scope="module")
+def program() -> Path:
+    try:
+        return aws_cli()
+    except AwsCliUnavailable as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"in CI every test has to run: {error}")
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(template_of(tmp_path_factory.mktemp("service"), FUNCTIONS)) as address:
+        yield address
+
+
+class Cli:
+    def __init__(self, program: Path, url: str, folder: Path) -> None:
+        self._program = program
+        self._folder = folder
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "AWS_ENDPOINT_URL_LAMBDA": url,
+            "AWS_ACCESS_KEY_ID": "any",
+            "AWS_SECRET_ACCESS_KEY": "any",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_MAX_ATTEMPTS": "1",
+            "NO_PROXY": "127.0.0.1",
+        }
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self._program, "lambda", *arguments],
+            cwd=self._folder,
+            env=self._environment,
+            text=True,
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+
+    def answer(self) -> str:
+        return (self._folder / "answer.json").read_text()
+
+
+@pytest.fixture
+def aws(program: Path, url: str, tmp_path: Path) -> Cli:
+    return Cli(program, url, tmp_path)
+
+
+def test_invoke_prints_the_status_and_writes_the_payload(aws: Cli) -> None:  # A.1
+    done = aws("invoke", "--function-name", arn("echo"), "--payload", '{"a": 1}', "answer.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {"StatusCode": 200, "ExecutedVersion": "$LATEST"}
+    assert json.loads(aws.answer()) == {"a": 1}
+
+
+def test_the_log_s_tail_is_shown(aws: Cli) -> None:  # A.1
+    done = aws(
+        "invoke", "--function-name", "talk", "--log-type", "Tail", "--query", "LogResult", "--output", "text",
+        "answer.json",
+    )  # fmt: skip
+    log = base64.b64decode(done.stdout).decode()
+    assert log.startswith("START RequestId: ")
+    assert "\nprinted\n" in log
+    assert "\nREPORT RequestId: " in log
+
+
+def test_a_function_that_fails_is_told_and_a_refused_call_ends_with_an_error(aws: Cli) -> None:  # A.3, A.4
+    done = aws("invoke", "--function-name", "raises", "answer.json")
+    assert (done.returncode, json.loads(done.stdout)["FunctionError"]) == (0, "Unhandled")
+    assert json.loads(aws.answer())["errorMessage"] == "text"
+    done = aws("invoke", "--function-name", "nobody", "answer.json")
+    assert done.returncode != 0
+    assert f"(ResourceNotFoundException) when calling the Invoke operation: Function not found: {arn('nobody')}" in (
+        done.stderr
+    )
+    done = aws("invoke", "--function-name", "zero", "answer.json")
+    assert done.returncode != 0
+    assert "(TooManyRequestsException)" in done.stderr
+
+
+def test_a_dry_run_answers_204(aws: Cli) -> None:  # A.1
+    done = aws("invoke", "--function-name", "echo", "--invocation-type", "DryRun", "answer.json")
+    assert json.loads(done.stdout) == {"StatusCode": 204}
+
+
+def test_a_call_that_is_not_built_is_told_by_its_name(aws: Cli) -> None:
+    done = aws("create-function", "--function-name", "new", "--role", "arn:aws:iam::123456789012:role/r",
+               "--runtime", "python3.13", "--handler", "a.b", "--code", "S3Bucket=bucket,S3Key=key")  # fmt: skip
+    assert done.returncode != 0
+    assert "The operation CreateFunction of Lambda's API is not built." in done.stderr

@@ -1,0 +1,3 @@
+"""Raises at import, and so it is no test's helper."""
+
+raise ValueError("not today")

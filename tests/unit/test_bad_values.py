@@ -44,6 +44,8 @@ def refusal(folder: Path, text: str) -> str:
         ("a: !!bool x", '"x" is not what it is tagged as'),
         ("a: " + "9" * 5000, "… is not what it is tagged as, or longer than a number can be"),
         ("a: 0b_", '"0b_" is not what it is tagged as'),
+        ("!!map x", '"x" is not what it is tagged as'),
+        ("a: !!map [1]", "a list is not what it is tagged as"),
         ("a: !!binary aGk=", "could not determine a constructor for the tag 'tag:yaml.org,2002:binary'"),
         ("a: !!set {b}", "could not determine a constructor for the tag 'tag:yaml.org,2002:set'"),
     ],

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.bench import filters, footprint, growth, latency, publish, report, round_trip, tables, workers
+from tests.bench import asynchronous, filters, footprint, growth, latency, publish, report, round_trip, tables, workers
 from tests.bench.throughput_kafka import kafka
 from tests.bench.throughput_rabbitmq import rabbitmq
 from tests.brokers import BrokerUnavailable, KafkaBroker, RabbitMQBroker
@@ -22,7 +22,7 @@ Measure what the program does in a second and what it costs, each figure beside 
 pipe and handler) and peers, run in turn. Brokers are those of POLLER_TEST_KAFKA and POLLER_TEST_RABBITMQ, else
 containers. Results go to build/bench.json and build/bench.md; cases that are not measured keep their earlier ones."""
 
-USUAL = ("kafka", "workers", "rabbitmq", "filters", "invocation", "latency", "idle")
+USUAL = ("kafka", "workers", "rabbitmq", "filters", "invocation", "async", "latency", "idle")
 """What is measured unless cases are named."""
 GROWTH = ("mappings", "partitions", "batches", "values", "backlog")
 """`growth` stands for all of these."""
@@ -42,6 +42,7 @@ class Bench:
             "rabbitmq": lambda: rabbitmq(queues(), folder / "rabbitmq", **options),
             "filters": lambda: filters.kafka(streams(), folder / "filters", **options),
             "invocation": lambda: round_trip.round_trips(folder / "invocation", **options),
+            "async": lambda: asynchronous.rates(folder / "async", **options),
             "latency": lambda: latency.kafka(streams(), folder / "latency", **options),
             "idle": lambda: footprint.idle(streams(), queues(), folder / "idle", **options),
             "mappings": lambda: growth.mappings(streams(), folder / "mappings", quick=quick),

@@ -249,6 +249,7 @@ SECTIONS = {
     ),
     "workers": Section(("workers",), _workers),
     "rabbitmq": Section(("rabbitmq",), _throughput("rabbitmq")),
+    "async": Section(("async",), _throughput("async")),
     "filters": Section(("filters",), _filters),
     "costs": Section(("invocation", "idle"), _costs),
     "latency": Section(

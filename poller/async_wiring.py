@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from poller.async_invoke.configuration import AsyncConfiguration, AsyncDestination, FunctionTarget
-from poller.endpoints import target
+from poller.endpoints import KafkaTarget, target
 from poller.errors import ConfigError, Problem
 from poller.event_invoke import EventDestination
 from poller.function_names import named_function
 from poller.policy.async_events import MAXIMUM_EVENT_AGE, MAXIMUM_RETRY_ATTEMPTS
+from poller.resources import EventSourceMapping
 from poller.settings import SECTION, Settings
 from poller.template_async import DeclaredAsync
 from poller.validation import closest
@@ -24,20 +26,25 @@ DEAD_LETTERS = ("sqs", "sns")
 
 
 def wire_async(
-    declared: Mapping[str, DeclaredAsync], functions: Collection[str], settings: Settings, folder: Path
+    declared: Mapping[str, DeclaredAsync],
+    functions: Collection[str],
+    mappings: Sequence[EventSourceMapping],
+    settings: Settings,
+    folder: Path,
 ) -> dict[str, AsyncConfiguration]:
     """The configuration of each function that has one.
 
     Args:
         declared: by function.
         functions: names of all functions.
+        mappings: complete; a topic on a cluster that one of them reads is written to with its login.
         settings: whose endpoints apply.
         folder: what relative paths of `file:` are relative to.
 
     Raises:
         ConfigError: every destination that makes no sense or has no address.
     """
-    wiring = _AsyncWiring(functions, settings, folder)
+    wiring = _AsyncWiring(functions, mappings, settings, folder)
     wired = {name: wiring.run(name, item) for name, item in declared.items() if name in functions}
     if wired and settings.Workers > 1:
         reason = f"is {settings.Workers}, and asynchronous invocation needs one process"
@@ -49,8 +56,11 @@ def wire_async(
 
 
 class _AsyncWiring:
-    def __init__(self, functions: Collection[str], settings: Settings, folder: Path) -> None:
+    def __init__(
+        self, functions: Collection[str], mappings: Sequence[EventSourceMapping], settings: Settings, folder: Path
+    ) -> None:
         self.problems: list[Problem] = []
+        self._mappings = mappings
         self._functions = functions
         self._settings = settings
         self._folder = folder
@@ -129,10 +139,15 @@ class _AsyncWiring:
 
     def _at(self, uri: str, place: str, bus_arn: str = "") -> AsyncDestination | None:
         try:
-            return AsyncDestination(target(uri, folder=self._folder), bus_arn)
+            found = target(uri, folder=self._folder)
         except ValueError as error:
             self._problem(place, str(error))
             return None
+        if isinstance(found, KafkaTarget):
+            servers = set(found.bootstrap_servers)
+            logins = (mapping.security for mapping in self._mappings if servers & set(mapping.bootstrap_servers))
+            found = replace(found, security=next(logins, found.security))
+        return AsyncDestination(found, bus_arn)
 
     def _problem(self, path: str, reason: str, suggestion: str = "") -> None:
         self.problems.append(Problem(path, reason, suggestion))

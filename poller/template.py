@@ -109,7 +109,7 @@ class _Loading:
                 self._problems += error.problems
             names = [item.FunctionName for item in reader.functions]
             try:
-                asynchronous = wire_async(reader.asynchronous.declared, names, settings, self._sources.folder)
+                asynchronous = wire_async(reader.asynchronous.declared, names, mappings, settings, self._sources.folder)
             except ConfigError as error:
                 self._problems += error.problems
         if self._problems or settings is None:

@@ -16,7 +16,7 @@ from poller.async_invoke.configuration import AsyncConfiguration, AsyncDestinati
 from poller.async_invoke.invoker import AsyncInvoker
 from poller.async_invoke.lanes import AsyncFunction
 from poller.async_metrics import AsyncMetrics
-from poller.clock import SystemClock
+from poller.clock import Clock, SystemClock
 from poller.endpoints import FileTarget
 from poller.model import FunctionConfiguration
 from poller.runtime.pool import FunctionPool
@@ -53,6 +53,7 @@ class Rig:
     folder: Path
     time_scale: float = 6000.0
     required: bool = True
+    clock: Clock = field(default_factory=SystemClock)
     functions: dict[str, AsyncFunction] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,7 +67,7 @@ class Rig:
             required=self.required,
             time_scale=self.time_scale,
             metrics=AsyncMetrics(self.registry),
-            clock=SystemClock(),
+            clock=self.clock,
         )
 
     def add(self, name: str, configuration: AsyncConfiguration | None = None, **changes: Any) -> None:

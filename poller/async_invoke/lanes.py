@@ -12,7 +12,7 @@ from poller.runtime.pool import FunctionPool
 MOST_RUNNING = 10
 """Events of a function that are invoked at the same time; fewer where its reserved concurrency is lower."""
 
-MOST_ENDING = 200
+MOST_ENDING = 40
 """Events of a function whose end is being written."""
 
 

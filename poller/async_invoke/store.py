@@ -88,9 +88,9 @@ class Store:
             StateError: it is not accepted.
         """
         done = Event()
-        failed: list[sqlite3.Error] = []
+        failed: list[Exception] = []
 
-        def on_done(error: sqlite3.Error | None) -> None:
+        def on_done(error: Exception | None) -> None:
             if error is not None:
                 failed.append(error)
             done.set()
@@ -200,6 +200,7 @@ class Store:
 def _connection(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(file, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk, not only in the system's memory
+    connection.execute("PRAGMA fullfsync = ON")  # and on macOS not only in the disk's
     return connection
 
 

@@ -32,7 +32,7 @@ class Request:
     """Statements that are carried out together or not at all."""
 
     statements: Sequence[Statement]
-    on_done: Callable[[sqlite3.Error | None], None]
+    on_done: Callable[[Exception | None], None]
     """Called once, on the writer's thread: None when all is on the disk. Must be quick."""
     must: bool = False
     """Has to be written: a failure is not told, but tried again until it works or the writer is closed."""
@@ -131,14 +131,14 @@ class Writer:
         self._failures = 0
         _report(held, None)
 
-    def _hold(self, requests: Sequence[Request], error: sqlite3.Error) -> None:
+    def _hold(self, requests: Sequence[Request], error: Exception) -> None:
         self._held += requests
         self._failures += 1
         pause = min(FIRST_PAUSE * 2.0 ** min(self._failures - 1, 10), LONGEST_PAUSE)
         self._not_before = monotonic() + pause
         _log.error("the state cannot be written (%s); tried again in %.2f s", error, pause)
 
-    def _transaction(self, requests: Sequence[Request]) -> sqlite3.Error | None:
+    def _transaction(self, requests: Sequence[Request]) -> Exception | None:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -148,7 +148,7 @@ class Writer:
                     if request.guarded and not number and not changed:
                         break
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - also values that SQLite cannot take, such as a lone surrogate
             if connection.in_transaction:  # some errors end it by themselves
                 try:
                     connection.execute("ROLLBACK")
@@ -158,7 +158,7 @@ class Writer:
         return None
 
 
-def _report(requests: Sequence[Request], error: sqlite3.Error | None) -> None:
+def _report(requests: Sequence[Request], error: Exception | None) -> None:
     for request in requests:
         try:
             request.on_done(error)

@@ -13,6 +13,7 @@ from async_rig import Rig, eventually, in_file, lines
 
 from poller.api_errors import ApiError
 from poller.async_invoke.configuration import AsyncConfiguration, AsyncDestination, FunctionTarget
+from poller.clock import SystemClock
 from poller.endpoints import FileTarget
 from poller.errors import StateError, StateInUse
 
@@ -279,6 +280,30 @@ def test_the_configuration_is_the_one_at_the_time_of_the_attempt(rig: Callable[.
     newest = AsyncConfiguration(maximum_retry_attempts=0, on_failure=in_file(failure_file(tmp_path)))
     one.functions["fn"] = replace(one.functions["fn"], asynchronous=newest)
     [record] = eventually(lambda: lines(failure_file(tmp_path)))
+    assert record["requestContext"]["approximateInvokeCount"] == 2
+
+
+class SetClock(SystemClock):
+    """A wall clock that somebody sets."""
+
+    ahead = 0.0
+
+    def time(self) -> float:  # type: ignore[override]
+        return SystemClock.time() + self.ahead
+
+
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0], ids=["a day on", "a day back"])
+def test_a_wall_clock_that_jumps_makes_no_event_older_and_lets_none_wait(tmp_path: Path, jump: float) -> None:
+    clock = SetClock()
+    one = Rig(tmp_path, 600.0, clock=clock)
+    one.add("fn", AsyncConfiguration(maximum_retry_attempts=1, on_failure=in_file(failure_file(tmp_path))))
+    one.start()
+    one.accept("fn", {"fail": "boom"})
+    eventually(lambda: one.attempts("fn"))
+    clock.ahead = jump
+    [record] = eventually(lambda: lines(failure_file(tmp_path)))
+    one.stop()
+    assert record["requestContext"]["condition"] == "RetriesExhausted"
     assert record["requestContext"]["approximateInvokeCount"] == 2
 
 

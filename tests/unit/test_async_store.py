@@ -94,7 +94,7 @@ def test_one_request_that_fails_takes_none_of_the_others_with_it(tmp_path: Path)
     connection = sqlite3.connect(tmp_path / "db", isolation_level=None, check_same_thread=False)
     connection.execute("CREATE TABLE t (n UNIQUE)")
     writer = Writer(connection)
-    done: list[sqlite3.Error | None] = []
+    done: list[Exception | None] = []
     for number in (1, 2, 1, 3):
         writer.submit(Request([("INSERT INTO t VALUES (?)", (number,))], done.append))
     writer.start()
@@ -122,6 +122,13 @@ def test_concurrent_senders_lose_nothing(store: Store) -> None:
     with ThreadPoolExecutor(16) as senders:
         list(senders.map(lambda number: store.accept(event(number)), range(500)))
     assert len(store.due("fn", NOW, 1000, ())) == 500
+
+
+def test_a_value_that_cannot_be_stored_is_refused_and_the_next_event_is_not(store: Store) -> None:
+    with pytest.raises(StateError, match="surrogates not allowed"):
+        store.accept(StoredEvent("id", "fn", "\ud800", b"{}", Standing(NOW), NOW))
+    store.accept(event(1))
+    assert ids(store.due("fn", NOW, 10, ())) == ["id-1"]
 
 
 # --- faults ---------------------------------------------------------------------------------------------------------

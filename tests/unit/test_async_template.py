@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from templates import _transform_in_process, document, load, problems  # noqa: F401 - a fixture
+from templates import SECRET, _transform_in_process, document, load, problems  # noqa: F401 - a fixture
 
 from poller.async_invoke.configuration import AsyncConfiguration, FunctionTarget
+from poller.endpoints import KafkaTarget
+from poller.sources.kafka_security import KafkaSecurity
 
 REGION, ACCOUNT = "us-east-1", "123456789012"
 QUEUE = f"arn:aws:sqs:{REGION}:{ACCOUNT}:failed"
@@ -32,7 +34,7 @@ def endpoints(**more: str) -> dict[str, Any]:
 
 
 def configured(config: Any, **more: Any) -> dict[str, Any]:
-    return document(function={"EventInvokeConfig": config}, Metadata={"Poller": endpoints()}, **more)
+    return document(function={"EventInvokeConfig": config}, **{"Metadata": {"Poller": endpoints()}, **more})
 
 
 def destinations(success: str = "", failure: str = "") -> dict[str, Any]:
@@ -109,6 +111,16 @@ def test_brokers_and_files_may_be_named_without_an_arn(tmp_path: Path) -> None: 
     found = wired(tmp_path, configured(destinations("file:done.jsonl", "kafka://127.0.0.1:19092/failed")))
     assert str(found.on_success) == f"file:{tmp_path / 'done.jsonl'}"
     assert str(found.on_failure) == "kafka://127.0.0.1:19092/failed"
+
+
+def test_a_topic_on_a_cluster_that_a_mapping_reads_is_written_to_with_its_login(tmp_path: Path) -> None:
+    login = [{"Type": "SASL_SCRAM_512_AUTH", "URI": SECRET}]
+    content = configured(destinations(failure=QUEUE), readings={"SourceAccessConfigurations": login})
+    loaded = load(tmp_path, content)
+    found = loaded.asynchronous["Telemetry"].on_failure
+    assert found is not None
+    assert isinstance(found.target, KafkaTarget)
+    assert found.target.security == loaded.mappings[0].security != KafkaSecurity()
 
 
 @pytest.mark.statement(26)

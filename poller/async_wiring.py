@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from poller.async_invoke.configuration import AsyncConfiguration, AsyncDestination, FunctionTarget
+from poller.destinations.aws import AwsTarget
 from poller.endpoints import KafkaTarget, target
 from poller.errors import ConfigError, Problem
 from poller.event_invoke import EventDestination
@@ -131,9 +133,13 @@ class _AsyncWiring:
 
     def _behind(self, arn: str, place: str, bus_arn: str = "") -> AsyncDestination | None:
         url = self._settings.Endpoints.get(arn)
+        if url is None and find_spec("boto3") is not None:
+            return AsyncDestination(AwsTarget(arn, self._settings.Region), bus_arn)
         if url is None:
             hint = f"add under {SECTION}.Endpoints: {arn}: kafka://host:9092/topic"
-            self._problem(place, f"no address is known for {arn}", hint)
+            self._problem(
+                place, f"no address is known for {arn}", f"{hint}; AWS itself needs pip install 'poller[aws]'"
+            )
             return None
         return self._at(url.get_secret_value(), f"{SECTION}.Endpoints.{arn}", bus_arn)
 

@@ -17,8 +17,8 @@ class EventDestination(Model):
     Type: DestinationType | None = None
     """Of AWS::Serverless::Function only: what the ARN is of. It may be left out."""
     Destination: Annotated[str, Field(max_length=350)] = ""
-    """ARN of another function of the template, or of an SQS queue, SNS topic, EventBridge bus or (OnFailure) S3 bucket
-    with an address in `Metadata.Poller.Endpoints`; also `kafka://…`, `amqp://…` or `file:…`."""
+    """ARN of another function of the template, or of an SQS queue, SNS topic, EventBridge bus or (OnFailure) S3 bucket,
+    which may have an address in `Metadata.Poller.Endpoints`; also `kafka://…`, `amqp://…` or `file:…`."""
 
 
 class EventDestinations(Model):
@@ -44,4 +44,4 @@ class DeadLetterTarget(Model):
     Type: Literal["SQS", "SNS"] | None = None
     """Of AWS::Serverless::Function only: what the ARN is of."""
     TargetArn: str = ""
-    """ARN of an SQS queue or SNS topic with an address in `Metadata.Poller.Endpoints`."""
+    """ARN of an SQS queue or SNS topic, which may have an address in `Metadata.Poller.Endpoints`."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from poller.async_invoke.rows import Kind
+from poller.destinations.aws import AwsTarget
 from poller.endpoints import Target
 from poller.policy.async_events import MAXIMUM_EVENT_AGE, MAXIMUM_RETRY_ATTEMPTS, AsyncPolicy
 
@@ -25,7 +26,7 @@ class FunctionTarget:
 class AsyncDestination:
     """Where records or dead letters of a function go."""
 
-    target: Target | FunctionTarget
+    target: Target | AwsTarget | FunctionTarget
     bus_arn: str = ""
     """Of an EventBridge bus: records then are the `detail` of an event (B.3)."""
 

@@ -16,7 +16,10 @@ from poller.async_invoke.rows import Delivery, Kind
 from poller.async_invoke.store import Store
 from poller.async_metrics import AsyncMetrics
 from poller.clock import Clock
+from poller.destinations import Destination
+from poller.destinations.aws import AwsDestination, AwsTarget
 from poller.destinations.worker import DestinationWorker
+from poller.endpoints import Target
 from poller.errors import StateError
 
 MOST = 100
@@ -35,6 +38,10 @@ FAILURE_METRICS: dict[Kind, str] = {
 }
 
 _log = logging.getLogger(__name__)
+
+
+def _client_of(target: Target | AwsTarget) -> Destination:
+    return AwsDestination(target) if isinstance(target, AwsTarget) else destination_of(target)
 
 
 @dataclass(slots=True)
@@ -137,5 +144,5 @@ class Outbox:
             _log.warning("%s of %s to %s: %s", kind, function, destination, text)
 
         return DestinationWorker(
-            destination_of(destination.target), f"{function}-{kind}", clock=self._clock, on_error=on_error
+            _client_of(destination.target), f"{function}-{kind}", clock=self._clock, on_error=on_error
         )

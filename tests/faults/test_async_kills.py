@@ -22,6 +22,7 @@ import yaml
 from async_rig import eventually, lines
 from faults.tally import FORM, Tally
 from handlers.rig import HANDLERS
+from integration.harness.service import Service
 
 from poller.async_invoke.waiting import WaitingEvents
 
@@ -164,3 +165,17 @@ def test_a_second_service_on_the_folder_says_so_and_ends(run: Run) -> None:
     assert f"in use by another poller (process {run.process.pid if run.process else ''})" in second.stderr
     assert "Traceback" not in second.stderr
     run.end(signal.SIGTERM)
+
+
+def test_poller_run_works_off_what_another_service_accepted_and_ends_well(run: Run) -> None:
+    run.start()
+    run.send(iter([{"number": number} for number in range(50)]))
+    run.end(signal.SIGKILL)
+    with Service(run.folder, yaml.safe_load((run.folder / "template.yaml").read_text())) as service:
+        eventually(lambda: not run.waiting())
+        status, metrics = service.get("metrics")
+        assert service.get("healthz")[0] == status == 200
+        assert service.stop() == 0
+        assert service.problems() == []
+    assert 'poller_async_events_dropped_total{function="Work"} 0.0' in metrics
+    assert set(run.ids("done")) >= run.accepted

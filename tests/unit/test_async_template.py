@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from templates import SECRET, _transform_in_process, document, load, problems  # noqa: F401 - a fixture
 
+from poller import async_wiring
 from poller.async_invoke.configuration import AsyncConfiguration, FunctionTarget
+from poller.destinations.aws import AwsTarget
 from poller.endpoints import KafkaTarget
 from poller.sources.kafka_security import KafkaSecurity
 
@@ -107,6 +109,13 @@ def test_plain_cloudformation_has_resources_and_dead_letter_config(tmp_path: Pat
     assert (found.on_success.bus_arn, str(found.on_success)) == (BUS, f"file:{tmp_path / 'bus.jsonl'}")
 
 
+def test_an_arn_without_an_address_is_aws_s_own_where_its_client_is_installed(tmp_path: Path) -> None:  # B.3
+    pytest.importorskip("boto3")
+    found = wired(tmp_path, configured(destinations(failure=UNKNOWN)))
+    assert found.on_failure is not None
+    assert found.on_failure.target == AwsTarget(UNKNOWN, REGION)
+
+
 def test_brokers_and_files_may_be_named_without_an_arn(tmp_path: Path) -> None:  # an extension
     found = wired(tmp_path, configured(destinations("file:done.jsonl", "kafka://127.0.0.1:19092/failed")))
     assert str(found.on_success) == f"file:{tmp_path / 'done.jsonl'}"
@@ -181,7 +190,8 @@ REFUSED = {
         [
             (
                 f"{DESTINATION}.OnFailure.Destination: no address is known for {UNKNOWN} "
-                f"(add under Metadata.Poller.Endpoints: {UNKNOWN}: kafka://host:9092/topic)"
+                f"(add under Metadata.Poller.Endpoints: {UNKNOWN}: kafka://host:9092/topic; "
+                "AWS itself needs pip install 'poller[aws]')"
             )
         ],
     ),
@@ -205,8 +215,11 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("config", "expected"), REFUSED.values(), ids=REFUSED)
-def test_a_configuration_that_makes_no_sense_is_refused(tmp_path: Path, config: Any, expected: list[str]) -> None:
-    """B.2, with AWS's texts where there are any."""
+def test_a_configuration_that_makes_no_sense_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: Any, expected: list[str]
+) -> None:
+    """B.2, with AWS's texts where there are any; without boto3."""
+    monkeypatch.setattr(async_wiring, "find_spec", lambda _: None)
     assert problems(tmp_path, configured(config)) == expected
 
 

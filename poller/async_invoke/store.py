@@ -62,16 +62,20 @@ class Store:
             StateError: it cannot be used, or what is there is no store of ours.
         """
         self._folder = StateFolder(folder)
+        opened: list[sqlite3.Connection] = []
         try:
             self._folder.make_file()
-            writing = _prepared(self._folder.file)
-            self._reading = _connection(self._folder.file)
-        except sqlite3.Error as error:
+            opened.append(_connection(self._folder.file))
+            _prepare(opened[0], self._folder.file)
+            opened.append(_connection(self._folder.file))
+        except (sqlite3.Error, StateError) as error:
+            for connection in opened:
+                connection.close()
             self._folder.release()
+            if isinstance(error, StateError):
+                raise
             raise unusable(self._folder.file, str(error)) from None
-        except StateError:
-            self._folder.release()
-            raise
+        writing, self._reading = opened
         self._read_lock = threading.Lock()
         self._writer = Writer(writing)
         self._writer.start()
@@ -204,18 +208,12 @@ def _connection(file: Path) -> sqlite3.Connection:
     return connection
 
 
-def _prepared(file: Path) -> sqlite3.Connection:
-    """The connection that writes. A file that is not ours is left as it is."""
-    connection = _connection(file)
-    try:
-        [version] = connection.execute("PRAGMA user_version").fetchone()
-        if version not in {0, SCHEMA_VERSION}:
-            raise unusable(file, f"it is of version {version}, and this program knows version {SCHEMA_VERSION}")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA journal_size_limit = {LOG_SIZE}")
-        if version == 0:
-            connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-    except (sqlite3.Error, StateError):
-        connection.close()
-        raise
-    return connection
+def _prepare(connection: sqlite3.Connection, file: Path) -> None:
+    """Make the tables if they are not there. A file that is not ours is left as it is."""
+    [version] = connection.execute("PRAGMA user_version").fetchone()
+    if version not in {0, SCHEMA_VERSION}:
+        raise unusable(file, f"it is of version {version}, and this program knows version {SCHEMA_VERSION}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_SIZE}")
+    if version == 0:
+        connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")

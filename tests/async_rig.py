@@ -51,7 +51,7 @@ class Rig:
     """Functions by name, each with notes of its attempts."""
 
     folder: Path
-    time_scale: float = 6000.0
+    time_scale: float = 600.0
     required: bool = True
     clock: Clock = field(default_factory=SystemClock)
     functions: dict[str, AsyncFunction] = field(default_factory=dict)

@@ -24,7 +24,7 @@ MINUTE = 60.0
 def rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
     made: list[Rig] = []
 
-    def make(configuration: AsyncConfiguration | None = None, *, scale: float = 6000.0, **changes: Any) -> Rig:
+    def make(configuration: AsyncConfiguration | None = None, *, scale: float = 600.0, **changes: Any) -> Rig:
         one = Rig(tmp_path, scale)
         one.add("fn", configuration, **changes)
         made.append(one)
@@ -45,7 +45,7 @@ def test_an_event_whose_function_always_fails_is_tried_three_times_under_one_req
     rig: Callable[..., Rig], tmp_path: Path
 ) -> None:
     """B.1, G 19: the pauses are 60 and 120 s, here 600 times as short."""
-    one = rig(AsyncConfiguration(on_failure=in_file(failure_file(tmp_path))), scale=600.0)
+    one = rig(AsyncConfiguration(on_failure=in_file(failure_file(tmp_path))))
     request_id = one.accept("fn", {"fail": "boom"})
     assert uuid.UUID(request_id).version == 4
     [record] = eventually(lambda: lines(failure_file(tmp_path)))
@@ -210,7 +210,7 @@ def test_what_has_not_ended_comes_again_after_a_restart_with_its_request_id(
 
 def test_attempts_made_before_a_restart_still_count(rig: Callable[..., Rig], tmp_path: Path) -> None:
     failed = failure_file(tmp_path)
-    one = rig(AsyncConfiguration(maximum_retry_attempts=1, on_failure=in_file(failed)), scale=600.0)
+    one = rig(AsyncConfiguration(maximum_retry_attempts=1, on_failure=in_file(failed)))
     one.accept("fn", {"fail": "boom"})
     eventually(lambda: one.attempts("fn"))
     one.stop(drain=30)
@@ -274,7 +274,7 @@ def test_events_of_a_function_that_is_gone_wait_for_it(rig: Callable[..., Rig], 
 def test_the_configuration_is_the_one_at_the_time_of_the_attempt(rig: Callable[..., Rig], tmp_path: Path) -> None:
     from dataclasses import replace
 
-    one = rig(AsyncConfiguration(maximum_retry_attempts=2), scale=600.0)
+    one = rig(AsyncConfiguration(maximum_retry_attempts=2))
     one.accept("fn", {"fail": "boom"})
     eventually(lambda: one.attempts("fn"))
     newest = AsyncConfiguration(maximum_retry_attempts=0, on_failure=in_file(failure_file(tmp_path)))

@@ -274,6 +274,7 @@ class Dispatcher:
             function.function,
             function.asynchronous,
             now=self.now,
+            wall=self._clock.time(),
             new_id=lambda: str(uuid.uuid4()),
         )
         if not ended.succeeded:

@@ -37,6 +37,7 @@ def remains(
     configuration: AsyncConfiguration,
     *,
     now: float,
+    wall: float,
     new_id: Callable[[], str],
 ) -> Remains:
     """What the destinations of an event get.
@@ -47,7 +48,8 @@ def remains(
         answers: the function's last one, and the delay since then.
         function: whose event it is.
         configuration: how it is configured now.
-        now: seconds since the epoch.
+        now: seconds since the epoch, as the dispatcher counts them: what the age of a following event begins with.
+        wall: the same as the wall clock has them, for the record.
         new_id: makes request ids.
     """
     answer, delay = answers
@@ -63,10 +65,10 @@ def remains(
             continue
         target = destination.target
         if not isinstance(target, FunctionTarget):
-            letter = dead_letter(told) if kind == "DeadLetterQueue" else _record_for(destination, told, function, now)
-            deliveries.append(Delivery(event.request_id, event.function, kind, now, letter))
+            letter = dead_letter(told) if kind == "DeadLetterQueue" else _record_for(destination, told, function, wall)
+            deliveries.append(Delivery(event.request_id, event.function, kind, wall, letter))
             continue
-        payload = record(told, now=now)
+        payload = record(told, now=wall)
         if refusal := _refusal(payload, event.passes):
             lost.append(f"{target} does not get the record: {refusal}")
         else:

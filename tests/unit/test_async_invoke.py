@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,17 @@ def test_the_next_function_gets_the_record_as_its_event(rig: Callable[..., Rig])
     assert eventually(lambda: one.metric("async_events_received_total", "next")) == 1
 
 
+def test_a_record_over_1_mb_cannot_become_an_event_and_is_counted(
+    rig: Callable[..., Rig], caplog: pytest.LogCaptureFixture
+) -> None:  # A.2, B.3
+    one = rig(AsyncConfiguration(on_success=AsyncDestination(FunctionTarget("next"))))
+    one.add("next")
+    one.invoker.accept("fn", "", b'"' + b"x" * (1024 * 1024 - 2) + b'"')
+    eventually(lambda: one.metric("destination_delivery_failures_total", "fn"))
+    eventually(lambda: not one.waiting())
+    assert "an asynchronous event may have 1048576" in caplog.text
+
+
 def test_functions_that_hand_on_in_a_circle_are_stopped_after_sixteen(rig: Callable[..., Rig]) -> None:  # B.5
     one = rig(AsyncConfiguration(on_success=AsyncDestination(FunctionTarget("next"))))
     one.add("next", AsyncConfiguration(on_success=AsyncDestination(FunctionTarget("fn"))))
@@ -248,6 +260,32 @@ def test_a_record_stays_in_the_store_until_its_destination_has_it(rig: Callable[
     assert len(one.attempts("fn")) == 1
 
 
+def test_a_record_goes_where_its_function_s_destination_is_now(rig: Callable[..., Rig], tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    one = rig(AsyncConfiguration(on_success=in_file(tmp_path / "missing" / "done")))
+    one.accept("fn", {"number": 1})
+    eventually(lambda: one.metric("destination_delivery_failures_total", "fn"))
+    newest = AsyncConfiguration(on_success=in_file(tmp_path / "done"))
+    one.functions["fn"] = replace(one.functions["fn"], asynchronous=newest)
+    assert len(eventually(lambda: lines(tmp_path / "done"))) == 1
+    eventually(lambda: not one.waiting())
+
+
+def test_a_record_whose_destination_is_gone_waits_and_is_told(
+    rig: Callable[..., Rig], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from dataclasses import replace
+
+    one = rig(AsyncConfiguration(on_success=in_file(tmp_path / "missing" / "done")))
+    one.accept("fn", {"number": 1})
+    eventually(lambda: one.metric("destination_delivery_failures_total", "fn"))
+    one.functions["fn"] = replace(one.functions["fn"], asynchronous=AsyncConfiguration())
+    one.restart()
+    eventually(lambda: "records wait for OnSuccess of fn, which has none now" in caplog.text)
+    assert one.waiting() == 1
+
+
 def test_a_dead_letter_that_cannot_be_sent_is_counted_by_itself(rig: Callable[..., Rig], tmp_path: Path) -> None:
     missing = AsyncDestination(FileTarget(tmp_path / "missing" / "dead"))
     one = rig(AsyncConfiguration(maximum_retry_attempts=0, dead_letter_queue=missing))
@@ -305,6 +343,8 @@ def test_a_wall_clock_that_jumps_makes_no_event_older_and_lets_none_wait(tmp_pat
     one.stop()
     assert record["requestContext"]["condition"] == "RetriesExhausted"
     assert record["requestContext"]["approximateInvokeCount"] == 2
+    told = datetime.fromisoformat(record["timestamp"]).timestamp()
+    assert abs(told - clock.time()) < 3600, "the record has the time of day"
 
 
 def test_an_unknown_function_and_a_large_event_are_refused(rig: Callable[..., Rig]) -> None:  # A.2, A.3

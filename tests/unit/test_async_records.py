@@ -91,6 +91,11 @@ def test_a_payload_that_is_not_json_never_breaks_the_record(payload: bytes, show
     assert read(ended("Success", 1, RESULT, payload=payload))["requestPayload"] == shown
 
 
+def test_a_payload_that_is_nested_too_deep_to_be_read_here_goes_as_it_is() -> None:
+    payload = b"[" * 100_000 + b"]" * 100_000
+    assert b'"requestPayload":' + payload in record(ended("Success", 1, RESULT, payload=payload), now=NOW)
+
+
 def test_a_destination_that_refuses_the_size_gets_the_record_without_payloads() -> None:
     letter = record_letter(ended("Success", 1, RESULT), now=NOW)
     assert letter.without_payload is not None

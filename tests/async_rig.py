@@ -73,7 +73,7 @@ class Rig:
     def add(self, name: str, configuration: AsyncConfiguration | None = None, **changes: Any) -> None:
         """A function; `handler` is noted.handler."""
         values = {"handler": "noted.handler", "environment": {"NOTES": str(self.folder / name)}, **changes}
-        function = FunctionConfiguration(name, HANDLERS, **values)
+        function = FunctionConfiguration(name, **{"code": HANDLERS, **values})
         pool = FunctionPool(function, log=lambda *_: None)
         self.functions[name] = AsyncFunction(function, configuration or AsyncConfiguration(), pool)
 

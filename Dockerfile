@@ -20,7 +20,7 @@ LABEL org.opencontainers.image.title="poller" org.opencontainers.image.licenses=
 # Made here so that a fresh volume on one of these folders belongs to the user.
 RUN groupadd --system --gid 10001 poller \
  && useradd --system --uid 10001 --gid poller --home-dir /app --shell /usr/sbin/nologin poller \
- && mkdir -p /app /results && chown poller:poller /results
+ && mkdir -p /app /results /state && chown poller:poller /results /state && chmod 700 /state
 COPY --from=build /opt/poller /opt/poller
 ENV PATH=/opt/poller/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app

@@ -24,9 +24,13 @@ from docs import operations  # noqa: E402
 from docs.model_tables import SECTIONS as MODEL_TABLES  # noqa: E402
 from docs.model_tables import table  # noqa: E402
 from poller import events, log  # noqa: E402
+from poller.async_metrics import ASYNC_COUNTERS, ASYNC_HISTOGRAMS  # noqa: E402
 from poller.cli_options import EXIT_CODES, ExitCode, parser  # noqa: E402
 from poller.metrics import COUNTERS, HISTOGRAMS, StateCollector  # noqa: E402
 from poller.model import Discard, InvocationResult, Record  # noqa: E402
+from poller.policy.async_events import Ended  # noqa: E402
+from poller.policy.async_records import EndedEvent, dead_letter  # noqa: E402
+from poller.policy.async_records import record as async_record  # noqa: E402
 from poller.policy.error_headers import ErrorHeaders, KafkaOrigin, RabbitMQOrigin  # noqa: E402
 from poller.policy.invocation_records import RecordContext, dead_letters  # noqa: E402
 
@@ -109,6 +113,14 @@ def histograms() -> str:
     return table(["Histogram", "Measures", "Buckets"], rows)
 
 
+def async_series() -> str:
+    """Counters and histograms of asynchronous invocation."""
+    rows = [[f"`poller_{name}_total`", text] for name, text in ASYNC_COUNTERS.items()]
+    return table(
+        ["Series", "Meaning"], rows + [[f"`poller_{name}`", text] for name, (text, _) in ASYNC_HISTOGRAMS.items()]
+    )
+
+
 def gauges() -> str:
     """What is asked for at a scrape."""
     rows = []
@@ -175,6 +187,11 @@ def _shown(value: bytes) -> str:
     return "`" + value.decode().replace("\n", "⏎") + "`"
 
 
+def _ended_event() -> EndedEvent:
+    arn = "arn:aws:lambda:us-east-1:123456789012:function:Orders:$LATEST"
+    return EndedEvent(_FAILED.request_id, arn, b'{"order":7}', Ended("RetriesExhausted", 3), _FAILED, _FAILED)
+
+
 SECTIONS = {
     **MODEL_TABLES,
     "tree": tree,
@@ -184,6 +201,12 @@ SECTIONS = {
     "counters": counters,
     "histograms": histograms,
     "gauges": gauges,
+    "async series": async_series,
+    "async record": lambda: code("json", pretty(json.loads(async_record(_ended_event(), now=NOW)))),
+    "dead-letter queue headers": lambda: table(
+        ["Header", "Such as"],
+        [[f"`{name}`", f"`{value.decode()}`"] for name, value in dead_letter(_ended_event()).headers],
+    ),
     "log line": log_line,
     "kafka event": lambda: code("json", pretty(json.loads(_event(_KAFKA)))),
     "rabbitmq event": lambda: code("json", pretty(json.loads(_event(_RABBITMQ)))),

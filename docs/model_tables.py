@@ -17,6 +17,7 @@ from typing import Any, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from poller import access_rules, supported
+from poller.event_invoke import DeadLetterTarget, EventInvokeConfig
 from poller.intrinsics import CONDITIONS, FUNCTIONS
 from poller.mapping_rules import broken_rules
 from poller.parameters import TYPES
@@ -277,6 +278,14 @@ def function_properties() -> str:
     return table(["Property", "Values", "Default", "Meaning"], rows)
 
 
+def async_properties() -> str:
+    """What is supported of asynchronous invocation."""
+    rows = []
+    for first, model in (("EventInvokeConfig.", EventInvokeConfig), ("DeadLetterQueue.", DeadLetterTarget)):
+        rows += [_row(*fields) for fields in _fields(model, first)]
+    return table(["Property", "Values", "Default", "Meaning"], rows)
+
+
 def mapping_properties() -> str:
     """What is supported of an event source mapping, and by which source."""
     rows = []
@@ -338,6 +347,7 @@ SECTIONS = {
     "settings": settings,
     "extensions": extensions,
     "function properties": function_properties,
+    "async properties": async_properties,
     "function without effect": lambda: reasons(supported.FUNCTION_WITHOUT_EFFECT),
     "function refused": lambda: reasons(supported.FUNCTION_REFUSED),
     "mapping properties": mapping_properties,

@@ -25,7 +25,6 @@ OPERATIONS = (
 ELSEWHERE = {
     "GetAccountSettings": "`AccountConcurrency` in the [settings](settings.md)",
     "GetFunction": "the template",
-    "InvokeAsync": "`Invoke`",
     "ListFunctions": "the template; `poller validate --json`",
     "PutFunctionConcurrency": "`ReservedConcurrentExecutions` in the template",
 }

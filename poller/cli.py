@@ -169,12 +169,19 @@ def _dead_letters(given: argparse.Namespace) -> int:
     return command.run(given, lambda: _load(given), _print_json)
 
 
+def _events(given: argparse.Namespace) -> int:
+    from poller.async_invoke import command  # noqa: PLC0415
+
+    return command.run(given, lambda: _load(given), _print_json)
+
+
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "validate": _validate,
     "invoke": _invoke,
     "generate-event": _generate_event,
     "dead-letters": _dead_letters,
+    "events": _events,
 }
 
 
@@ -189,7 +196,7 @@ def _load(given: argparse.Namespace) -> Template:
     except OSError:  # longer than a path can be, or in a folder that nobody may look into: reading it tells which
         missing = False
     if missing:
-        is_option = given.command in {"invoke", "dead-letters"}
+        is_option = given.command in {"invoke", "dead-letters", "events"}
         hint = "give --template PATH" if is_option else _MISSING_TEMPLATE.format(command=given.command)
         raise ConfigError([Problem(str(given.template), "no such file", hint)])
     options = {name: value for name in SETTINGS if (value := getattr(given, name, None)) is not None}

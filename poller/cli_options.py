@@ -43,6 +43,7 @@ SETTINGS = {
     "ShutdownGrace": "seconds that handlers in flight get at the end (30)",
     "RevocationGrace": "seconds that batches in flight get when a Kafka partition is taken away (1)",
     "TimeScale": "60 makes a minute a second, for pauses between retries and for ages of records (1)",
+    "StateFolder": "folder of asynchronous events that wait; relative to the template's folder (.poller)",
     "KafkaClient": "auto, kafka-python or confluent-kafka; auto is confluent-kafka where it is installed (auto)",
     "AccountId": "account in ARNs (123456789012)",
     "Region": "region in ARNs and for handlers (AWS_REGION, else us-east-1)",
@@ -96,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
     _add_invoke(commands)
     _add_generate_event(commands)
     _add_dead_letters(commands)
+    _add_events(commands)
     return parser
 
 
@@ -252,6 +254,35 @@ def _add_dead_letters(commands: Any) -> None:
     _add_target(purge)
     purge.add_argument("--yes", action="store_true", help="do not ask")
     purge.add_argument("--json", action="store_true", help="the number as a JSON object")
+
+
+def _add_events(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "events",
+        "list, show or purge asynchronous events that wait",
+        "Look at asynchronous events that wait for an attempt, and at records that wait for their destination, or\n"
+        "delete them; beside a running service or without one.",
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    found = _add_command(actions, "list", "a table of what waits", "List what waits: events first, then records.")
+    show = _add_command(actions, "show", "one event or its records", "Show an event, or the records that it left.")
+    show.add_argument("request_id", metavar="REQUEST_ID", help="as `list` names it")
+    purge = _add_command(
+        actions,
+        "purge",
+        "delete what waits",
+        "Delete events that wait, and records. There is no way back; they are neither tried nor told of again.",
+    )
+    purge.add_argument("--request-id", metavar="ID", help="only that one")
+    purge.add_argument("--yes", action="store_true", help="do not ask")
+    for action in (found, purge):
+        action.add_argument("--function", metavar="NAME", help="only those of that function")
+    found.add_argument("--limit", metavar="N", type=_above_zero(int), default=100, help="lines at most (100)")
+    for action in (found, show, purge):
+        action.add_argument("--json", action="store_true", help="the answer as JSON")
+        action.add_argument("--state-folder", dest="StateFolder", metavar="FOLDER", help=SETTINGS["StateFolder"])
+        _add_template_option(action)
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from poller import mapping_calls
 from poller.api_errors import FUNCTION_MISSING, error_of, in_use, invalid_parameter, mapping_missing
 from poller.assembly import Assembly
+from poller.async_invoke.configuration import AsyncConfiguration
+from poller.async_invoke.lanes import AsyncFunction
 from poller.clock import Clock
 from poller.errors import ConfigError
 from poller.function_names import named_function
@@ -52,6 +54,7 @@ class ControlPlane:
         self._unreserved = {name: self._pools[name] for name, count in reserved.items() if count is None}
         self._for_unreserved = template.settings.AccountConcurrency - sum(count or 0 for count in reserved.values())
         self._assembly = Assembly(self._settings, metrics, clock, self._share, configurations, self._pools)
+        self._asynchronous = template.asynchronous
         self._calls = threading.Lock()
         """One change at a time."""
         self._runners = {mapping.UUID: self._runner(mapping) for mapping in template.mappings}
@@ -71,8 +74,12 @@ class ControlPlane:
             runner.start()
         self._scaler.start()
 
-    def stop(self) -> None:
-        """Finish what is in work: sources first, as they wait for handlers and dead letters; both end after them."""
+    def stop(self, drain: Callable[[float], None] = lambda _: None) -> None:
+        """Finish what is in work: sources first, as they wait for handlers and dead letters; both end after them.
+
+        Args:
+            drain: waits that many seconds at most for what others have handed to the pools; called before those stop.
+        """
         self._scaler.stop()
         with self._calls:
             runners = list(self._runners.values())
@@ -82,8 +89,16 @@ class ControlPlane:
         deadline = grace_ends + CLOSING
         for runner in runners:
             runner.join(deadline)
+        drain(max(0.0, deadline - CLOSING - time.monotonic()))
         for pool in self._pools.values():
             pool.stop(max(0.0, grace_ends - time.monotonic()))  # what was called directly is still in work
+
+    def async_function(self, name: str) -> AsyncFunction | None:
+        """A function as it is now, for an asynchronous event of it; None when there is none of that name."""
+        pool = self._pools.get(name)
+        if pool is None:
+            return None
+        return AsyncFunction(pool.configuration, self._asynchronous.get(name, AsyncConfiguration()), pool)
 
     def alive(self) -> bool:
         """Whether every thread that was started still runs."""

@@ -56,7 +56,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
         """Keys stay text, whatever YAML would make of `on` or `1`."""
-        if not isinstance(node, yaml.MappingNode):  # `!!map x`
+        if node.id != "mapping":  # `!!map x`
             text = f"{describe(node.value)} is not what it is tagged as"
             raise yaml.constructor.ConstructorError(None, None, text, node.start_mark)
         self.flatten_mapping(node)

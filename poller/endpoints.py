@@ -171,6 +171,7 @@ def target(
 
 def _split(url: str) -> SplitResult:
     try:
+        url.encode()  # a lone surrogate, which JSON can write and no address has
         parts = urlsplit(url)
         _ = parts.port if parts.scheme in AMQP_PORTS else None
     except ValueError:

@@ -69,3 +69,11 @@ class DestinationError(PollerError):
 
 class DestinationLoginRefused(DestinationError):  # noqa: N818
     """… since the broker does not take the login. With another one it may work."""
+
+
+class StateError(PollerError):
+    """The state folder cannot be used. What was not accepted yet is not accepted."""
+
+
+class StateInUse(StateError):  # noqa: N818 - reads as what it says
+    """Another service uses the state folder."""

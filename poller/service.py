@@ -7,6 +7,9 @@
 | the Kafka client's | sockets, heartbeats; in its listener the parked poller's lanes | block beyond RevocationGrace |
 | `invoke-<function>-<n>` | one execution environment | touch a source, save `wake` |
 | `destination-<mapping>` | its destination's client | decide anything |
+| `async` | asynchronous events in memory, reading of the store | block, save for the store's disk |
+| `async-store` | the store's writing connection | decide anything |
+| `destination-<function>-<kind>` | the client of an OnSuccess, OnFailure or dead-letter queue | decide anything |
 | `mapping-<mapping>` | one change of a mapping's state, while it is carried out | touch clients |
 | `scaling` | how many pollers each Kafka mapping has | touch clients, block |
 | `api` | HTTP connections | block |
@@ -15,8 +18,9 @@
 With more than one worker these are the threads of each worker's process, `api` apart: see `poller.workers.supervisor`.
 
 Stop: SIGTERM or SIGINT → pollers take nothing more but keep their connections alive → what is in work ends, up to
-ShutdownGrace → it is acknowledged, groups are left → dead letters and environments end → HTTP ends → exit 0. A second
-signal ends the process at once; nothing is lost by that, as what was not acknowledged comes again.
+ShutdownGrace → it is acknowledged, groups are left → dead letters and environments end → HTTP ends → asynchronous
+events are accepted no more, records that are under way are sent → exit 0. A second signal ends the process at once;
+nothing is lost by that, as what was not acknowledged comes again, and accepted events are on the disk.
 """
 
 from __future__ import annotations
@@ -37,6 +41,8 @@ from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.invocations import Invocations
 from poller.api.server import HttpServer, bind
+from poller.async_invoke.invoker import AsyncInvoker
+from poller.async_metrics import AsyncMetrics
 from poller.clock import SystemClock
 from poller.control_plane import ControlPlane
 from poller.metrics import Metrics, StateCollector
@@ -54,6 +60,9 @@ GARBAGE_THRESHOLD = 10_000
 over every one of them, which costs 1.6 µs a record, a tenth of all there is to do. With many more the memory at the
 peak grows."""
 
+LAST_RECORDS = 2.0
+"""Seconds at the end in which records of asynchronous invocations may still reach their destinations."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -62,6 +71,7 @@ def run(template: Template) -> int:
 
     Raises:
         PortInUse: before anything else was started.
+        StateInUse: so, too.
     """
     started = time.monotonic()
     settings = template.settings
@@ -73,12 +83,19 @@ def run(template: Template) -> int:
     metrics = Metrics()
     plane = ControlPlane(template, metrics, SystemClock())
     metrics.registry.register(StateCollector(plane.mappings, plane.functions))
-    app = application(metrics.registry, plane.mapping_states, plane.alive, calls=event_source_mappings.routes(plane))
-    server = HttpServer(Endpoint(app, Invocations(plane), door(settings)), listener)
+    asynchronous = async_invoker(template, plane, metrics)
+    asynchronous.open()
+
+    def alive() -> bool:
+        return plane.alive() and asynchronous.alive()
+
+    app = application(metrics.registry, plane.mapping_states, alive, calls=event_source_mappings.routes(plane))
+    server = HttpServer(Endpoint(app, Invocations(plane, asynchronous), door(settings)), listener)
     stopping = threading.Event()
     on_signals(stopping)
     tune()
     plane.start()
+    asynchronous.start()
     server.start()
     _log.info(
         "serving %d functions and %d mappings; http://%s/metrics, /healthz, /readyz (ready after %.2f s)",
@@ -89,10 +106,27 @@ def run(template: Template) -> int:
     )
     stopping.wait()
     _log.info("stopping: what is in work may take up to %.0f s", settings.ShutdownGrace)
-    plane.stop()
+    asynchronous.leave()
+    plane.stop(asynchronous.drain)
     server.stop()
+    asynchronous.stop(LAST_RECORDS)
     _log.info("stopped")
     return 0
+
+
+def async_invoker(template: Template, plane: ControlPlane, metrics: Metrics) -> AsyncInvoker:
+    """What accepts and works off asynchronous events of this service, not yet opened."""
+    async_metrics = AsyncMetrics(metrics.registry)
+    for function in template.functions:
+        async_metrics.show(function.FunctionName)
+    return AsyncInvoker(
+        template.state_folder,
+        plane.async_function,
+        required=bool(template.asynchronous),
+        time_scale=template.settings.TimeScale,
+        metrics=async_metrics,
+        clock=SystemClock(),
+    )
 
 
 def tune() -> None:

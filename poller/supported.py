@@ -40,11 +40,12 @@ ATTRIBUTES = {
 _NO_IAM = "there is no IAM here: everything is permitted"
 _NO_IMAGES = "functions are folders with Python code: give CodeUri, Handler and Runtime"
 _NO_VERSIONS = "there are no versions and aliases here"
-_ASYNCHRONOUS = "functions are not invoked asynchronously here"
 
 FUNCTION = {
     "CodeUri",
+    "DeadLetterQueue",
     "Environment",
+    "EventInvokeConfig",
     "Events",
     "FunctionName",
     "Handler",
@@ -54,7 +55,18 @@ FUNCTION = {
     "Runtime",
     "Timeout",
 }
-"""Supported properties of AWS::Serverless::Function. AWS::Lambda::Function has `Code` and no `CodeUri` and `Events`."""
+"""Supported properties of AWS::Serverless::Function."""
+
+SERVERLESS_ONLY = {"CodeUri", "DeadLetterQueue", "EventInvokeConfig", "Events"}
+LAMBDA_ONLY = {"Code", "DeadLetterConfig"}
+"""Supported properties that AWS::Lambda::Function has instead of those."""
+KEPT_BACK = {"DeadLetterQueue", "EventInvokeConfig"}
+"""Properties that are not for AWS's transform, which would make queues of them."""
+LAMBDA_REFUSED = {
+    "CodeUri": "AWS::Lambda::Function has Code",
+    "DeadLetterQueue": "AWS::Lambda::Function has DeadLetterConfig",
+    "EventInvokeConfig": "AWS::Lambda::EventInvokeConfig is a resource of its own",
+}
 
 FUNCTION_WITHOUT_EFFECT = {
     "Architectures": "handlers run on this machine's processor",
@@ -80,11 +92,8 @@ FUNCTION_REFUSED = {
     "AutoPublishAliasAllProperties": _NO_VERSIONS,
     "AutoPublishCodeSha256": _NO_VERSIONS,
     "CapacityProviderConfig": "there are no managed instances here",
-    "DeadLetterConfig": _ASYNCHRONOUS,
-    "DeadLetterQueue": _ASYNCHRONOUS,
     "DeploymentPreference": _NO_VERSIONS,
     "DurableConfig": "there are no durable functions here",
-    "EventInvokeConfig": _ASYNCHRONOUS,
     "FileSystemConfigs": "network file systems are not mounted here",
     "FunctionScalingConfig": "there are no managed instances here",
     "FunctionUrlConfig": "there are no function URLs here",
@@ -183,7 +192,21 @@ MAPPING_REFUSED = {
     "TumblingWindowInSeconds": "it belongs to Kinesis and DynamoDB streams",
 }
 
-RESOURCES = ("AWS::Serverless::Function", "AWS::Lambda::Function", "AWS::Lambda::EventSourceMapping")
+EVENT_INVOKE_CONFIG = {
+    "DestinationConfig",
+    "FunctionName",
+    "MaximumEventAgeInSeconds",
+    "MaximumRetryAttempts",
+    "Qualifier",
+}
+"""Supported properties of AWS::Lambda::EventInvokeConfig: all there are."""
+
+RESOURCES = (
+    "AWS::Serverless::Function",
+    "AWS::Lambda::Function",
+    "AWS::Lambda::EventSourceMapping",
+    "AWS::Lambda::EventInvokeConfig",
+)
 
 PASSED_OVER = {
     "AWS::AmazonMQ::Broker": "your own broker stands for it: Metadata.Poller.Endpoints",
@@ -192,6 +215,7 @@ PASSED_OVER = {
     "AWS::EC2::SecurityGroup": "handlers and pollers use this machine's network",
     "AWS::EC2::Subnet": "handlers and pollers use this machine's network",
     "AWS::EC2::VPC": "handlers and pollers use this machine's network",
+    "AWS::Events::EventBus": "only its ARN is known; Metadata.Poller.Endpoints says where events for it go",
     "AWS::IAM::InstanceProfile": _NO_IAM,
     "AWS::IAM::ManagedPolicy": _NO_IAM,
     "AWS::IAM::Policy": _NO_IAM,
@@ -212,6 +236,7 @@ ARN_FORMATS = {
     "AWS::AmazonMQ::Broker": "arn:{partition}:mq:{region}:{account}:broker:{name}:{name}",
     "AWS::EC2::SecurityGroup": "{name}",
     "AWS::EC2::Subnet": "{name}",
+    "AWS::Events::EventBus": "arn:{partition}:events:{region}:{account}:event-bus/{name}",
     "AWS::IAM::Role": "arn:{partition}:iam::{account}:role/{name}",
     "AWS::Lambda::Function": "arn:{partition}:lambda:{region}:{account}:function:{name}",
     "AWS::MSK::Cluster": "arn:{partition}:kafka:{region}:{account}:cluster/{name}/{name}",

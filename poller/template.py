@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from poller import supported
+from poller.async_invoke.configuration import AsyncConfiguration
+from poller.async_wiring import wire_async
 from poller.document import read
 from poller.errors import ConfigError, Problem
 from poller.exposure import concurrency_problems
@@ -34,6 +36,13 @@ class Template:
     functions: tuple[Function, ...]
     mappings: tuple[EventSourceMapping, ...]
     settings: Settings
+    asynchronous: Mapping[str, AsyncConfiguration] = field(default_factory=dict)
+    """By function, of those that have one; the others have AWS's defaults."""
+
+    @property
+    def state_folder(self) -> Path:
+        """Absolute: StateFolder, relative to the template's folder."""
+        return self.path.resolve().parent / self.settings.StateFolder
 
 
 def load(
@@ -92,6 +101,7 @@ class _Loading:
                 translator.close()
         self._problems += [*resolver.problems, *reader.problems]
         mappings: list[EventSourceMapping] = []
+        asynchronous: dict[str, AsyncConfiguration] = {}
         if settings is not None:
             self._problems += unknown_extensions(settings, reader.mapping_names)
             reserved = {item.FunctionName: item.ReservedConcurrentExecutions for item in reader.functions}
@@ -100,9 +110,14 @@ class _Loading:
                 mappings = wire(reader.mappings, settings, self._sources.folder)
             except ConfigError as error:
                 self._problems += error.problems
+            names = [item.FunctionName for item in reader.functions]
+            try:
+                asynchronous = wire_async(reader.asynchronous.declared, names, mappings, settings, self._sources.folder)
+            except ConfigError as error:
+                self._problems += error.problems
         if self._problems or settings is None:
             raise ConfigError(list(dict.fromkeys(self._problems)))
-        return Template(self._sources.template, tuple(reader.functions), tuple(mappings), settings)
+        return Template(self._sources.template, tuple(reader.functions), tuple(mappings), settings, asynchronous)
 
     def _problem(self, path: str, reason: str, suggestion: str = "") -> None:
         self._problems.append(Problem(path, reason, suggestion))

@@ -14,6 +14,7 @@ from poller.intrinsics import Resolver
 from poller.resources import RUNTIMES, Function, event_source_mapping, function
 from poller.sam import FUNCTION, TRANSFORM, Translator
 from poller.settings import SECTION
+from poller.template_async import AsyncReader
 from poller.template_events import Event, EventReader
 from poller.validation import closest, describe, join, under
 from poller.wiring import Declared
@@ -26,7 +27,7 @@ API_SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
 CODE_IN_S3 = {"Bucket": "local", "Key": "local"}
 """Stands in for a local folder, which AWS's transform does not take."""
 
-FUNCTION_NAMES = (supported.FUNCTION - {"CodeUri", "Events"}) | {"Code"}
+FUNCTION_NAMES = (supported.FUNCTION - supported.SERVERLESS_ONLY) | supported.LAMBDA_ONLY
 """Supported properties of AWS::Lambda::Function."""
 
 
@@ -47,6 +48,7 @@ class ResourceReader:
         self.problems: list[Problem] = []
         self.functions: list[Function] = []
         self.mappings: list[Declared] = []
+        self.asynchronous = AsyncReader()
         self.mapping_names: list[str] = []
         """Of all mappings, also of those that have problems."""
         self._resolver = resolver
@@ -62,7 +64,7 @@ class ResourceReader:
         self._function_names = {
             str(resolver.resolve({"Ref": name}, "")): name
             for name, resource in resources.items()
-            if resource["Type"] != MAPPING
+            if resource["Type"] in {FUNCTION, LAMBDA_FUNCTION}
         }
 
     def read(self, global_section: Any, translator: Translator | None) -> None:
@@ -75,18 +77,22 @@ class ResourceReader:
                 sam |= self._sam_function(name, resource["Properties"], path)
             elif resource["Type"] == LAMBDA_FUNCTION:
                 self._plain_function(name, resource["Properties"], path)
-            else:
+            elif resource["Type"] == MAPPING:
                 self._plain_mapping(name, resource["Properties"], path)
+            else:
+                self._event_invoke_config(resource["Properties"], path)
         if sam and translator is not None:
             template: dict[str, Any] = {"Transform": TRANSFORM, "Resources": sam}
             if self._globals:
-                code = {"CodeUri": CODE_IN_S3} if "CodeUri" in self._globals else {}
-                template["Globals"] = {"Function": {**self._globals, **code}}
+                known = {key: value for key, value in self._globals.items() if key not in supported.KEPT_BACK}
+                code = {"CodeUri": CODE_IN_S3} if "CodeUri" in known else {}
+                template["Globals"] = {"Function": {**known, **code}}
             self._read_translation(translator, template)
         names = [item.FunctionName for item in self.functions]
         for item in self.functions:
             if names.count(item.FunctionName) > 1:
                 self._problem("Resources", f"two functions have the name {item.FunctionName}")
+        self._report(self.asynchronous.problems)
 
     def _problem(self, path: str, reason: str, suggestion: str = "") -> None:
         self._report([Problem(path, reason, suggestion)])
@@ -143,9 +149,10 @@ class ResourceReader:
             {key: value for key, value in properties.items() if key != "Events"},
             path,
             supported.FUNCTION,
-            supported.FUNCTION_REFUSED,
+            {**supported.FUNCTION_REFUSED, "DeadLetterConfig": "AWS::Serverless::Function has DeadLetterQueue"},
             supported.FUNCTION_WITHOUT_EFFECT,
         )
+        self.asynchronous.sam_function(self._name_of(name), kept, self._globals, path)
         events = EventReader(name, self._resolver, taken={*self._resources, *self._events})
         valid = events.read(properties.get("Events", {}))
         self.problems += events.problems
@@ -207,8 +214,9 @@ class ResourceReader:
                 self._add_mapping(self._resolver.resolve(wanted, event.path), event.mapping_name, event.where)
 
     def _plain_function(self, name: str, properties: Mapping[str, Any], path: str) -> None:
-        refused = {**supported.FUNCTION_REFUSED, "CodeUri": "AWS::Lambda::Function has Code"}
+        refused = {**supported.FUNCTION_REFUSED, **supported.LAMBDA_REFUSED}
         kept = self._checked(properties, path, FUNCTION_NAMES, refused, supported.FUNCTION_WITHOUT_EFFECT)
+        self.asynchronous.lambda_function(self._name_of(name), kept, path)
         self._find_code(name, kept.get("Code"), join(path, "Code"))
         self._add_function(name, kept, path)
 
@@ -251,6 +259,21 @@ class ResourceReader:
         below = under(path)
         # CloudFormation has a spelling of its own for this one name of the API.
         self._add_mapping(kept, name, lambda field: below(field.replace(API_SERVERS, "KafkaBootstrapServers")))
+
+    def _event_invoke_config(self, properties: Mapping[str, Any], path: str) -> None:
+        kept = self._checked(properties, path, supported.EVENT_INVOKE_CONFIG, {}, ())
+        function_name = kept.get("FunctionName")
+        place = join(path, "FunctionName")
+        if not isinstance(function_name, str):
+            self._problem(place, "is missing" if function_name is None else f"{describe(function_name)} is no name")
+            return
+        name = self._named_function(function_name, place)
+        if name in self._function_names:
+            self.asynchronous.event_invoke_config(name, kept, path)
+
+    def _name_of(self, logical_id: str) -> str:
+        """A function's name."""
+        return next((name for name, logical in self._function_names.items() if logical == logical_id), logical_id)
 
     def _add_mapping(self, values: Mapping[str, Any], name: str, where: Callable[[str], str]) -> None:
         values = {**values, "name": name}

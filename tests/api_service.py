@@ -16,11 +16,12 @@ from handlers.rig import HANDLERS
 from poller.api import event_source_mappings
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
-from poller.api.invocations import AsynchronousQueue, Invocations
+from poller.api.invocations import Invocations
 from poller.api.server import HttpServer, bind
 from poller.clock import SystemClock
 from poller.control_plane import ControlPlane
 from poller.metrics import Metrics
+from poller.service import async_invoker
 from poller.template import Template, load
 
 RUNTIME = f"python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -44,21 +45,24 @@ def template_of(folder: Path, functions: Mapping[str, Mapping[str, Any]], **sett
 
 
 @contextmanager
-def served(template: Template, queue: AsynchronousQueue | None = None) -> Iterator[str]:
+def served(template: Template) -> Iterator[str]:
     """Serve the template's functions; gives the URL."""
     metrics = Metrics()
     plane = ControlPlane(template, metrics, SystemClock())
     app = application(metrics.registry, plane.mapping_states, plane.alive, calls=event_source_mappings.routes(plane))
-    server = HttpServer(
-        Endpoint(app, Invocations(plane, queue), door(template.settings)), bind(template.settings.Bind, 0)
-    )
+    asynchronous = async_invoker(template, plane, metrics)
+    calls = Endpoint(app, Invocations(plane, asynchronous), door(template.settings))
+    server = HttpServer(calls, bind(template.settings.Bind, 0))
     plane.start()
+    asynchronous.start()
     server.start()
     try:
         yield f"http://{server.address}"
     finally:
-        plane.stop()
+        asynchronous.leave()
+        plane.stop(asynchronous.drain)
         server.stop()
+        asynchronous.stop(1.0)
 
 
 def aws_client(url: str, **options: Any) -> Any:

@@ -11,12 +11,16 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 
 with warnings.catch_warnings():
     # kafka-python reads its protocol's schemas, at import, with functions that Python 3.11 calls deprecated.
     warnings.filterwarnings("ignore", "(open|read)_text is deprecated", DeprecationWarning)
     from brokers import BrokerUnavailable, KafkaBroker, RabbitMQBroker
     from secure_brokers import KafkaDoor, SecureKafka, SecureRabbitMQ
+
+settings.register_profile("steady", derandomize=True)
+settings.load_profile("steady")
 
 T = TypeVar("T", bound=KafkaBroker | RabbitMQBroker)
 

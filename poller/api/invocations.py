@@ -124,7 +124,7 @@ class _Answers:
 class Invocations:
     """The three operations on the functions of an account. For the loop's thread only."""
 
-    def __init__(self, functions: Functions, queue: AsynchronousQueue | None = None) -> None:
+    def __init__(self, functions: Functions, queue: AsynchronousQueue) -> None:
         self._functions = functions
         self._queue = queue
         self._answers: _Answers | None = None
@@ -218,14 +218,12 @@ class Invocations:
         headers: Headers = (),
         answer: bytes = b"",
     ) -> None:
-        queue = self._queue
-        if queue is None:
-            text = "Asynchronous invocation (InvocationType Event, InvokeAsync) is not built: invoke RequestResponse."
-            raise ApiError(501, "NotImplementedException", text)
         payload = await call.body(limit, lambda size: too_large(size, "Event", limit))
         _refuse_no_json(payload)
         try:
-            call.request_id = await run_in_threadpool(queue.accept, called.name, called.qualifier, payload, context)
+            call.request_id = await run_in_threadpool(
+                self._queue.accept, called.name, called.qualifier, payload, context
+            )
         except ApiError:
             raise
         except PollerError as error:  # the disk is full, say

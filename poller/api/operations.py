@@ -13,6 +13,7 @@ BUILT = frozenset(
         "DeleteEventSourceMapping",
         "GetEventSourceMapping",
         "Invoke",
+        "InvokeAsync",
         "InvokeWithResponseStream",
         "ListEventSourceMappings",
         "UpdateEventSourceMapping",

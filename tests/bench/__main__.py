@@ -12,7 +12,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.bench import filters, footprint, growth, http_invoke, latency, publish, report, round_trip, tables, workers
+from tests.bench import (
+    asynchronous,
+    filters,
+    footprint,
+    growth,
+    http_invoke,
+    latency,
+    publish,
+    report,
+    round_trip,
+    tables,
+    workers,
+)
 from tests.bench.throughput_kafka import kafka
 from tests.bench.throughput_rabbitmq import rabbitmq
 from tests.brokers import BrokerUnavailable, KafkaBroker, RabbitMQBroker
@@ -22,7 +34,7 @@ Measure what the program does in a second and what it costs, each figure beside 
 pipe and handler) and peers, run in turn. Brokers are those of POLLER_TEST_KAFKA and POLLER_TEST_RABBITMQ, else
 containers. Results go to build/bench.json and build/bench.md; cases that are not measured keep their earlier ones."""
 
-USUAL = ("kafka", "workers", "rabbitmq", "filters", "invocation", "invoke", "latency", "idle")
+USUAL = ("kafka", "workers", "rabbitmq", "filters", "invocation", "invoke", "async", "latency", "idle")
 """What is measured unless cases are named."""
 GROWTH = ("mappings", "partitions", "batches", "values", "backlog")
 """`growth` stands for all of these."""
@@ -43,6 +55,7 @@ class Bench:
             "filters": lambda: filters.kafka(streams(), folder / "filters", **options),
             "invocation": lambda: round_trip.round_trips(folder / "invocation", **options),
             "invoke": lambda: http_invoke.invocations(folder / "invoke", **options),
+            "async": lambda: asynchronous.rates(folder / "async", **options),
             "latency": lambda: latency.kafka(streams(), folder / "latency", **options),
             "idle": lambda: footprint.idle(streams(), queues(), folder / "idle", **options),
             "mappings": lambda: growth.mappings(streams(), folder / "mappings", quick=quick),

@@ -249,6 +249,7 @@ SECTIONS = {
     ),
     "workers": Section(("workers",), _workers),
     "rabbitmq": Section(("rabbitmq",), _throughput("rabbitmq")),
+    "async": Section(("async",), _throughput("async")),
     "filters": Section(("filters",), _filters),
     "invoke": Section(("invoke",), lambda results: _beside_floor(results, "invoke")),
     "costs": Section(("invocation", "idle"), lambda results: _beside_floor(results, "invocation", "idle")),

@@ -44,7 +44,6 @@ def refusal(folder: Path, text: str) -> str:
         ("a: !!bool x", '"x" is not what it is tagged as'),
         ("a: " + "9" * 5000, "… is not what it is tagged as, or longer than a number can be"),
         ("a: 0b_", '"0b_" is not what it is tagged as'),
-        ("!!map x", '"x" is not what it is tagged as'),
         ("a: !!map [1]", "a list is not what it is tagged as"),
         ("a: !!binary aGk=", "could not determine a constructor for the tag 'tag:yaml.org,2002:binary'"),
         ("a: !!set {b}", "could not determine a constructor for the tag 'tag:yaml.org,2002:set'"),
@@ -54,6 +53,11 @@ def test_a_value_that_does_not_fit_its_tag_is_told_with_its_line(tmp_path: Path,
     told = refusal(tmp_path, f"ok: 1\n{text}\n")
     assert told.startswith("FILE, line 2, column 4: not valid YAML: ")
     assert shown in told
+
+
+def test_a_whole_text_that_is_tagged_as_a_mapping_is_refused(tmp_path: Path) -> None:
+    told = refusal(tmp_path, "!!map x")
+    assert told == 'FILE, line 1, column 1: not valid YAML: "x" is not what it is tagged as'
 
 
 def aliases(levels: int, form: str) -> str:

@@ -41,7 +41,7 @@ def test_a_container_of_ours_writes_to_its_own_folders_only_and_is_not_root(name
     assert service["tmpfs"] == ["/tmp"]
     assert service.get("user", "poller") not in {"root", "0"}
     for volume in service.get("volumes", []):
-        assert volume.endswith(":ro") or volume.startswith("results:")
+        assert volume.endswith(":ro") or volume.startswith(("results:", "state:"))
 
 
 def test_the_brokers_are_not_root() -> None:

@@ -71,7 +71,7 @@ class Service:
         self.functions = Functions()
         plane: Any = None
         app = application(CollectorRegistry(), list, lambda: True, calls=event_source_mappings.routes(plane))
-        self.endpoint = Endpoint(app, refusal or Invocations(self.functions, queue), door)
+        self.endpoint = Endpoint(app, refusal or Invocations(self.functions, queue or Queue()), door)
 
     def ask(
         self, method: str = "POST", path: str = INVOKE, headers: Mapping[str, str] | None = None, **given: Any

@@ -186,10 +186,13 @@ class Functions:
         return False
 
 
+no_queue: Any = None
+
+
 def test_hundreds_of_connections_wait_side_by_side_without_a_thread_each() -> None:
     pool = Waiting(MANY)
     before = threading.active_count()
-    server = HttpServer(Endpoint(Starlette(), Invocations(Functions(pool))), bind("127.0.0.1", 0))
+    server = HttpServer(Endpoint(Starlette(), Invocations(Functions(pool), no_queue)), bind("127.0.0.1", 0))
     server.start()
     clients = [connect(f"http://{server.address}") for _ in range(MANY)]
     try:

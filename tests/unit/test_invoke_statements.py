@@ -67,6 +67,14 @@ def test_what_the_handler_returns_is_the_body(client: Any) -> None:
     assert headers(answer)["content-type"] == "application/json"
 
 
+@pytest.mark.statement(2)
+def test_an_event_is_taken_and_nothing_more_is_said(client: Any) -> None:
+    """G 2."""
+    answer = client.invoke(FunctionName="echo", InvocationType="Event", Payload=b"{}")
+    assert (answer["StatusCode"], answer["Payload"].read()) == (202, b"")
+    assert "ExecutedVersion" not in answer
+
+
 @pytest.mark.statement(3)
 def test_a_dry_run_runs_nothing(client: Any) -> None:
     """G 3."""
@@ -265,10 +273,7 @@ def test_a_response_stream_has_chunks_and_an_end(client: Any, function: str, eve
         assert json.loads(complete["ErrorDetails"])["errorType"] == "ValueError"
 
 
-def test_asynchronous_invocations_and_what_is_not_built_say_so(client: Any) -> None:
-    answer = refusal(client.invoke, FunctionName="echo", InvocationType="Event")
-    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 501
-    assert "Asynchronous invocation" in answer["Error"]["Message"]
+def test_what_is_not_built_says_so(client: Any) -> None:
     answer = refusal(client.list_functions)
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 501
     assert "ListFunctions" in answer["Error"]["Message"]

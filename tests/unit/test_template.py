@@ -412,7 +412,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             (
                 "Resources.A.Type: AWS::StepFunctions::StateMachine is not supported "
-                "(supported: AWS::Serverless::Function, AWS::Lambda::Function, AWS::Lambda::EventSourceMapping)"
+                "(supported: AWS::Serverless::Function, AWS::Lambda::Function, AWS::Lambda::EventSourceMapping, AWS::Lambda::EventInvokeConfig)"
             )
         ],
     ),
@@ -502,12 +502,6 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         document(function={"PackageType": "Image"}),
         [
             "Resources.Telemetry.Properties.PackageType: container images are not supported: give CodeUri, Handler and Runtime"
-        ],
-    ),
-    "async settings": (
-        document(function={"EventInvokeConfig": {"MaximumRetryAttempts": 0}}),
-        [
-            "Resources.Telemetry.Properties.EventInvokeConfig: not supported: functions are not invoked asynchronously here"
         ],
     ),
     "ranges of a function": (

@@ -1,0 +1,181 @@
+"""`kill -9` of a service at random moments while it accepts and works off asynchronous events (B.1): nothing is lost.
+
+Every accepted event is attempted at least once, and ends in exactly one of success, failure and still waiting.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from async_rig import eventually, lines
+from faults.tally import FORM, Tally
+from handlers.rig import HANDLERS
+from integration.harness.service import Service
+
+from poller.async_invoke.waiting import WaitingEvents
+
+TESTS = Path(__file__).parents[1]
+KILLS = 20 if FORM == "full" else 6
+SENDERS = 4
+MOST = 400 if FORM == "full" else 150
+"""Events of one sender at most, so that the load is bounded."""
+SEED = 20_251_125
+
+
+class Run:
+    """One folder, and the services that use it one after the other."""
+
+    def __init__(self, folder: Path, config: dict[str, Any], time_scale: float) -> None:
+        self.folder = folder
+        self.socket = folder / "socket"
+        self.accepted: set[str] = set()
+        self.process: subprocess.Popen[bytes] | None = None
+        code = {"Code": str(HANDLERS), "Handler": "noted.handler", "Runtime": "python3.13"}
+        variables = {"Variables": {"NOTES": str(folder / "notes")}}
+        function = {"Type": "AWS::Lambda::Function", "Properties": {**code, "Timeout": 10, "Environment": variables}}
+        template = {
+            "Resources": {
+                "Work": function,
+                "Config": {"Type": "AWS::Lambda::EventInvokeConfig", "Properties": {"FunctionName": "Work", **config}},
+            },
+            "Metadata": {"Poller": {"TimeScale": time_scale, "StateFolder": "state"}},
+        }
+        (folder / "template.yaml").write_text(yaml.safe_dump(template))
+
+    def start(self) -> None:
+        self.socket.unlink(missing_ok=True)
+        command = [sys.executable, TESTS / "faults" / "async_service.py", self.folder / "template.yaml", self.socket]
+        with (self.folder / "log").open("ab") as log:
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
+            self.process = subprocess.Popen(command, env=environment, stderr=log)
+        eventually(self.socket.exists)
+
+    def end(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+        self.process.wait(60)
+
+    def send(self, events: Iterator[dict[str, Any]]) -> None:
+        """Hand over events one by one until the service is gone; what it answers for is accepted."""
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(self.socket))
+                with connection.makefile("rwb") as file:
+                    for event in events:
+                        file.write(b"Work " + json.dumps(event).encode() + b"\n")
+                        file.flush()
+                        answer = file.readline().decode()
+                        if not answer.endswith("\n"):
+                            return
+                        assert not answer.startswith("refused"), answer
+                        self.accepted.add(answer.strip())
+        except OSError:
+            return
+
+    def ids(self, name: str) -> list[str]:
+        return [line["requestContext"]["requestId"] for line in lines(self.folder / name)]
+
+    def waiting(self) -> list[str]:
+        return [line.request_id for line in WaitingEvents(self.folder / "state").lines(None, 1_000_000)]
+
+
+def events(chance: random.Random) -> Iterator[dict[str, Any]]:
+    """Some succeed, some fail, some end their process."""
+    for number in range(MOST):
+        kind = chance.choices(({}, {"fail": "boom"}, {"exit": True}), (8, 3, 1))[0]
+        yield {"number": number, "padding": "x" * chance.randrange(2000), **kind}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    destinations = {
+        "OnSuccess": {"Destination": "file:done"},
+        "OnFailure": {"Destination": "file:failed"},
+    }
+    one = Run(tmp_path, {"MaximumRetryAttempts": 1, "DestinationConfig": destinations}, 100)  # an age of 216 s
+    yield one
+    if one.process is not None and one.process.poll() is None:
+        one.process.kill()
+        one.process.wait()
+
+
+def test_kill_9_at_random_moments_loses_no_accepted_event(run: Run, tally: Tally) -> None:
+    chance = random.Random(SEED)
+    for _ in range(KILLS):
+        run.start()
+        senders = [
+            threading.Thread(target=run.send, args=(events(random.Random(chance.random())),)) for _ in range(SENDERS)
+        ]
+        before, wanted = len(run.accepted), chance.randrange(20, 200)
+        for sender in senders:
+            sender.start()
+        eventually(lambda before=before, wanted=wanted: len(run.accepted) >= before + wanted)
+        run.end(signal.SIGKILL)
+        tally.fault("service killed with asynchronous events")
+        for sender in senders:
+            sender.join()
+    run.start()
+    eventually(lambda: not run.waiting())
+    run.end(signal.SIGTERM)
+    assert run.process is not None
+    assert run.process.returncode == 0
+
+    attempted = {line["id"] for line in lines(run.folder / "notes")}
+    done, failed = set(run.ids("done")), set(run.ids("failed"))
+    assert len(run.accepted) >= KILLS * 20
+    assert run.accepted <= attempted
+    assert run.accepted <= done | failed
+    assert not done & failed
+    outcome = {line["id"]: line["event"] for line in lines(run.folder / "notes")}
+    assert all(("fail" in outcome[id_] or "exit" in outcome[id_]) == (id_ in failed) for id_ in run.accepted)
+
+
+def test_what_waits_for_its_retry_still_waits_after_kill_9(tmp_path: Path) -> None:
+    run = Run(tmp_path, {"MaximumRetryAttempts": 2}, 1)
+    run.start()
+    run.send(iter([{"fail": "boom"}] * 20))
+    assert len(run.accepted) == 20
+    eventually(lambda: len(lines(run.folder / "notes")) >= 10)
+    run.end(signal.SIGKILL)
+    assert set(run.waiting()) == run.accepted
+    run.start()
+    eventually(lambda: {line["id"] for line in lines(run.folder / "notes")} == run.accepted)
+    run.end(signal.SIGTERM)
+    assert set(run.waiting()) == run.accepted
+
+
+def test_a_second_service_on_the_folder_says_so_and_ends(run: Run) -> None:
+    run.start()
+    poller = Path(sys.executable).with_name("poller")
+    command = [poller, "run", run.folder / "template.yaml", "--port", "0"]
+    second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert second.returncode == 1
+    assert f"in use by another poller (process {run.process.pid if run.process else ''})" in second.stderr
+    assert "Traceback" not in second.stderr
+    run.end(signal.SIGTERM)
+
+
+def test_poller_run_works_off_what_another_service_accepted_and_ends_well(run: Run) -> None:
+    run.start()
+    run.send(iter([{"number": number} for number in range(50)]))
+    run.end(signal.SIGKILL)
+    with Service(run.folder, yaml.safe_load((run.folder / "template.yaml").read_text())) as service:
+        eventually(lambda: not run.waiting())
+        status, metrics = service.get("metrics")
+        assert service.get("healthz")[0] == status == 200
+        assert service.stop() == 0
+        assert service.problems() == []
+    assert 'poller_async_events_dropped_total{function="Work"} 0.0' in metrics
+    assert set(run.ids("done")) >= run.accepted

@@ -1,0 +1,44 @@
+"""The lesson of functions/payments: what a retry that is forced after the work was done does to an account (B.1)."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from async_rig import Rig, eventually, in_file, lines
+
+from poller.async_invoke.configuration import AsyncConfiguration
+
+PAYMENTS = Path(__file__).parents[2] / "functions" / "payments"
+PAYMENT = {"account": "a", "payment": "p-1", "amount": 10, "balance": 30, "fail_at_first": True}
+
+
+@pytest.mark.parametrize(
+    ("handler", "balance"), [("set_balance", 30), ("add", 50), ("add_once", 40)], ids=["set", "add", "add once"]
+)
+def test_a_payment_is_tried_twice_and_booked_as_its_handler_has_it(tmp_path: Path, handler: str, balance: int) -> None:
+    """Of an account that holds 30, after two attempts to set it to 30 or to add 10."""
+    rig = Rig(tmp_path)
+    values: dict[str, Any] = {
+        "handler": f"handler.{handler}",
+        "runtime": f"python{sys.version_info[0]}.{sys.version_info[1]}",
+        "environment": {"ACCOUNTS": str(tmp_path / "accounts"), "POWERTOOLS_SERVICE_NAME": "payments"},
+        "timeout": 30.0,
+    }
+    rig.add("payments", AsyncConfiguration(on_success=in_file(tmp_path / "done")), code=PAYMENTS, **values)
+    with closing(sqlite3.connect(tmp_path / "accounts")) as connection:
+        connection.execute("CREATE TABLE balances (account TEXT PRIMARY KEY, balance INTEGER NOT NULL)")
+        connection.execute("INSERT INTO balances VALUES ('a', 30)")
+        connection.commit()
+    rig.start()
+    rig.accept("payments", PAYMENT)
+    [record] = eventually(lambda: lines(tmp_path / "done"))
+    rig.stop()
+    assert record["requestContext"]["approximateInvokeCount"] == 2
+    assert record["responsePayload"] == {"balance": balance}
+    with closing(sqlite3.connect(tmp_path / "accounts")) as connection:
+        assert connection.execute("SELECT balance FROM balances").fetchall() == [(balance,)]

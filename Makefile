@@ -45,8 +45,8 @@ checked: venv
 audit: venv
 	@$(python) containers/audit.py
 
-unit: venv ## tests that need no broker
-	@$(pytest) tests/unit -n 2
+unit: venv ## quick tests that need no broker (under 15 s); `make test` runs the slower ones, too
+	@$(pytest) tests/unit -n 2 -m "not slow"
 
 fuzz: venv ## the fuzz tests with FUZZ_EXAMPLES inputs each (5,000)
 	@$(pytest) tests/fuzz -n 2 --hypothesis-profile=long

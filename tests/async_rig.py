@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -111,11 +112,16 @@ class Rig:
 
     def waiting(self) -> int:
         """Events and records in the store."""
-        import sqlite3
+        return self._ask("SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM deliveries)")
 
+    def written_down(self) -> int:
+        """Attempts of all waiting events, as far as the store knows of them."""
+        return self._ask("SELECT coalesce(sum(attempts), 0) FROM events")
+
+    def _ask(self, query: str) -> int:
         connection = sqlite3.connect(self.folder / "state" / "async.sqlite3", timeout=10)
         try:
-            [found] = connection.execute("SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM deliveries)")
+            [found] = connection.execute(query)
         finally:
             connection.close()
         return int(found[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -222,9 +223,9 @@ def test_what_has_not_ended_comes_again_after_a_restart_with_its_request_id(
 
 def test_attempts_made_before_a_restart_still_count(rig: Callable[..., Rig], tmp_path: Path) -> None:
     failed = failure_file(tmp_path)
-    one = rig(AsyncConfiguration(maximum_retry_attempts=1, on_failure=in_file(failed)))
+    one = rig(AsyncConfiguration(maximum_retry_attempts=1, on_failure=in_file(failed)), scale=20)  # 3 s between them
     one.accept("fn", {"fail": "boom"})
-    eventually(lambda: one.attempts("fn"))
+    eventually(lambda: one.written_down() == 1)
     one.stop(drain=30)
     assert lines(failed) == []
     one.restart()
@@ -295,9 +296,9 @@ def test_a_dead_letter_that_cannot_be_sent_is_counted_by_itself(rig: Callable[..
 
 
 def test_events_of_a_function_that_is_gone_wait_for_it(rig: Callable[..., Rig], tmp_path: Path) -> None:
-    one = rig()
+    one = rig(scale=20)  # 3 s between two attempts
     one.accept("fn", {"fail_until": str(tmp_path / "gate")})
-    eventually(lambda: one.attempts("fn"))
+    eventually(lambda: one.written_down() == 1)
     one.stop()
     function = one.functions.pop("fn")
     one.restart()
@@ -310,11 +311,9 @@ def test_events_of_a_function_that_is_gone_wait_for_it(rig: Callable[..., Rig], 
 
 
 def test_the_configuration_is_the_one_at_the_time_of_the_attempt(rig: Callable[..., Rig], tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    one = rig(AsyncConfiguration(maximum_retry_attempts=2))
+    one = rig(AsyncConfiguration(maximum_retry_attempts=2), scale=20)  # 3 s until the next attempt
     one.accept("fn", {"fail": "boom"})
-    eventually(lambda: one.attempts("fn"))
+    eventually(lambda: one.written_down() == 1)
     newest = AsyncConfiguration(maximum_retry_attempts=0, on_failure=in_file(failure_file(tmp_path)))
     one.functions["fn"] = replace(one.functions["fn"], asynchronous=newest)
     [record] = eventually(lambda: lines(failure_file(tmp_path)))
@@ -333,11 +332,11 @@ class SetClock(SystemClock):
 @pytest.mark.parametrize("jump", [86_400.0, -86_400.0], ids=["a day on", "a day back"])
 def test_a_wall_clock_that_jumps_makes_no_event_older_and_lets_none_wait(tmp_path: Path, jump: float) -> None:
     clock = SetClock()
-    one = Rig(tmp_path, 600.0, clock=clock)
+    one = Rig(tmp_path, 20.0, clock=clock)  # 3 s between two attempts
     one.add("fn", AsyncConfiguration(maximum_retry_attempts=1, on_failure=in_file(failure_file(tmp_path))))
     one.start()
     one.accept("fn", {"fail": "boom"})
-    eventually(lambda: one.attempts("fn"))
+    eventually(lambda: one.written_down() == 1)
     clock.ahead = jump
     [record] = eventually(lambda: lines(failure_file(tmp_path)))
     one.stop()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 SLOW = {
     "test_async_invoke",
     "test_async_store",
+    "test_async_template",
     "test_aws_destination",
+    "test_behaviour_table",
     "test_bootstrap",
     "test_cli",
+    "test_docs",
     "test_environment",
     "test_http_service",
     "test_invoke_statements",
@@ -17,16 +22,23 @@ SLOW = {
     "test_kafka_logins",
     "test_kafka_oauth",
     "test_laying_ahead",
+    "test_mapping_life",
     "test_orphans",
     "test_payments_sample",
     "test_pool",
     "test_process",
     "test_secrets_manager",
     "test_supervisor",
+    "test_template",
     "test_waiting_events",
     "test_worker_process",
 }
-"""Modules that start processes, make keys, or wait for time to pass."""
+"""Modules that start processes, make keys, wait for time to pass, or read all of the documentation."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m "not slow"` they are not even imported: that takes as long as many of the others run."""
+    return True if config.option.markexpr == "not slow" and collection_path.stem in SLOW else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -50,7 +50,9 @@ def _list(given: argparse.Namespace, waiting: WaitingEvents, print_json: Callabl
         console.print(_table(found, time.time()))
     total = waiting.count(given.function, None)
     more = f", the first {len(found)} shown: see --limit" if total > len(found) else ""
-    _say(f"{total} waiting in {waiting.file.parent}{more}")
+    folder = waiting.file.parent
+    gone = "" if folder.is_dir() else ", a folder that is not there: the service makes it with its first event"
+    _say(f"{total} waiting in {folder}{more}{gone}")
     return ExitCode.OK
 
 

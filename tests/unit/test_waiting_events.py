@@ -93,3 +93,10 @@ def test_what_cannot_be_done_is_told(template: Path, capsys: pytest.CaptureFixtu
     (template.parent / "state" / "async.sqlite3").write_text("no database, and longer than a header is" * 30)
     assert main(["events", "list", "--template", str(template)]) == 1
     assert "file is not a database" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_there_is_told_with_its_count(
+    template: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["events", "list", "--template", str(template)]) == 0
+    assert f"0 waiting in {tmp_path / 'state'}, a folder that is not there" in capsys.readouterr().err

@@ -11,8 +11,9 @@ import base64
 import json
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.concurrency import run_in_threadpool
@@ -121,6 +122,17 @@ class _Answers:
                 answered.set_result(result)
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a call wants of which function."""
+
+    called: CalledFunction
+    pool: FunctionPool
+    kind: str
+    context: str | None
+    tail: bool
+
+
 class Invocations:
     """The three operations on the functions of an account. For the loop's thread only."""
 
@@ -137,49 +149,52 @@ class Invocations:
 
     async def invoke(self, call: Call, function_name: str) -> None:
         """Invoke."""
-        called, pool = self._called(call, function_name)
-        kind = chosen(call.header(b"x-amz-invocation-type"), "invocationType", INVOCATION_TYPES, "RequestResponse")
-        tail = chosen(call.header(b"x-amz-log-type"), "logType", LOG_TYPES, "None") == "Tail"
-        context = client_context(call.header(b"x-amz-client-context"))
-        if kind == "Event":
-            await self._queue_event(call, called, context)
+        asked = self._asked(call, function_name, INVOCATION_TYPES)
+        if asked.kind == "Event":
+            await self._queue_event(call, asked.called, asked.context)
             return
-        payload = await call.body(MAXIMUM_PAYLOAD, lambda size: too_large(size, kind, MAXIMUM_PAYLOAD))
-        if kind == "DryRun":
-            await call.answer(204, (), b"")
-            return
-        result = await self._run(call, called, pool, payload, context)
-        if result.status != 200:  # noqa: PLR2004
-            await _refuse(call, result)
+        result = await self._result(call, asked)
+        if result is None:
             return
         headers = [JSON, _EXECUTED]
         if result.function_error is not None:
             headers.append((b"x-amz-function-error", result.function_error.encode()))
-        if tail:
+        if asked.tail:
             headers.append((b"x-amz-log-result", base64.b64encode(result.log_tail)))
         await call.answer(200, headers, result.payload)
 
     async def invoke_with_response_stream(self, call: Call, function_name: str) -> None:
         """InvokeWithResponseStream: what the function returned, in one piece or several, when it has returned."""
-        called, pool = self._called(call, function_name)
-        kind = chosen(call.header(b"x-amz-invocation-type"), "invocationType", STREAMED_TYPES, "RequestResponse")
-        tail = chosen(call.header(b"x-amz-log-type"), "logType", LOG_TYPES, "None") == "Tail"
-        context = client_context(call.header(b"x-amz-client-context"))
-        payload = await call.body(MAXIMUM_PAYLOAD, lambda size: too_large(size, kind, MAXIMUM_PAYLOAD))
-        if kind == "DryRun":
-            await call.answer(204, (), b"")
+        asked = self._asked(call, function_name, STREAMED_TYPES)
+        result = await self._result(call, asked)
+        if result is None:
             return
-        result = await self._run(call, called, pool, payload, context)
-        if result.status != 200:  # noqa: PLR2004
-            await _refuse(call, result)
-            return
-        await call.answer(200, [(b"content-type", event_stream.CONTENT_TYPE), _EXECUTED], _streamed(result, tail=tail))
+        pieces = _streamed(result, tail=asked.tail)
+        await call.answer(200, [(b"content-type", event_stream.CONTENT_TYPE), _EXECUTED], pieces)
 
     async def invoke_async(self, call: Call, function_name: str) -> None:
         """InvokeAsync, deprecated: `Event` by another path."""
         called, _ = self._called(call, function_name)
         limit = MAXIMUM_INVOKE_ASYNC_PAYLOAD
         await self._queue_event(call, called, None, limit=limit, headers=[JSON], answer=b'{"Status":202}')
+
+    def _asked(self, call: Call, function_name: str, types: Sequence[str]) -> _Asked:
+        called, pool = self._called(call, function_name)
+        kind = chosen(call.header(b"x-amz-invocation-type"), "invocationType", types, "RequestResponse")
+        tail = chosen(call.header(b"x-amz-log-type"), "logType", LOG_TYPES, "None") == "Tail"
+        return _Asked(called, pool, kind, client_context(call.header(b"x-amz-client-context")), tail=tail)
+
+    async def _result(self, call: Call, asked: _Asked) -> InvocationResult | None:
+        """What the function answered; None when the call is answered already: a dry run, or an invocation refused."""
+        payload = await call.body(MAXIMUM_PAYLOAD, lambda size: too_large(size, asked.kind, MAXIMUM_PAYLOAD))
+        if asked.kind == "DryRun":
+            await call.answer(204, (), b"")
+            return None
+        result = await self._run(call, asked.called, asked.pool, payload, asked.context)
+        if result.status != 200:  # noqa: PLR2004
+            await _refuse(call, result)
+            return None
+        return result
 
     def _called(self, call: Call, function_name: str) -> tuple[CalledFunction, FunctionPool]:
         for header, text in _REFUSED.items():

@@ -36,7 +36,7 @@ from poller.policy.lanes import Lanes
 from poller.policy.reporting import read_outcome
 from poller.policy.retrying import BackOff
 from poller.reports import Reports
-from poller.sources import Listener, Source
+from poller.sources import Listener, Source, as_queue
 
 LONGEST_WAIT = 1.0
 """Seconds: the connection wants attention (heartbeats, rebalances) at least this often."""
@@ -66,6 +66,7 @@ class EventPoller:
         self.state = PollerState()
         self._plan = plan
         self._source = source
+        self._queue = as_queue(source)
         self._lanes = lanes
         self._reports: Reports[_Answered | Delivered] = Reports(source.wake)
         self._giving_up = GivingUp(source, lanes, self._reports.report)
@@ -194,10 +195,10 @@ class EventPoller:
         """Take nothing more, but keep the connection alive until what is in work has ended or the grace is over."""
         begun = self._clock.monotonic()
         self._source.pause(self._assigned | self._lanes.shards())
-        if self._source.features.redelivers:
+        if self._queue is not None:
             unstarted, failed = self._lanes.give_back()
-            self._source.drain(unstarted)
-            self._source.release(failed)
+            self._queue.drain(unstarted)
+            self._queue.release(failed)
         # The grace may become shorter meanwhile.
         while self._lanes.in_work() and (left := begun + self._grace - self._clock.monotonic()) > 0:
             self._source.poll(0)  # what still arrives was never taken up, so it comes again
@@ -227,8 +228,8 @@ class EventPoller:
         self._apply(reported, now)
         if not self._stopping.is_set() and not self._committing.held_up:
             self._start_due(now)
-        if returned := self._lanes.take_returns(now):
-            self._source.release(returned)
+        if self._queue is not None and (returned := self._lanes.take_returns(now)):
+            self._queue.release(returned)
         self._hold_back()
         self._committing.acknowledge(now, self._plan.metrics)
         self._look(now)

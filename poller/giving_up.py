@@ -14,7 +14,7 @@ from poller.mapping_plan import MappingPlan, discard_text
 from poller.model import Discard
 from poller.policy.lane import Lane
 from poller.policy.lanes import Lanes
-from poller.sources import Source
+from poller.sources import Source, as_queue
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class GivingUp:
     """
 
     def __init__(self, source: Source, lanes: Lanes, report: Callable[[Delivered], None]) -> None:
-        self._source = source
+        self._queue = as_queue(source)
         self._lanes = lanes
         self._report = report
         self._sending: dict[int, Delivered] = {}
@@ -50,8 +50,8 @@ class GivingUp:
             delivered = Delivered(lane, discard)
             self._sending[id(discard.records)] = delivered
             plan.dead_letters.submit(plan.build_letters(discard), lambda: self._report(delivered))
-        elif self._source.features.redelivers:
-            self._source.reject(discard.records)
+        elif self._queue is not None:
+            self._queue.reject(discard.records)
             self._lanes.settle(lane, discard.records, acknowledge=False)
             plan.metrics.count("rejected_event_count", len(discard.records))
             _log.warning("%s, rejected, for the queue's dead-letter exchange", discard_text(discard), extra=extra)

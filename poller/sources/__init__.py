@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 from poller.model import Progress, Record, Shard
 
@@ -75,14 +75,6 @@ class Source(Protocol):
     def expect(self, batch_size: int) -> None:
         """Batches have so many records from now on, so that many must be able to wait here at once."""
 
-    def drain(self, unstarted: Sequence[Record]) -> None:
-        """Take nothing more, since the mapping ends; `acknowledge`, `release` and `reject` go on until `close`.
-
-        Args:
-            unstarted: messages that no handler has seen. They go back at once, where the broker can tell them from
-                failed ones without a count. Of a stream there are none.
-        """
-
     def acknowledge(self, progress: Progress) -> bool:
         """Make progress durable at the broker. Idempotent; what is stale (a lost shard or channel) is passed over.
 
@@ -91,12 +83,6 @@ class Source(Protocol):
             with or without further progress, and the loop starts nothing new, so that little is repeated if this
             consumer is lost.
         """
-
-    def release(self, records: Sequence[Record]) -> None:
-        """Hand messages back for another delivery, one by one. Only where `features.redelivers`."""
-
-    def reject(self, records: Sequence[Record]) -> None:
-        """Refuse messages for good, so that the broker dead-letters them. Only where `features.redelivers`."""
 
     def build_event(self, records: Sequence[Record]) -> bytes:
         """The event for the handler: one JSON object (D.1.1, D.2). Pure."""
@@ -118,3 +104,26 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Leave: what is not acknowledged goes back to the broker. Safe before `open`, twice, and after an error."""
+
+
+class QueueSource(Source, Protocol):
+    """A source of single messages, which the broker takes back: what has `features.redelivers`."""
+
+    def drain(self, unstarted: Sequence[Record]) -> None:
+        """Take nothing more, since the mapping ends; `acknowledge`, `release` and `reject` go on until `close`.
+
+        Args:
+            unstarted: messages that no handler has seen. They go back at once, where the broker can tell them from
+                failed ones without a count. Of a stream there are none.
+        """
+
+    def release(self, records: Sequence[Record]) -> None:
+        """Hand messages back for another delivery, one by one."""
+
+    def reject(self, records: Sequence[Record]) -> None:
+        """Refuse messages for good, so that the broker dead-letters them."""
+
+
+def as_queue(source: Source) -> QueueSource | None:
+    """The source with what only a queue can do; None for a stream, whose records are retried in their lanes."""
+    return cast("QueueSource", source) if source.features.redelivers else None

@@ -257,9 +257,6 @@ class KafkaSource:
     def expect(self, batch_size: int) -> None:
         """Nothing: what waits is bounded by bytes, and by the loop's pauses."""
 
-    def drain(self, unstarted: Sequence[Record]) -> None:
-        """Nothing: `pause` holds a stream."""
-
     def acknowledge(self, progress: Progress) -> bool:
         """Commit the positions of owned shards in one request; blocks about 2 ms, 1 s when the broker is away.
 
@@ -290,14 +287,6 @@ class KafkaSource:
                 self._tell_commit_failed()
             else:
                 self._uncommitted.clear()
-
-    def release(self, records: Sequence[Record]) -> None:
-        """Not for a stream: its records are retried in their lane."""
-        raise NotImplementedError("a Kafka record cannot be handed back")
-
-    def reject(self, records: Sequence[Record]) -> None:
-        """Not for a stream: Kafka has no dead letters of its own."""
-        raise NotImplementedError("a Kafka record cannot be rejected")
 
     def build_event(self, records: Sequence[Record]) -> bytes:
         """The event of D.1.1. Pure."""

@@ -190,9 +190,6 @@ class MemoryTopicSource:
     def expect(self, batch_size: int) -> None:
         """Nothing: a poll takes what there is."""
 
-    def drain(self, unstarted: Sequence[Record]) -> None:
-        """Nothing: `pause` holds a stream."""
-
     def acknowledge(self, progress: Progress) -> bool:
         """Commit the positions of shards that this member owns."""
         self._opened()
@@ -200,14 +197,6 @@ class MemoryTopicSource:
             if self._topic.owners.get(shard) is self:
                 self._topic.committed[shard] = position
         return True
-
-    def release(self, records: Sequence[Record]) -> None:
-        """Not for a stream."""
-        raise NotImplementedError("a stream's record cannot be handed back")
-
-    def reject(self, records: Sequence[Record]) -> None:
-        """Not for a stream."""
-        raise NotImplementedError("a stream's record cannot be rejected")
 
     def build_event(self, records: Sequence[Record]) -> bytes:
         """The event of D.1.1."""

@@ -114,7 +114,7 @@ class QueueSource(Source, Protocol):
 
         Args:
             unstarted: messages that no handler has seen. They go back at once, where the broker can tell them from
-                failed ones without a count. Of a stream there are none.
+                failed ones without a count.
         """
 
     def release(self, records: Sequence[Record]) -> None:

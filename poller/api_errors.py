@@ -76,6 +76,16 @@ def in_use(call: str) -> ApiError:
     return ApiError(400, IN_USE, f"Cannot {call} the event source mapping because it is in use.")
 
 
+def declared_by_template(what: str) -> ApiError:
+    """409: what the template declares is the template's, unless AllowDrift says otherwise. AWS knows no such thing.
+
+    Args:
+        what: such as `function orders`.
+    """
+    text = f"The {what} is declared by the template: change it there, or run with --allow-drift."
+    return ApiError(409, CONFLICT, text)
+
+
 def duplicate_kafka(servers: Sequence[str], function_arn: str, topic: str, existing: str) -> ApiError:
     """409: the same function and topic, and a broker in common; `existing` is the UUID of the mapping that is there."""
     text = (

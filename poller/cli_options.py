@@ -43,14 +43,15 @@ SETTINGS = {
     "ShutdownGrace": "seconds that handlers in flight get at the end (30)",
     "RevocationGrace": "seconds that batches in flight get when a Kafka partition is taken away (1)",
     "TimeScale": "60 makes a minute a second, for pauses between retries and for ages of records (1)",
-    "StateFolder": "folder of asynchronous events that wait; relative to the template's folder (.poller)",
+    "StateFolder": "folder of what outlives the program; relative to the template's folder (.poller)",
+    "AllowDrift": "let calls of the API change what the template declares, until the next start",
     "KafkaClient": "auto, kafka-python or confluent-kafka; auto is confluent-kafka where it is installed (auto)",
     "AccountId": "account in ARNs (123456789012)",
     "Region": "region in ARNs and for handlers (AWS_REGION, else us-east-1)",
 }
 """Settings that are options, and their help: names as in the template, defaults in brackets."""
 
-FLAGS = frozenset({"InsecureBind", "RequireSignature"})
+FLAGS = frozenset({"AllowDrift", "InsecureBind", "RequireSignature"})
 """Those without a value."""
 
 

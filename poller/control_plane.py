@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from poller import mapping_calls
+from poller.account.documents import Documents, ForgettingDocuments
 from poller.api_errors import FUNCTION_MISSING, error_of, in_use, invalid_parameter, mapping_missing
 from poller.assembly import Assembly
 from poller.async_invoke.configuration import AsyncConfiguration
@@ -21,6 +22,7 @@ from poller.async_invoke.lanes import AsyncFunction
 from poller.clock import Clock
 from poller.errors import ConfigError
 from poller.function_names import named_function
+from poller.invocation_request import LATEST
 from poller.log import FunctionLog
 from poller.mapping_runner import CLOSING, MappingRunner, State
 from poller.metrics import FunctionSnapshot, MappingSnapshot, Metrics
@@ -41,7 +43,15 @@ _EXTENSIONS = "the mapping's extensions"
 class ControlPlane:
     """Functions and mappings of one account: a template's, or a worker's share of them, and those made by calls."""
 
-    def __init__(self, template: Template, metrics: Metrics, clock: Clock, share: Share | None = None) -> None:
+    def __init__(
+        self,
+        template: Template,
+        metrics: Metrics,
+        clock: Clock,
+        share: Share | None = None,
+        documents: Documents | None = None,
+    ) -> None:
+        self._documents = documents or ForgettingDocuments()
         self._settings = template.settings
         self._folder = template.path.parent
         self._share = share or shares_of(template, 1)[0]
@@ -111,6 +121,14 @@ class ControlPlane:
     def mappings(self) -> Iterable[MappingSnapshot]:
         """Every mapping as `/metrics` shows it."""
         return [runner.snapshot() for runner in self._runners.values()]
+
+    def has(self, function_name: str, qualifier: str = "") -> bool:
+        """As `Directory`."""
+        return function_name in self._pools and qualifier in {"", LATEST}
+
+    def is_declared(self, function_name: str) -> bool:
+        """As `Directory`."""
+        return function_name in self._pools
 
     def pool(self, function_name: str) -> FunctionPool | None:
         """The environments of a function, to invoke it directly; None when there is none of that name."""

@@ -36,6 +36,7 @@ import time
 from contextlib import suppress
 from types import FrameType
 
+from poller.account.store import AccountFile
 from poller.api import event_source_mappings
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
@@ -81,7 +82,8 @@ def run(template: Template) -> int:
         return supervise(template)
     listener = bind(settings.Bind, settings.Port)
     metrics = Metrics()
-    plane = ControlPlane(template, metrics, SystemClock())
+    documents = AccountFile(template.state_folder)
+    plane = ControlPlane(template, metrics, SystemClock(), documents=documents)
     metrics.registry.register(StateCollector(plane.mappings, plane.functions))
     asynchronous = async_invoker(template, plane, metrics)
     asynchronous.open()
@@ -110,6 +112,7 @@ def run(template: Template) -> int:
     plane.stop(asynchronous.drain)
     server.stop()
     asynchronous.stop(LAST_RECORDS)
+    documents.close()
     _log.info("stopped")
     return 0
 

@@ -111,8 +111,10 @@ class Settings(Model):
     TimeScale: Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)] = 1.0
     """60 makes a minute a second: for pauses between retries and for ages, not for windows and timeouts."""
     StateFolder: Annotated[str, Field(min_length=1)] = ".poller"
-    """Folder of what outlives the program: asynchronous events that wait. Relative to the template's folder; one
-    program at a time uses it. It is made when it is needed."""
+    """Folder of what outlives the program: asynchronous events that wait, and what calls have made. Relative to the
+    template's folder; one program at a time uses it. It is made when it is needed."""
+    AllowDrift: Boolean = False
+    """Let calls of the API change what the template declares, until the next start."""
     AccountId: Annotated[str, BeforeValidator(_account)] = "123456789012"
     """Account in ARNs, and `AWS::AccountId`."""
     Region: Annotated[str, AfterValidator(_region)] = "us-east-1"

@@ -1,4 +1,7 @@
-"""Documents in a file of the state folder: SQLite, whose write-ahead log is flushed before a call is answered."""
+"""Documents in a file of the state folder: SQLite, whose write-ahead log is flushed before a call is answered.
+
+A service whose account is changed by nobody needs no state folder, so `AccountFile` opens it late.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,38 @@ PUT = (
 
 REFUSED = "what calls change is not kept, and so refused"
 """What it means for the caller that the file cannot be used."""
+
+
+class AccountFile:
+    """As `Documents`; any thread. Opened at the start if it is there, else with the first change."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open what is there.
+
+        Raises:
+            StateInUse: another service has it.
+            StateError: it cannot be used.
+        """
+        self._folder = folder
+        self._opening = threading.Lock()
+        self._opened = StoredDocuments(folder) if (folder / FILE).exists() else None
+
+    def all(self, kind: str) -> dict[str, dict[str, Any]]:
+        """As `StoredDocuments`."""
+        return {} if self._opened is None else self._opened.all(kind)
+
+    def change(self, changes: Sequence[Change]) -> None:
+        """As `StoredDocuments`."""
+        with self._opening:
+            if self._opened is None:
+                self._opened = StoredDocuments(self._folder)
+        self._opened.change(changes)
+
+    def close(self) -> None:
+        """Let others have the account. Idempotent; nothing may be changed afterwards."""
+        with self._opening:
+            if self._opened is not None:
+                self._opened.close()
 
 
 class StoredDocuments:

@@ -72,9 +72,10 @@ faults: venv engine images ## every fault in full: kills, hangs, storms, alarms;
 soak: venv engine images ## 30 minutes of load and a fault a minute (SOAK_MINUTES=2 for a try)
 	@POLLER_FAULTS=soak $(with_brokers) $(pytest) -s tests/faults/soak.py
 
-# Contract, integration and the short form of the faults in one run: the brokers then start once.
+# Contract, integration and the short form of the faults in one run. Most of the time these tests wait for a broker, so
+# two of them run side by side, each process with brokers of its own.
 brokers: venv engine images
-	@$(with_brokers) $(pytest) tests/contract tests/integration tests/faults
+	@$(with_brokers) $(pytest) tests/contract tests/integration tests/faults -n 2 --dist loadfile
 
 e2e: venv engine compose images ## docker compose and the command line, as a user
 	@$(with_brokers) $(pytest) tests/e2e

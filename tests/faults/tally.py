@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,6 +53,16 @@ class Tally:
         self.handled += len(ledger.handlings())
         self.lost += len(ledger.missing())
         self.duplicates += ledger.duplicates()
+
+    def counts(self) -> dict[str, Any]:
+        """All of it, for another process's `add`."""
+        return {**vars(self), "faults": dict(self.faults)}
+
+    def add(self, counts: Mapping[str, Any]) -> None:
+        """Enter what another process has counted."""
+        self.faults.update(counts["faults"])
+        for name in ("produced", "handled", "lost", "duplicates", "dead_letters", "bad_inputs"):
+            setattr(self, name, getattr(self, name) + counts[name])
 
     def rows(self) -> list[tuple[str, int]]:
         """The table: one row a kind of fault, then the counts."""

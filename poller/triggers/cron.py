@@ -19,6 +19,7 @@ Days = Callable[[int, int], Sequence[int]]
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _MOST_WEEKS = 5
+_NUMBER = re.compile("[0-9]{1,4}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class _Field:
     increments: bool = True
 
     def number(self, text: str) -> int:
-        value = self.names.get(text.upper(), -1) if not text.isdecimal() or len(text) > len("2199") else int(text)
+        value = int(text) if _NUMBER.fullmatch(text) else self.names.get(text.upper(), -1)
         if not self.first <= value <= self.last:
             hint = f" or {next(iter(self.names))} to {list(self.names)[-1]}" if self.names else ""
             raise ValueError(f"{self.name} has {text!r}, which is not {self.first} to {self.last}{hint}")
@@ -43,7 +44,7 @@ class _Field:
             base, slash, step = part.partition("/")
             if slash and not self.increments:
                 raise ValueError(f"{self.name} has {part!r}, and takes no increments")
-            if slash and not (step.isdecimal() and len(step) <= len("2199") and int(step)):
+            if slash and not (_NUMBER.fullmatch(step) and int(step)):
                 raise ValueError(f"{self.name} has {part!r}, whose increment is not 1 or more")
             begin, dash, end = base.partition("-")
             if base == "*":

@@ -54,9 +54,9 @@ class Rate:
 
     def latest(self, after: float, until: float) -> float | None:
         """As `Timing`."""
-        number = math.floor((until - self.origin) / self.beat)
-        found = self.origin + number * self.beat
-        found = found if found <= until else self.origin + (number - 1) * self.beat
+        number = math.floor((until - self.origin) / self.beat) + 1  # one more than there are, but for rounding
+        while (found := self.origin + number * self.beat) > until:
+            number -= 1
         return found if found > after else None
 
 

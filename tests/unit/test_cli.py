@@ -112,6 +112,7 @@ def test_run_hands_the_service_a_template_with_the_options_in_it(
         "KafkaClient": "kafka-python",
         "Region": "eu-west-1",
         "AccountId": "000000000007",
+        "S3Events": "",  # with an address the template has to have an event of S3
         **dict.fromkeys(FLAGS, "True"),
         "RequireSignature": "False",
     }

@@ -81,7 +81,7 @@ def _notification(record: Any, path: str) -> Notification:
     name = _required(record, path, "eventName").removeprefix("s3:")
     bucket = _required(record, path, "s3", "bucket", "name")
     key = _required(record, path, "s3", "object", "key")
-    if _at(record, "s3", "configurationId") not in KEYS_AS_THEY_ARE:
+    if _text(record, "s3", "configurationId") not in KEYS_AS_THEY_ARE:
         key = unquote_plus(key)
     size = _at(record, "s3", "object", "size")
     restored = ("glacierEventData", "restoreEventData")

@@ -186,7 +186,7 @@ def test_templates_are_valid(page: Path, tmp_path: Path) -> None:
         settings_file=settings if settings.exists() else None,
         environment={"RABBITMQ_PASSWORD": "secret"},
     )
-    assert loaded.mappings or loaded.asynchronous
+    assert loaded.mappings or loaded.asynchronous or loaded.triggers
 
 
 def test_the_settings_of_the_reference_are_valid(tmp_path: Path) -> None:

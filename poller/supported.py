@@ -79,7 +79,7 @@ FUNCTION_WITHOUT_EFFECT = {
     "PermissionsBoundary": _NO_IAM,
     "Policies": _NO_IAM,
     "PropagateTags": "tags are for AWS's bill and console",
-    "RecursiveLoop": "no SQS, SNS or S3 here that could call the function in a circle",
+    "RecursiveLoop": "only chains of destinations are seen here, and those always end",
     "Role": _NO_IAM,
     "RolePath": _NO_IAM,
     "RuntimeManagementConfig": "handlers run on this machine's interpreter",

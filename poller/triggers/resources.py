@@ -74,6 +74,7 @@ class FilterRule(Model):
     """The beginning or the end of the keys."""
 
     Name: Annotated[Literal["prefix", "suffix"], BeforeValidator(_lower)]
+    """One of each at most."""
     Value: Annotated[Text, Field(max_length=1024)]
     """What is special in URLs may be percent-encoded."""
 
@@ -129,7 +130,9 @@ class RunRetries(Model):
     """How long a run is tried that cannot be put on the function's queue, as the disk does not work."""
 
     MaximumEventAgeInSeconds: Annotated[Integer, Field(ge=60, le=86_400)] = MAXIMUM_EVENT_AGE
+    """Of a run that the disk does not take."""
     MaximumRetryAttempts: Annotated[Integer, Field(ge=0, le=185)] = MAXIMUM_RETRY_ATTEMPTS
+    """… and how often it is tried again."""
 
 
 ResourceName = Annotated[str, in_pattern(r"[.\-_A-Za-z0-9]{1,64}", "1 to 64 letters, digits, '.', '-' or '_'")]
@@ -147,6 +150,7 @@ class Schedule(Model):
     Input: str | None = None
     """JSON that the function gets instead of the scheduled event."""
     Enabled: Boolean | None = None
+    """Another way to say State."""
     State: Switch | None = None
     RetryPolicy: RunRetries = RunRetries()
 
@@ -214,6 +218,7 @@ class TimeWindow(Model):
 
     Mode: Literal["OFF", "FLEXIBLE"]
     MaximumWindowInMinutes: Annotated[Integer, Field(ge=1, le=1440)] | None = None
+    """With FLEXIBLE. Runs are made at the beginning."""
 
 
 class SchedulerSchedule(Model):
@@ -226,6 +231,7 @@ class SchedulerSchedule(Model):
     StartDate: Moment | None = None
     """A rate counts from it."""
     EndDate: Moment | None = None
+    """The last moment of a run. Times without an offset are UTC."""
     FlexibleTimeWindow: TimeWindow | None = None
     GroupName: ResourceName = "default"
     """In the event's ARN."""

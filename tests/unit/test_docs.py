@@ -91,7 +91,9 @@ def test_every_part_that_can_be_generated_is_on_a_page() -> None:
     assert used == set(generate.SECTIONS)
 
 
-@pytest.mark.parametrize("section", ["settings", "extensions", "mapping properties", "function properties"])
+@pytest.mark.parametrize(
+    "section", ["settings", "extensions", "mapping properties", "function properties", "trigger properties"]
+)
 def test_no_name_is_without_a_meaning_unless_it_says_all(section: str) -> None:
     for line in generate.SECTIONS[section]().splitlines()[2:]:
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]

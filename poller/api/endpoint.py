@@ -153,7 +153,7 @@ class Endpoint:
             return
         call = Call(scope, receive, send, str(uuid.uuid4()), self._memory)
         try:
-            if self._s3 is not None and path_of(scope) == S3_EVENTS:
+            if self._s3 is not None and path_of(scope).rstrip("/") == S3_EVENTS:
                 self._door.look_at_notification(call)
                 await self._s3.answer(call)
             else:

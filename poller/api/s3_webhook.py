@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from poller.api.call import JSON, Call
 from poller.api_errors import ApiError
-from poller.errors import StateError
+from poller.errors import PollerError
 from poller.triggers.s3_intake import S3Intake
 from poller.triggers.s3_notifications import LARGEST_BODY, NoNotification
 
@@ -37,9 +37,9 @@ class S3Webhook:
             taken = await run_in_threadpool(self._intake.take, body)
         except NoNotification as error:
             raise ApiError(400, "InvalidRequestContentException", f"No notification of S3: {error}") from None
-        except StateError as error:
+        except PollerError as error:
             _log.error("a notification of S3 is not taken: %s", error)
-            text = "The state folder of this service cannot be used: send the notification again later."
+            text = "This service cannot keep events now, and its log says why: send the notification again later."
             raise ApiError(503, "ServiceUnavailableException", text) from None
         await call.answer(200, [JSON], json.dumps({"Events": taken}, separators=(",", ":")).encode())
 

@@ -13,6 +13,9 @@ from poller.triggers.s3_notifications import notifications
 Accept = Callable[[str, str, bytes], str]
 """`AsyncInvoker.accept`: function, qualifier, event."""
 
+SERVER_FAULT = 500
+"""Statuses from here on may pass."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -40,7 +43,7 @@ class S3Intake:
 
         Raises:
             NoNotification: the body is none; nothing was taken.
-            StateError: the disk does not work. Part of it may have been taken: give it once more later.
+            PollerError: the disk does not work. Part of it may have been taken: give it once more later.
         """
         taken = 0
         for notification in notifications(body):
@@ -53,7 +56,10 @@ class S3Intake:
     def _put(self, trigger: S3Trigger, event: bytes) -> int:
         try:
             self._accept(trigger.function_name, "", event)
-        except ApiError as error:  # the function is gone, or will not take so much: S3 gives up then, too
+        except ApiError as error:
+            if error.status >= SERVER_FAULT:
+                raise
+            # The function is gone, or will not take so much: S3 gives up then, too.
             _log.error("%s: an event of S3 is given up: %s", trigger.name, error)
             return 0
         return 1

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Collection
 
 from poller.clock import Clock
-from poller.errors import LOGIN_REFUSED, SourceError, SourceRejected, StateError
+from poller.errors import LOGIN_REFUSED, PollerError, SourceError, SourceRejected
 from poller.model import Progress, Record, Shard
 from poller.policy.retrying import BackOff
 from poller.sources import Listener, Source, as_queue
@@ -125,14 +125,15 @@ class S3Reader:
                 (done if self._is_taken(record) else refused).append(record)
                 self._held.popleft()
             self._failures, self.problem = 0, ""
-            self._resume()
-        except StateError as error:
+        except PollerError as error:
             self._failures += 1
             pause = self._reopening.pause(self._failures, "disk")
             self._not_before = self._clock.monotonic() + pause
             self._source.pause(self._assigned)
             self._paused, self.problem = True, str(error)
             _log.error("a notification of S3 waits: %s; trying again in %.1f s", error, pause)
+        if not self._failures:
+            self._resume()
         if self._queue is not None:
             self._queue.reject(refused)
             self._queue.acknowledge(Progress(records=done))
@@ -144,7 +145,7 @@ class S3Reader:
         """Whether it was a notification.
 
         Raises:
-            StateError: the disk does not work.
+            PollerError: what it starts is not durable.
         """
         try:
             self._intake.take(record.value or b"")

@@ -15,12 +15,15 @@ from typing import Protocol
 
 from poller.triggers.cron import Cron, parse_cron
 
+SHORTEST_BEAT = 0.01
+"""Seconds: no TimeScale makes a rate faster."""
+
 _SECONDS = {"minute": 60.0, "hour": 3600.0, "day": 86_400.0}
 _RATE = re.compile(r"rate\(\s*(\d{1,9})\s+([a-z]+)\s*\)")
 _CRON = re.compile(r"cron\((.*)\)", re.DOTALL)
 _AT = re.compile(r"at\(\s*(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\s*\)")
 
-_LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 """Seconds; time zones count no further."""
 
 
@@ -70,7 +73,7 @@ class CronTiming:
 
     def following(self, after: float) -> float | None:
         """As `Timing`. A time that the clock leaps over in spring is left out; one it shows twice is the first."""
-        if not 0 <= after < _LATEST:
+        if not 0 <= after < LATEST:
             return None
         # Runs are at whole seconds, and a fraction must not be rounded up to the next one.
         local: datetime | None = datetime.fromtimestamp(math.floor(after), self.zone).replace(tzinfo=None)
@@ -157,7 +160,7 @@ def parse_expression(
     if found := _CRON.fullmatch(text):
         timing = CronTiming(parse_cron(found[1]), zone)
     elif found := _RATE.fullmatch(text):
-        timing = Rate(_interval(int(found[1]), found[2]) / time_scale, start or 0.0)
+        timing = Rate(max(SHORTEST_BEAT, _interval(int(found[1]), found[2]) / time_scale), start or 0.0)
     elif once and (found := _AT.fullmatch(text)):
         return Once(_moment(found[1], zone))  # it has neither beginning nor end
     else:

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 
 from poller.api_errors import ApiError
 from poller.clock import Clock
-from poller.errors import StateError
+from poller.errors import PollerError
 from poller.triggers.due_runs import look
+from poller.triggers.schedule_expressions import LATEST
 from poller.triggers.schedule_trigger import ScheduleTrigger
 from poller.triggers.scheduled_events import Run, scheduled_event
 
@@ -25,16 +26,22 @@ LONGEST_WAIT = 1.0
 SHORTEST_WAIT = 0.01
 """… so that a rate hurried by TimeScale does not take a processor for itself."""
 
+SERVER_FAULT = 500
+"""Statuses from here on may pass; below they are about the event or its function."""
+
+MOST_WAITING = 1000
+"""Runs of one schedule that wait for the disk at once; the oldest are given up for more."""
+
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """A run that is not on its queue yet. Times are monotonic."""
+    """A run that is not on its queue yet."""
 
     run: Run
     since: float
-    not_before: float
+    """Monotonic."""
 
 
 @dataclass(slots=True)
@@ -43,6 +50,9 @@ class _Schedule:
     seen: float
     """Up to where it is done, on the wall clock."""
     waiting: deque[_Waiting] = field(default_factory=deque)
+    """In order; only the first one is tried."""
+    not_before: float = 0.0
+    """When that is tried again; monotonic."""
 
 
 class Scheduler:
@@ -70,8 +80,7 @@ class Scheduler:
         for schedule in self._schedules:
             schedule.seen = now
             following = schedule.trigger.timing.following(now)
-            text = "never" if following is None else f"{datetime.fromtimestamp(following, UTC):%Y-%m-%d %H:%M:%S} UTC"
-            _log.info("schedule %s runs next: %s", schedule.trigger.name, text)
+            _log.info("schedule %s runs next: %s", schedule.trigger.name, _shown(following))
         self._thread = threading.Thread(target=self._run, name="schedules", daemon=True)
         self._thread.start()
 
@@ -116,25 +125,25 @@ class Scheduler:
         if found.missed:
             _log.warning("schedule %s: runs were missed, and are not made up", schedule.trigger.name)
         if found.run is not None:
-            now = self._clock.monotonic()
-            schedule.waiting.append(_Waiting(Run(str(uuid.uuid4()), found.run), now, now))
+            schedule.waiting.append(_Waiting(Run(str(uuid.uuid4()), found.run), self._clock.monotonic()))
+        if len(schedule.waiting) > MOST_WAITING:
+            schedule.waiting.popleft()
+            _log.error("schedule %s: a run is given up, as too many wait for the disk", schedule.trigger.name)
 
     def _deliver(self, schedule: _Schedule) -> None:
-        trigger, left = schedule.trigger, deque[_Waiting]()
-        while schedule.waiting:
-            one = schedule.waiting.popleft()
-            if self._clock.monotonic() < one.not_before or not self._is_done(trigger, one):
-                left.append(one)
-        schedule.waiting = left
+        while schedule.waiting and self._clock.monotonic() >= schedule.not_before:
+            if self._is_done(schedule, schedule.waiting[0]):
+                schedule.waiting.popleft()
 
-    def _is_done(self, trigger: ScheduleTrigger, one: _Waiting) -> bool:
+    def _is_done(self, schedule: _Schedule, one: _Waiting) -> bool:
         """Try to put a run on its queue; whether there is nothing more to do for it."""
+        trigger = schedule.trigger
         try:
             self._accept(trigger.function_name, "", scheduled_event(trigger.arn, trigger.input, one.run))
-        except ApiError as error:
-            _log.error("schedule %s: %s", trigger.name, error)
-            return True
-        except StateError as error:
+        except PollerError as error:
+            if isinstance(error, ApiError) and error.status < SERVER_FAULT:
+                _log.error("schedule %s: a run is given up: %s", trigger.name, error)
+                return True
             now = self._clock.monotonic()
             pause = trigger.back_off.pause(one.run.attempt, trigger.name)
             too_old = now + pause - one.since >= trigger.maximum_event_age
@@ -142,7 +151,13 @@ class Scheduler:
                 _log.error("schedule %s: a run is given up after %d attempts: %s", trigger.name, one.run.attempt, error)
                 return True
             _log.warning("schedule %s: %s; trying again in %.1f s", trigger.name, error, pause)
-            one.run, one.not_before = replace(one.run, attempt=one.run.attempt + 1), now + pause
+            one.run, schedule.not_before = replace(one.run, attempt=one.run.attempt + 1), now + pause
             return False
         _log.debug("schedule %s has run", trigger.name)
         return True
+
+
+def _shown(moment: float | None) -> str:
+    if moment is None or moment >= LATEST:
+        return "never"
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC"

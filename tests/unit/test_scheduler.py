@@ -84,7 +84,7 @@ def test_a_run_waits_for_a_disk_that_does_not_work_and_the_next_ones_do_too() ->
     rig.queue.broken = False
     rig.step(60)
     rig.step(300)
-    assert sorted(rig.times)[:3] == ["12:01:00Z", "12:02:00Z", "12:03:00Z"]
+    assert rig.times[:3] == ["12:01:00Z", "12:02:00Z", "12:03:00Z"], "in order"
 
 
 def test_a_run_is_given_up_after_its_attempts(caplog: pytest.LogCaptureFixture) -> None:
@@ -125,6 +125,29 @@ def test_its_thread_starts_and_stops_and_runs_what_is_due() -> None:
     scheduler.stop()
     assert scheduler.alive(), "stopped on purpose"
     assert "schedules" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e300])
+def test_no_time_scale_and_no_number_makes_a_schedule_stumble(scale: float, caplog: pytest.LogCaptureFixture) -> None:
+    """`rate(999999999 days)` is beyond all calendars."""
+    caplog.set_level("INFO")
+    far = ScheduleTrigger("Far", "F", RULE, parse_expression("rate(999999999 days)"))
+    scaled = ScheduleTrigger("Scaled", "F", RULE, parse_expression("rate(1 minute)", time_scale=scale))
+    rig = Rig(far, scaled)
+    rig.scheduler.start()
+    rig.scheduler.stop()
+    assert "schedule Far runs next: never" in caplog.text
+    rig.step(1)
+    assert len(rig.times) <= 2
+
+
+def test_runs_that_wait_for_the_disk_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(ScheduleTrigger("F.E", "F", RULE, parse_expression("rate(1 minute)", time_scale=60)))
+    rig.queue.broken = True
+    for _ in range(1003):
+        rig.step(1)
+    assert "a run is given up, as too many wait for the disk" in caplog.text
+    assert len(rig.scheduler._schedules[0].waiting) <= 1000
 
 
 def test_without_schedules_there_is_no_thread() -> None:

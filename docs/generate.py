@@ -33,9 +33,6 @@ from poller.policy.async_records import EndedEvent, dead_letter  # noqa: E402
 from poller.policy.async_records import record as async_record  # noqa: E402
 from poller.policy.error_headers import ErrorHeaders, KafkaOrigin, RabbitMQOrigin  # noqa: E402
 from poller.policy.invocation_records import RecordContext, dead_letters  # noqa: E402
-from poller.triggers.s3_events import event_of  # noqa: E402
-from poller.triggers.s3_notifications import Notification  # noqa: E402
-from poller.triggers.scheduled_events import Run, scheduled_event  # noqa: E402
 
 PART = re.compile(r"<!-- generated: (?P<name>.+?) -->\n.*?<!-- end -->", re.DOTALL)
 PAGES = (*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md")
@@ -195,29 +192,6 @@ def _ended_event() -> EndedEvent:
     return EndedEvent(_FAILED.request_id, arn, b'{"order":7}', Ended("RetriesExhausted", 3), _FAILED, _FAILED)
 
 
-def _s3_event() -> bytes:
-    notification = Notification(
-        "ObjectCreated:Put",
-        "photos",
-        "in/summer 7.jpg",
-        region="us-east-1",
-        principal="AIDAEXAMPLE",
-        owner="A3NL1KOZZKExample",
-        source_address="127.0.0.1",
-        request_id="C3D13FE58DE4C810",
-        host_id="FMyUVURIY8",
-        size=1024,
-        etag="d41d8cd98f00b204e9800998ecf8427e",
-        sequencer="0A1B2C3D4E5F678901",
-    )
-    return event_of(notification, "Orders.Upload", region="us-east-1", now=NOW)
-
-
-def _scheduled_event() -> bytes:
-    run = Run("0d7b3a52-8f0e-4d2c-9a43-8d0c6c1d7a11", NOW)
-    return scheduled_event("arn:aws:events:us-east-1:123456789012:rule/OrdersHourly", None, run)
-
-
 SECTIONS = {
     **MODEL_TABLES,
     "tree": tree,
@@ -235,8 +209,10 @@ SECTIONS = {
     ),
     "log line": log_line,
     "kafka event": lambda: code("json", pretty(json.loads(_event(_KAFKA)))),
-    "s3 event": lambda: code("json", pretty(json.loads(_s3_event()))),
-    "scheduled event": lambda: code("json", pretty(json.loads(_scheduled_event()))),
+    "s3 event": lambda: code(
+        "json", pretty(json.loads(events.s3_event(bucket="photos", key="in/summer 7.jpg", name="ObjectCreated:Put")))
+    ),
+    "scheduled event": lambda: code("json", pretty(json.loads(events.scheduled_event(rule="OrdersHourly")))),
     "rabbitmq event": lambda: code("json", pretty(json.loads(_event(_RABBITMQ)))),
     "letter to a topic": lambda: code("json", pretty(_letter(_KAFKA, each_record=True)[0])),
     "letter of a batch": lambda: code("json", pretty(_letter(_KAFKA, each_record=False)[0])),

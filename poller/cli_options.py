@@ -195,7 +195,7 @@ def _add_generate_event(commands: Any) -> None:
         commands,
         "generate-event",
         "print a sample event, as a source would send it",
-        "Print an event as the engine builds it from Kafka records or RabbitMQ messages, on one line.",
+        "Print an event as the engine builds it from what brokers, S3 servers and clocks say, on one line.",
     )
     sources = parser.add_subparsers(dest="source", metavar="SOURCE", required=True)
     kafka = _add_command(sources, "kafka", "records of a topic", "Print an event of Kafka records.")
@@ -209,6 +209,12 @@ def _add_generate_event(commands: Any) -> None:
     rabbitmq.add_argument("--value", action="append", default=[], help="one message; may be repeated; else two tasks")
     rabbitmq.add_argument("--virtual-host", metavar="NAME", default="/", help="(/)")
     rabbitmq.add_argument("--broker-arn", metavar="ARN", help="eventSourceArn of the event")
+    s3 = _add_command(sources, "s3", "a notification of a bucket", "Print the event of a notification of S3.")
+    s3.add_argument("--bucket", metavar="NAME", default="photos", help="(photos)")
+    s3.add_argument("--key", default="in/summer 7.jpg", help="of the object, as it is (in/summer 7.jpg)")
+    s3.add_argument("--name", default="ObjectCreated:Put", help="what happened to it (ObjectCreated:Put)")
+    schedule = _add_command(sources, "schedule", "a schedule's time has come", "Print EventBridge's scheduled event.")
+    schedule.add_argument("--rule", metavar="NAME", default="nightly", help="(nightly)")
 
 
 def _add_dead_letters(commands: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,14 @@ def keys(folder: Path) -> set[str]:
     return {key for name, key in told(folder) if name.startswith("ObjectCreated:")}
 
 
+def notification(key: str) -> bytes:
+    """As AWS would tell of a new object."""
+    of_object = {"bucket": {"name": BUCKET}, "object": {"key": key}}
+    return json.dumps(
+        {"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": of_object}]}
+    ).encode()
+
+
 def test_a_server_s_webhook_starts_functions_and_a_schedule_runs_beside_it(tmp_path: Path) -> None:
     with Service(tmp_path, template(tmp_path, schedule=True, TimeScale=60)) as service:
         webhook = {"event-webhook-url": f"{service.url}/_events/s3"}
@@ -99,18 +108,26 @@ def test_kill_9_right_after_the_webhook_s_answer_loses_nothing(tmp_path: Path) -
     sent = {f"in/{number}.jpg" for number in range(5)}
     with Service(tmp_path, template(tmp_path)) as service:
         for key in sent:
-            record = {
-                "eventSource": "aws:s3",
-                "eventName": "ObjectCreated:Put",
-                "s3": {"bucket": {"name": BUCKET}, "object": {"key": key}},
-            }
-            body = json.dumps({"Records": [record]}).encode()
-            with urllib.request.urlopen(f"{service.url}/_events/s3", body, timeout=30) as answer:
+            with urllib.request.urlopen(f"{service.url}/_events/s3", notification(key), timeout=30) as answer:
                 assert json.load(answer) == {"Events": 1}
         service.kill()
     with Service(tmp_path, template(tmp_path)) as service:
         eventually(lambda: keys(tmp_path) == sent)
         assert service.stop() == 0
+
+
+def test_a_server_logs_in_to_a_service_that_checks_signatures(tmp_path: Path) -> None:
+    settings = {"RequireSignature": True, "SignatureKeys": {"AKIDEXAMPLE": "s/e+c:ret"}}
+    with Service(tmp_path, template(tmp_path, **settings)) as service:
+        webhook = {"event-webhook-url": f"{service.url}/_events/s3".replace("://", "://AKIDEXAMPLE:s%2Fe%2Bc%3Aret@")}
+        with start_s3_gateway(tmp_path / "s3", webhook) as gateway:
+            gateway.create_bucket(BUCKET)
+            gateway.put(BUCKET, "in/a.jpg")
+            eventually(lambda: keys(tmp_path) == {"in/a.jpg"})
+        with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+            urllib.request.urlopen(f"{service.url}/_events/s3", b"{}", timeout=30)
+        refused.value.close()
+        service.stop()
 
 
 @pytest.mark.broker
@@ -152,6 +169,21 @@ def test_notifications_over_kafka_start_functions(
     (committed,) = kafka.committed(topic, "poller-s3-events").values()
     tell(client=kafka_client, committed=committed)
     assert committed == len(kafka.read(topic)), "the server's test event included"
+
+
+@pytest.mark.broker
+def test_kill_9_while_notifications_are_read_loses_none(tmp_path: Path, rabbitmq: RabbitMQBroker) -> None:
+    queue = rabbitmq.declare_queue()
+    settings = {"S3Events": f"{rabbitmq.url.rstrip('/')}/{queue}"}
+    sent = {f"in/{number}.jpg" for number in range(60)}
+    rabbitmq.publish(queue, map(notification, sorted(sent)))
+    with Service(tmp_path, template(tmp_path, **settings)) as service:
+        eventually(lambda: keys(tmp_path))
+        service.kill()
+    with Service(tmp_path, template(tmp_path, **settings)) as service:
+        eventually(lambda: keys(tmp_path) == sent)
+        assert service.stop() == 0
+    assert rabbitmq.depth(queue) == 0
 
 
 @pytest.mark.broker

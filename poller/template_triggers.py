@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +14,7 @@ from poller.errors import ConfigError, Problem
 from poller.supported import check_names
 from poller.template_events import TriggerEvent
 from poller.triggers.resources import (
+    BUCKET,
     LambdaConfiguration,
     PlainSchedule,
     Rule,
@@ -59,6 +61,8 @@ class _Identity:
     """As the template calls it."""
     function: str
     arn: str
+    enabled: bool
+    """A schedule that is not is checked all the same."""
 
 
 class TriggerReader:
@@ -104,9 +108,9 @@ class TriggerReader:
                 if s3 := self._parsed(S3Event, given, path):
                     self._s3(S3Trigger(name, function_name, s3.Bucket, s3.Events), s3.Filter, path)
             case "Schedule":
-                if (rule := self._parsed(Schedule, given, path)) and rule.is_enabled:
+                if rule := self._parsed(Schedule, given, path):
                     target = RuleTarget(Arn=function_name, Id="0", Input=rule.Input, RetryPolicy=rule.RetryPolicy)
-                    identity = _Identity(name, function_name, self._rule_arn(rule.Name or made))
+                    identity = _Identity(name, function_name, self._rule_arn(rule.Name or made), rule.is_enabled)
                     self._add(identity, partial(parse_expression, rule.Schedule), target, join(path, "Schedule"), path)
             case _:
                 if schedule := self._parsed(ScheduleV2, given, path):
@@ -148,10 +152,13 @@ class TriggerReader:
             at = f"{place}[{number}]"
             if one := self._parsed(LambdaConfiguration, item, at):
                 function = self._named_function(one.Function, join(at, "Function"))
-                values = {"Bucket": given.get("BucketName", name), "Events": [one.Event]}
-                if checked := self._parsed(S3Event, values, path):
-                    label = f"{name}.LambdaConfigurations[{number}]"
-                    self._s3(S3Trigger(label, function, checked.Bucket, checked.Events), one.Filter, at)
+                label = f"{name}.LambdaConfigurations[{number}]"
+                bucket = given.get("BucketName", name)
+                if isinstance(bucket, str) and re.fullmatch(BUCKET, bucket):
+                    self._s3(S3Trigger(label, function, bucket, (one.Event,)), one.Filter, at)
+                else:
+                    reason = f"{describe(bucket)} is not a bucket's name"
+                    self._problem(join(path, "BucketName"), reason, "give the one by which your S3 server knows it")
 
     def _plain_rule(self, name: str, given: Mapping[str, Any], path: str) -> None:
         rule = self._parsed(Rule, given, path)
@@ -160,9 +167,9 @@ class TriggerReader:
         for number, item in enumerate(rule.Targets):
             at = join(path, f"Targets[{number}]")
             target = self._target(RuleTarget, item, at)
-            if target and (function := self._function(target, at)) and rule.State != "DISABLED":
+            if target and (function := self._function(target, at)):
                 label = name if len(rule.Targets) == 1 else f"{name}.{target.Id}"
-                identity = _Identity(label, function, self._rule_arn(rule.Name or name))
+                identity = _Identity(label, function, self._rule_arn(rule.Name or name), rule.State != "DISABLED")
                 timing = partial(parse_expression, rule.ScheduleExpression)
                 self._add(identity, timing, target, join(path, "ScheduleExpression"), at)
 
@@ -207,7 +214,8 @@ class TriggerReader:
 
     def _identity(self, name: str, function: str, given: SchedulerSchedule, made: str) -> _Identity:
         schedule = f"{given.GroupName}/{given.Name or made}"
-        return _Identity(name, function, f"arn:aws:scheduler:{self._region}:{self._account}:schedule/{schedule}")
+        arn = f"arn:aws:scheduler:{self._region}:{self._account}:schedule/{schedule}"
+        return _Identity(name, function, arn, given.State == "ENABLED")
 
     def _scheduled(
         self, identity: _Identity, given: SchedulerSchedule, target: RuleTarget | SchedulerTarget, path: str, at: str
@@ -227,10 +235,7 @@ class TriggerReader:
             start=None if start is None else start.timestamp(),
             end=None if end is None else end.timestamp(),
         )
-        if given.State == "ENABLED":
-            self._add(identity, timing, target, join(path, "ScheduleExpression"), at)
-        else:
-            self._timing(timing, join(path, "ScheduleExpression"))
+        self._add(identity, timing, target, join(path, "ScheduleExpression"), at)
 
     def _add(
         self,
@@ -243,7 +248,7 @@ class TriggerReader:
         if target.Input is not None and (reason := input_problem(identity.arn, target.Input)):
             self._problem(join(target_at, "Input"), reason)
         found = self._timing(timing, expression_at)
-        if found is not None:
+        if found is not None and identity.enabled:
             trigger = ScheduleTrigger(
                 identity.name,
                 identity.function,

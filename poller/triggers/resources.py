@@ -137,6 +137,7 @@ class RunRetries(Model):
 
 ResourceName = Annotated[str, in_pattern(r"[.\-_A-Za-z0-9]{1,64}", "1 to 64 letters, digits, '.', '-' or '_'")]
 Expression = Annotated[str, Field(min_length=1, max_length=256)]
+EventInput = Annotated[str, Field(max_length=8192)]
 Switch = Literal["ENABLED", "DISABLED"]
 
 
@@ -147,7 +148,7 @@ class Schedule(Model):
     """`rate(5 minutes)` or `cron(0 8 ? * MON-FRI *)`."""
     Name: ResourceName | None = None
     """Of the rule, in the event's ARN."""
-    Input: str | None = None
+    Input: EventInput | None = None
     """JSON that the function gets instead of the scheduled event."""
     Enabled: Boolean | None = None
     """Another way to say State."""
@@ -171,7 +172,7 @@ class RuleTarget(Model):
 
     Arn: str
     Id: Annotated[Text, Field(min_length=1, max_length=64)]
-    Input: str | None = None
+    Input: EventInput | None = None
     RetryPolicy: RunRetries = RunRetries()
 
 
@@ -248,7 +249,7 @@ class SchedulerSchedule(Model):
 class ScheduleV2(SchedulerSchedule):
     """Event `ScheduleV2` of a SAM function."""
 
-    Input: str | None = None
+    Input: EventInput | None = None
     """JSON that the function gets instead of the scheduled event."""
     RetryPolicy: RunRetries = RunRetries()
 
@@ -257,7 +258,7 @@ class SchedulerTarget(Model):
     """`Target` of AWS::Scheduler::Schedule."""
 
     Arn: str
-    Input: str | None = None
+    Input: EventInput | None = None
     RetryPolicy: RunRetries = RunRetries()
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from templates import _transform_in_process, load, problems  # noqa: F401 - a fixture
+from templates import SECRET, _transform_in_process, document, load, problems  # noqa: F401 - a fixture
 
+from poller.endpoints import KafkaTarget
 from poller.sam import FUNCTION, TRANSFORM
+from poller.sources.kafka_security import KafkaSecurity
 from poller.triggers.wiring import Triggers
 
 PROPERTIES = {"CodeUri": "code", "Handler": "app.handler", "Runtime": "python3.13"}
@@ -168,6 +170,17 @@ def test_notifications_may_come_over_a_queue_or_topic(tmp_path: Path, url: str, 
     assert str(triggers(tmp_path, template(s3(), {"S3Events": url})).s3_place) == shown
 
 
+def test_a_topic_on_a_cluster_that_a_mapping_reads_is_read_with_its_login(tmp_path: Path) -> None:
+    login = [{"Type": "SASL_SCRAM_512_AUTH", "URI": SECRET}]
+    started = template(s3())["Resources"]
+    settings = {"S3Events": "kafka://127.0.0.1:19092,127.0.0.1:19093/uploads"}
+    content = document(readings={"SourceAccessConfigurations": login}, settings=settings, resources=started)
+    loaded = load(tmp_path, content)
+    place = loaded.triggers.s3_place
+    assert isinstance(place, KafkaTarget)
+    assert place.security == loaded.mappings[0].security != KafkaSecurity()
+
+
 # --- refused --------------------------------------------------------------------------------------------------------
 
 NOT_VALID = "Parameter ScheduleExpression is not valid."
@@ -199,6 +212,27 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
             f'{AT}.Bucket: "Nameless" is not a bucket\'s name: give the bucket a BucketName, by which your S3 server knows it'
         ],
     ),
+    "a configuration of a bucket without a name": (
+        template(
+            Plain={
+                "Type": "AWS::S3::Bucket",
+                "Properties": {
+                    "NotificationConfiguration": {
+                        "LambdaConfigurations": [
+                            {"Event": "s3:ObjectCreated:*", "Function": ARN},
+                            {"Event": "s3:ObjectCreated", "Function": ARN},
+                            5,
+                        ]
+                    }
+                },
+            }
+        ),
+        [
+            'Resources.Plain.Properties.BucketName: "Plain" is not a bucket\'s name (give the one by which your S3 server knows it)',
+            'Resources.Plain.Properties.NotificationConfiguration.LambdaConfigurations[1].Event: "s3:ObjectCreated" is no event of S3, did you mean s3:ObjectCreated:*?',
+            "Resources.Plain.Properties.NotificationConfiguration.LambdaConfigurations[2]: 5 is not a mapping",
+        ],
+    ),
     "overlapping events": (
         template({**s3(), "F": {"Type": "S3", "Properties": {"Bucket": "uploads", "Events": "s3:ObjectCreated:Put"}}}),
         [
@@ -221,7 +255,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         template(
             {
                 "E": {"Type": "Schedule", "Properties": {"Schedule": "rate(1 minutes)"}},
-                "F": {"Type": "Schedule", "Properties": {"Schedule": "at(2026-12-01T08:00:00)"}},
+                "F": {"Type": "Schedule", "Properties": {"Schedule": "at(2026-12-01T08:00:00)", "Enabled": False}},
                 "G": {
                     "Type": "ScheduleV2",
                     "Properties": {"ScheduleExpression": "cron(0 8 * * * *)", "State": "DISABLED"},

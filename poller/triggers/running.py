@@ -45,8 +45,8 @@ class RunningTriggers:
         """What notifications are read from, as `/readyz` shows mappings; empty where only the webhook is there."""
         if self._reader is None:
             return []
-        problem = self._reader.problem
-        return [{"Mapping": "S3Events", "State": "Enabled" if self._reader.started else "Creating", "Problem": problem}]
+        problem, started = self._reader.problem, self._reader.started
+        return [{"Mapping": "S3Events", "State": "Enabled" if started or problem else "Creating", "Problem": problem}]
 
     def alive(self) -> bool:
         """Whether every thread that was started still runs."""

@@ -1,8 +1,8 @@
 """What S3 servers say of their objects: bodies of notifications, read as values. Pure.
 
-Servers agree on the outline of AWS's records and differ in the rest. *Checked:* Versity's gateway gives keys as they
-are, MinIO and AWS form-url-encoded; the `s3:` before an event's name, quotes around an ETag and the capital letter of
-`PrincipalId` come and go. A `Notification` is what they mean.
+Servers agree on the outline of AWS's records and differ in the rest. Versity's gateway, with which this is tested, and
+by its source Ceph give keys as they are; AWS and by its source MinIO form-url-encode them. The `s3:` before an event's
+name, quotes around an ETag and the capital letter of `PrincipalId` come and go. A `Notification` is what they mean.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from urllib.parse import unquote_plus
 LARGEST_BODY = 1024 * 1024
 """Bytes. A record takes one or two KB, and servers send one or a few at once."""
 
-KEYS_AS_THEY_ARE = frozenset({"kafka-global", "nats-global", "rabbitmq-global", "webhook-global"})
-"""Values of `configurationId` by which Versity's gateway is known, whose keys are not encoded."""
+VERSITY = frozenset({"kafka-global", "nats-global", "rabbitmq-global", "webhook-global"})
+"""Values of `configurationId` by which Versity's gateway is known."""
+CEPH = "ceph:s3"
+"""`eventSource` of Ceph's."""
 
 AWS_NAMES = {"ObjectRemoved:DeleteObjects": "ObjectRemoved:Delete"}
 """Events that a server names otherwise than AWS: Versity's for each object that DeleteObjects removed."""
@@ -81,7 +83,7 @@ def _notification(record: Any, path: str) -> Notification:
     name = _required(record, path, "eventName").removeprefix("s3:")
     bucket = _required(record, path, "s3", "bucket", "name")
     key = _required(record, path, "s3", "object", "key")
-    if _text(record, "s3", "configurationId") not in KEYS_AS_THEY_ARE:
+    if source != CEPH and _text(record, "s3", "configurationId") not in VERSITY:
         key = unquote_plus(key)
     size = _at(record, "s3", "object", "size")
     restored = ("glacierEventData", "restoreEventData")
@@ -97,7 +99,7 @@ def _notification(record: Any, path: str) -> Notification:
         request_id=_text(record, "responseElements", "x-amz-request-id"),
         host_id=_text(record, "responseElements", "x-amz-id-2"),
         size=size if isinstance(size, int) and not isinstance(size, bool) else None,
-        etag=_text(record, "s3", "object", "eTag").strip('"'),
+        etag=(_text(record, "s3", "object", "eTag") or _text(record, "s3", "object", "etag")).strip('"'),
         version_id=_text(record, "s3", "object", "versionId"),
         sequencer=_text(record, "s3", "object", "sequencer"),
         restored_until=_text(record, *restored, "lifecycleRestorationExpiryTime"),

@@ -127,7 +127,18 @@ def _last_of_month(moment: datetime) -> bool:
     return (moment + timedelta(days=1)).month != moment.month
 
 
+def _nearest_weekday(moment: datetime, wanted: int) -> bool:
+    """Whether it is the working day that lies nearest to a day of its month, and the month has that day."""
+    first = moment.replace(day=1)
+    month = [
+        first + timedelta(days=number) for number in range(31) if (first + timedelta(days=number)).month == first.month
+    ]
+    working = [day.day for day in month if day.isoweekday() <= 5]
+    return wanted <= len(month) and moment.day == min(working, key=lambda day: abs(day - wanted))
+
+
 DAYS = st.one_of(
+    st.integers(1, 31).map(lambda day: (f"{day}W", "?", lambda moment: _nearest_weekday(moment, day))),
     _field(1, 31).map(lambda f: (f[0], "?", lambda moment: moment.day in f[1])),
     st.just(("L", "?", _last_of_month)),
     st.sets(st.integers(1, 7), min_size=1).map(

@@ -148,6 +148,16 @@ def test_what_minio_sends_becomes_the_same_event() -> None:  # B.6
     }
 
 
+def test_what_ceph_sends_becomes_the_same_event() -> None:  # B.6
+    sent = with_object(
+        changed(AWS, eventSource="ceph:s3", eventTime="2025-11-25 10:00:00.933439Z"), key="in/a b+c%20.txt"
+    )
+    sent["s3"]["object"]["etag"] = sent["s3"]["object"].pop("eTag")
+    made = event(sent)
+    assert (made["eventSource"], made["eventTime"]) == ("aws:s3", "2025-11-25T10:00:00.933Z")
+    assert made["s3"]["object"] == {**AWS["s3"]["object"], "key": "in/a+b%2Bc%2520.txt"}  # type: ignore[index]
+
+
 def test_a_removed_object_has_neither_size_nor_etag() -> None:
     made = event(changed(VERSITY, eventName="s3:ObjectRemoved:Delete"))
     assert set(made["s3"]["object"]) == {"key", "sequencer"}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from poller.triggers.cron import parse_cron
 from poller.triggers.due_runs import LATE, Look, look
 from poller.triggers.schedule_expressions import Rate, Timing, Within, parse_expression
 
@@ -68,6 +69,35 @@ def test_a_time_that_autumn_shows_twice_runs_once() -> None:
     timing = parse_expression("cron(30 2 * * ? *)", zone=BERLIN)
     assert following(timing, "2026-10-24T01:00:00") == ["25 00:30:00", "26 01:30:00", "27 01:30:00"]
     assert following(timing, "2026-10-25T01:10:00", 1) == ["26 01:30:00"], "the second 2:10 of that night"
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    minutes=st.sampled_from(["0", "*/15", "7,37", "0-5"]),
+    hours=st.sampled_from(["*", "1-3", "2", "0/2"]),
+    zone=st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "UTC"]),
+    day=st.sampled_from(
+        ["2026-03-08", "2026-03-29", "2026-10-25", "2026-11-01", "2026-04-05", "2026-10-04", "2026-02-15"]
+    ),
+)
+def test_around_a_change_of_the_clock_every_minute_that_exists_runs_once(
+    minutes: str, hours: str, zone: str, day: str
+) -> None:
+    """Compared with a walk over the minutes of UTC: a local time counts the first time that a clock shows it."""
+    local, plain = ZoneInfo(zone), parse_cron(f"{minutes} {hours} * * ? *")
+    begin, end = at(f"{day}T00:00:00") - 12 * HOUR, at(f"{day}T00:00:00") + 36 * HOUR
+    expected, shown = [], set()
+    for moment in range(int(begin - 6 * HOUR), int(end) + 1, 60):
+        clock = datetime.fromtimestamp(moment, local).replace(tzinfo=None)
+        is_meant = plain.following(clock - timedelta(minutes=1)) == clock
+        if is_meant and clock not in shown and begin < moment:
+            expected.append(moment)
+        shown.add(clock)
+    timing = parse_expression(f"cron({minutes} {hours} * * ? *)", zone=local)
+    found, moment = [], begin
+    while (moment := timing.following(moment)) is not None and moment <= end:  # type: ignore[assignment]
+        found.append(moment)
+    assert found == expected
 
 
 def test_at_runs_once() -> None:

@@ -209,6 +209,10 @@ SECTIONS = {
     ),
     "log line": log_line,
     "kafka event": lambda: code("json", pretty(json.loads(_event(_KAFKA)))),
+    "s3 event": lambda: code(
+        "json", pretty(json.loads(events.s3_event(bucket="photos", key="in/summer 7.jpg", name="ObjectCreated:Put")))
+    ),
+    "scheduled event": lambda: code("json", pretty(json.loads(events.scheduled_event(rule="OrdersHourly")))),
     "rabbitmq event": lambda: code("json", pretty(json.loads(_event(_RABBITMQ)))),
     "letter to a topic": lambda: code("json", pretty(_letter(_KAFKA, each_record=True)[0])),
     "letter of a batch": lambda: code("json", pretty(_letter(_KAFKA, each_record=False)[0])),

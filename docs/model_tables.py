@@ -23,6 +23,8 @@ from poller.mapping_rules import broken_rules
 from poller.parameters import TYPES
 from poller.resources import EventSourceMapping, Extensions, Function
 from poller.settings import MAPS, Settings, option, variable
+from poller.triggers.resources import S3Event, Schedule, ScheduleV2
+from poller.triggers.supported import TRIGGER_REFUSED, TRIGGER_WITHOUT_EFFECT
 from poller.wiring import KAFKA_EXTENSIONS, MQ_EXTENSIONS
 
 
@@ -148,10 +150,13 @@ def names(values: Iterable[str]) -> str:
 
 
 def docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """The text below each field of a model."""
+    """The text below each field of a model, and of those that it adds to."""
+    found: dict[str, str] = {}
+    for base in model.__bases__:
+        if base.__module__.startswith("poller.") and issubclass(base, BaseModel):
+            found |= docstrings(base)
     body = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
     assert isinstance(body, ast.ClassDef)
-    found: dict[str, str] = {}
     for field, text in zip(body.body, body.body[1:], strict=False):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
             found[field.target.id] = " ".join(str(ast.literal_eval(text.value)).split())
@@ -286,6 +291,18 @@ def async_properties() -> str:
     return table(["Property", "Values", "Default", "Meaning"], rows)
 
 
+def trigger_properties() -> str:
+    """What is supported of events of S3 and of schedules."""
+    rows = []
+    for model in (S3Event, Schedule, ScheduleV2):
+        for fields in _fields(model):
+            path, allowed, default, note = _row(*fields)
+            if model is S3Event and path == "`Events`":
+                allowed = "1 or more items, or one alone"
+            rows.append([f"`{model.__name__.removesuffix('Event')}`", path, allowed, default, note])
+    return table(["Event", "Property", "Values", "Default", "Meaning"], rows)
+
+
 def mapping_properties() -> str:
     """What is supported of an event source mapping, and by which source."""
     rows = []
@@ -354,6 +371,9 @@ SECTIONS = {
     "mapping without effect": lambda: reasons(supported.MAPPING_WITHOUT_EFFECT),
     "mapping refused": mapping_refused,
     "events": events,
+    "trigger properties": trigger_properties,
+    "trigger without effect": lambda: reasons(TRIGGER_WITHOUT_EFFECT),
+    "trigger refused": lambda: reasons(TRIGGER_REFUSED),
     "events refused": lambda: names(sorted(supported.EVENTS_REFUSED)),
     "resources": lambda: names(supported.RESOURCES),
     "resources passed over": lambda: reasons(supported.PASSED_OVER, "Type"),

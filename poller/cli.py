@@ -78,8 +78,19 @@ def _validate(given: argparse.Namespace) -> int:
         {"FunctionName": item.FunctionName, "Handler": item.Handler, "Code": str(item.Code)}
         for item in template.functions
     ]
+    triggers = [
+        *(
+            {"Name": one.name, "FunctionName": one.function_name, "From": f"S3 {one.bucket}"}
+            for one in template.triggers.s3
+        ),
+        *(
+            {"Name": one.name, "FunctionName": one.function_name, "From": one.arn}
+            for one in template.triggers.schedules
+        ),
+    ]
     if given.json:
-        _print_json({"valid": True, "problems": [], "functions": functions, "mappings": mappings})
+        valid = {"valid": True, "problems": [], "functions": functions, "mappings": mappings, "triggers": triggers}
+        _print_json(valid)
         return ExitCode.OK
     print(f"{given.template} is valid")  # noqa: T201
     for function in functions:
@@ -87,6 +98,8 @@ def _validate(given: argparse.Namespace) -> int:
     for item in mappings:
         failed = f", on failure to {item['OnFailure']}" if item["OnFailure"] else ""
         print(f"  mapping {item['Name']}: {item['Source']} {item['From']} to {item['FunctionName']}{failed}")  # noqa: T201
+    for one in triggers:
+        print(f"  trigger {one['Name']}: {one['From']} to {one['FunctionName']}")  # noqa: T201
     return ExitCode.OK
 
 
@@ -152,6 +165,10 @@ def _generate_event(given: argparse.Namespace) -> int:
             bootstrap_servers=given.bootstrap_servers,
             stream_arn=given.stream_arn,
         )
+    elif given.source == "s3":
+        event = events.s3_event(bucket=given.bucket, key=given.key, name=given.name)
+    elif given.source == "schedule":
+        event = events.scheduled_event(rule=given.rule)
     else:
         event = events.rabbitmq_event(
             queue=given.queue,

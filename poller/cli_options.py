@@ -45,6 +45,7 @@ SETTINGS = {
     "TimeScale": "60 makes a minute a second, for pauses between retries and for ages of records (1)",
     "StateFolder": "folder of what outlives the program; relative to the template's folder (.poller)",
     "AllowDrift": "let calls of the API change what the template declares, until the next start",
+    "S3Events": "queue or topic with notifications of S3: amqp://user:password@host:5672/queue, kafka://host:9092/topic",
     "KafkaClient": "auto, kafka-python or confluent-kafka; auto is confluent-kafka where it is installed (auto)",
     "AccountId": "account in ARNs (123456789012)",
     "Region": "region in ARNs and for handlers (AWS_REGION, else us-east-1)",
@@ -194,7 +195,7 @@ def _add_generate_event(commands: Any) -> None:
         commands,
         "generate-event",
         "print a sample event, as a source would send it",
-        "Print an event as the engine builds it from Kafka records or RabbitMQ messages, on one line.",
+        "Print an event as the engine builds it from what brokers, S3 servers and clocks say, on one line.",
     )
     sources = parser.add_subparsers(dest="source", metavar="SOURCE", required=True)
     kafka = _add_command(sources, "kafka", "records of a topic", "Print an event of Kafka records.")
@@ -208,6 +209,12 @@ def _add_generate_event(commands: Any) -> None:
     rabbitmq.add_argument("--value", action="append", default=[], help="one message; may be repeated; else two tasks")
     rabbitmq.add_argument("--virtual-host", metavar="NAME", default="/", help="(/)")
     rabbitmq.add_argument("--broker-arn", metavar="ARN", help="eventSourceArn of the event")
+    s3 = _add_command(sources, "s3", "a notification of a bucket", "Print the event of a notification of S3.")
+    s3.add_argument("--bucket", metavar="NAME", default="photos", help="(photos)")
+    s3.add_argument("--key", default="in/summer 7.jpg", help="of the object, as it is (in/summer 7.jpg)")
+    s3.add_argument("--name", default="ObjectCreated:Put", help="what happened to it (ObjectCreated:Put)")
+    schedule = _add_command(sources, "schedule", "a schedule's time has come", "Print EventBridge's scheduled event.")
+    schedule.add_argument("--rule", metavar="NAME", default="nightly", help="(nightly)")
 
 
 def _add_dead_letters(commands: Any) -> None:

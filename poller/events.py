@@ -11,6 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from poller.sources.kafka_event import CREATE_TIME, KafkaSettings, build_event, event_head, record_head, to_records
+from poller.triggers.s3_events import event_of
+from poller.triggers.s3_notifications import Notification
+from poller.triggers.scheduled_events import Run
+from poller.triggers.scheduled_events import scheduled_event as triggered
 
 TIMESTAMP = 1_764_064_800_000
 """Milliseconds since the epoch of the first sample record: fixed, so that the same command gives the same event."""
@@ -86,6 +90,37 @@ def kafka_event(
             headers=[[] if values else [("trace", f"t-{number + 1:04}".encode())]],
         )
     return build_event(event_head(settings), records)
+
+
+def s3_event(*, bucket: str, key: str, name: str) -> bytes:
+    """An event of B.6.
+
+    Args:
+        bucket: where it happened.
+        key: of the object, not encoded.
+        name: what happened, such as `ObjectCreated:Put`.
+    """
+    notification = Notification(
+        os.fsencode(name).decode(errors="replace").removeprefix("s3:"),
+        os.fsencode(bucket).decode(errors="replace"),
+        os.fsencode(key).decode(errors="replace"),  # an argument may be anything
+        principal="AIDAEXAMPLE",
+        owner="A3NL1KOZZKEXAMPLE",
+        source_address="127.0.0.1",
+        request_id="C3D13FE58DE4C810",
+        host_id="FMyUVURIY8",
+        size=1024,
+        etag="d41d8cd98f00b204e9800998ecf8427e",
+        sequencer="0A1B2C3D4E5F678901",
+    )
+    return event_of(notification, "Orders.Upload", region="us-east-1", now=TIMESTAMP / 1000)
+
+
+def scheduled_event(*, rule: str) -> bytes:
+    """EventBridge's scheduled event of a rule of that name."""
+    name = os.fsencode(rule).decode(errors="replace")
+    run = Run("0d7b3a52-8f0e-4d2c-9a43-8d0c6c1d7a11", TIMESTAMP / 1000)
+    return triggered(f"arn:aws:events:us-east-1:123456789012:rule/{name}", None, run)
 
 
 def rabbitmq_event(

@@ -9,6 +9,8 @@
 | `destination-<mapping>` | its destination's client | decide anything |
 | `async` | asynchronous events in memory, reading of the store | block, save for the store's disk |
 | `async-store` | the store's writing connection | decide anything |
+| `schedules` | nothing; puts events of schedules on the asynchronous queue | block, save for the store's disk |
+| `s3-events` | the source that notifications of S3 are read from | block, save for the store's disk |
 | `destination-<function>-<kind>` | the client of an OnSuccess, OnFailure or dead-letter queue | decide anything |
 | `mapping-<mapping>` | one change of a mapping's state, while it is carried out | touch clients |
 | `scaling` | how many pollers each Kafka mapping has | touch clients, block |
@@ -17,10 +19,11 @@
 
 With more than one worker these are the threads of each worker's process, `api` apart: see `poller.workers.supervisor`.
 
-Stop: SIGTERM or SIGINT → pollers take nothing more but keep their connections alive → what is in work ends, up to
-ShutdownGrace → it is acknowledged, groups are left → dead letters and environments end → HTTP ends → asynchronous
-events are accepted no more, records that are under way are sent → exit 0. A second signal ends the process at once;
-nothing is lost by that, as what was not acknowledged comes again, and accepted events are on the disk.
+Stop: SIGTERM or SIGINT → schedules run no more, the queue of S3's notifications is left → pollers take nothing more but
+keep their connections alive → what is in work ends, up to ShutdownGrace → it is acknowledged, groups are left → dead
+letters and environments end → HTTP ends → asynchronous events are accepted no more, records that are under way are
+sent → exit 0. A second signal ends the process at once; nothing is lost by that, as what was not acknowledged comes
+again, and accepted events are on the disk.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ from poller.api import event_source_mappings
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.invocations import Invocations
+from poller.api.s3_webhook import S3Webhook
 from poller.api.server import HttpServer, bind
 from poller.async_invoke.invoker import AsyncInvoker
 from poller.async_metrics import AsyncMetrics
@@ -48,6 +52,7 @@ from poller.clock import SystemClock
 from poller.control_plane import ControlPlane
 from poller.metrics import Metrics, StateCollector
 from poller.template import Template
+from poller.triggers.running import RunningTriggers
 
 HARD_STOP = 130
 """Exit status after a second signal."""
@@ -88,16 +93,23 @@ def run(template: Template) -> int:
     asynchronous = async_invoker(template, plane, metrics)
     asynchronous.open()
 
-    def alive() -> bool:
-        return plane.alive() and asynchronous.alive()
+    triggers = RunningTriggers(template.triggers, settings, asynchronous.accept, SystemClock())
 
-    app = application(metrics.registry, plane.mapping_states, alive, calls=event_source_mappings.routes(plane))
-    server = HttpServer(Endpoint(app, Invocations(plane, asynchronous), door(settings)), listener)
+    def alive() -> bool:
+        return plane.alive() and asynchronous.alive() and triggers.alive()
+
+    def states() -> list[dict[str, object]]:
+        return [*plane.mapping_states(), *triggers.states()]
+
+    app = application(metrics.registry, states, alive, calls=event_source_mappings.routes(plane))
+    calls = Endpoint(app, Invocations(plane, asynchronous), door(settings), S3Webhook(triggers.s3))
+    server = HttpServer(calls, listener)
     stopping = threading.Event()
     on_signals(stopping)
     tune()
     plane.start()
     asynchronous.start()
+    triggers.start()
     server.start()
     _log.info(
         "serving %d functions and %d mappings; http://%s/metrics, /healthz, /readyz (ready after %.2f s)",
@@ -108,6 +120,7 @@ def run(template: Template) -> int:
     )
     stopping.wait()
     _log.info("stopping: what is in work may take up to %.0f s", settings.ShutdownGrace)
+    triggers.stop()
     asynchronous.leave()
     plane.stop(asynchronous.drain)
     server.stop()
@@ -125,7 +138,7 @@ def async_invoker(template: Template, plane: ControlPlane, metrics: Metrics) -> 
     return AsyncInvoker(
         template.state_folder,
         plane.async_function,
-        required=bool(template.asynchronous),
+        required=bool(template.asynchronous or template.triggers),
         time_scale=template.settings.TimeScale,
         metrics=async_metrics,
         clock=SystemClock(),

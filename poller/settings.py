@@ -109,7 +109,8 @@ class Settings(Model):
     """Seconds that batches in flight get to finish when a Kafka partition is taken away. At most 3, a third of the
     session timeout: the whole group waits for it."""
     TimeScale: Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)] = 1.0
-    """60 makes a minute a second: for pauses between retries and for ages, not for windows and timeouts."""
+    """60 makes a minute a second: for pauses between retries, for ages, and for rates of schedules; not for windows,
+    timeouts and schedules by the clock."""
     StateFolder: Annotated[str, Field(min_length=1)] = ".poller"
     """Folder of what outlives the program: asynchronous events that wait, and what calls have made. Relative to the
     template's folder; one program at a time uses it. It is made when it is needed."""
@@ -126,6 +127,10 @@ class Settings(Model):
     KafkaClient: Annotated[KafkaClientName, AfterValidator(_installed)] = "auto"
     """Library that reads Kafka topics: `confluent-kafka` (librdkafka, several times as fast) comes with the extra
     `fast`, `kafka-python` is always there. `auto` is confluent-kafka where it is installed."""
+    S3Events: SecretStr = SecretStr("")
+    """Queue or topic from which notifications of S3 are read, besides the webhook:
+    `amqp://user:password@host:5672/queue` (before the queue, percent-encoded, a virtual host other than `/`) or
+    `kafka://host:9092/topic`."""
     Endpoints: dict[str, SecretStr] = Field(default_factory=dict)
     """Address behind an ARN, as a URL."""
     Secrets: dict[str, dict[str, SecretStr]] = Field(default_factory=dict)
@@ -157,12 +162,12 @@ class Settings(Model):
 
 def variable(name: str) -> str:
     """The environment variable of a setting: `ShutdownGrace` is POLLER_SHUTDOWN_GRACE."""
-    return PREFIX + re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper()
+    return PREFIX + re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).upper()
 
 
 def option(name: str) -> str:
     """The command line's option of a setting: `LogLevel` is --log-level."""
-    return "--" + re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
+    return "--" + re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
 
 
 SCALARS = tuple(name for name in Settings.model_fields if name not in MAPS)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from poller.errors import Problem
+from poller.triggers.supported import TRIGGER_RESOURCES
 from poller.validation import closest, join
 
 SECTIONS = {
@@ -78,7 +79,7 @@ FUNCTION_WITHOUT_EFFECT = {
     "PermissionsBoundary": _NO_IAM,
     "Policies": _NO_IAM,
     "PropagateTags": "tags are for AWS's bill and console",
-    "RecursiveLoop": "no SQS, SNS or S3 here that could call the function in a circle",
+    "RecursiveLoop": "only chains of destinations are seen here, and those always end",
     "Role": _NO_IAM,
     "RolePath": _NO_IAM,
     "RuntimeManagementConfig": "handlers run on this machine's interpreter",
@@ -160,12 +161,14 @@ EVENTS_REFUSED = {
     "HttpApi",
     "IoTRule",
     "Kinesis",
-    "S3",
     "SNS",
     "SQS",
-    "Schedule",
-    "ScheduleV2",
 }
+
+EVENTS_REFUSED_BECAUSE = dict.fromkeys(
+    ("CloudWatchEvent", "EventBridgeRule"), "there is no event bus here; for a schedule use Schedule or ScheduleV2"
+)
+"""What is to say of some of them."""
 
 MAPPING = {
     *_MAPPING_NAMES,
@@ -206,6 +209,7 @@ RESOURCES = (
     "AWS::Lambda::Function",
     "AWS::Lambda::EventSourceMapping",
     "AWS::Lambda::EventInvokeConfig",
+    *TRIGGER_RESOURCES,
 )
 
 PASSED_OVER = {
@@ -225,9 +229,10 @@ PASSED_OVER = {
     "AWS::Lambda::Permission": _NO_IAM,
     "AWS::Logs::LogGroup": "logs go to stderr",
     "AWS::MSK::Cluster": "your own cluster stands for it: Metadata.Poller.Endpoints",
-    "AWS::S3::Bucket": "only its ARN is known; Metadata.Poller.Endpoints says where dead letters for it go",
+    "AWS::S3::BucketPolicy": _NO_IAM,
     "AWS::SNS::Topic": "only its ARN is known; Metadata.Poller.Endpoints says where dead letters for it go",
     "AWS::SQS::Queue": "only its ARN is known; Metadata.Poller.Endpoints says where dead letters for it go",
+    "AWS::Scheduler::ScheduleGroup": "only its name is known, which stands in the ARNs of schedules",
     "AWS::SecretsManager::Secret": "its value stands in Metadata.Poller.Secrets",
 }
 """Resource types that a template may hold for AWS's sake; nothing is made of them here."""

@@ -21,6 +21,7 @@ from poller.sam import FUNCTION, TRANSFORM, Translator
 from poller.settings import SECTION, Settings, Sources, identity
 from poller.settings import load as load_settings
 from poller.template_resources import ResourceReader
+from poller.triggers.wiring import Triggers, wire_triggers
 from poller.validation import closest, describe
 from poller.wiring import unknown_extensions, wire
 
@@ -38,6 +39,8 @@ class Template:
     settings: Settings
     asynchronous: Mapping[str, AsyncConfiguration] = field(default_factory=dict)
     """By function, of those that have one; the others have AWS's defaults."""
+    triggers: Triggers = field(default_factory=Triggers)
+    """What starts functions by itself."""
 
     @property
     def state_folder(self) -> Path:
@@ -102,6 +105,7 @@ class _Loading:
         self._problems += [*resolver.problems, *reader.problems]
         mappings: list[EventSourceMapping] = []
         asynchronous: dict[str, AsyncConfiguration] = {}
+        triggers = Triggers()
         if settings is not None:
             self._problems += unknown_extensions(settings, reader.mapping_names)
             reserved = {item.FunctionName: item.ReservedConcurrentExecutions for item in reader.functions}
@@ -112,12 +116,18 @@ class _Loading:
                 self._problems += error.problems
             names = [item.FunctionName for item in reader.functions]
             try:
+                triggers = wire_triggers(reader.triggers, names, mappings, settings, self._sources.folder)
+            except ConfigError as error:
+                self._problems += error.problems
+            try:
                 asynchronous = wire_async(reader.asynchronous.declared, names, mappings, settings, self._sources.folder)
             except ConfigError as error:
                 self._problems += error.problems
         if self._problems or settings is None:
             raise ConfigError(list(dict.fromkeys(self._problems)))
-        return Template(self._sources.template, tuple(reader.functions), tuple(mappings), settings, asynchronous)
+        return Template(
+            self._sources.template, tuple(reader.functions), tuple(mappings), settings, asynchronous, triggers
+        )
 
     def _problem(self, path: str, reason: str, suggestion: str = "") -> None:
         self._problems.append(Problem(path, reason, suggestion))

@@ -12,6 +12,7 @@ from poller.errors import ConfigError, Problem
 from poller.intrinsics import Resolver
 from poller.resources import event_source_mapping
 from poller.settings import SECTION
+from poller.triggers.supported import TRIGGERS
 from poller.validation import closest, describe, join
 
 
@@ -48,6 +49,18 @@ class Event:
         return join(self.path, field)
 
 
+@dataclass(frozen=True, slots=True)
+class TriggerEvent:
+    """One event that is for `template_triggers` to read; only its type has been looked at."""
+
+    name: str
+    kind: str
+    properties: Any
+    path: str
+    unknown: tuple[str, ...]
+    """Attributes beside Type and Properties."""
+
+
 class EventReader:
     """Reads the events of one function.
 
@@ -60,6 +73,8 @@ class EventReader:
     def __init__(self, function: str, resolver: Resolver, taken: set[str]) -> None:
         self.problems: list[Problem] = []
         self.mapping_names: list[str] = []
+        self.triggers: list[TriggerEvent] = []
+        """Events that are no event source mappings."""
         self._function = function
         self._resolver = resolver
         self._taken = taken
@@ -74,6 +89,10 @@ class EventReader:
         return [event for event in found if event is not None]
 
     def _event(self, name: str, source: Any, path: str) -> Event | None:
+        if isinstance(source, dict) and isinstance(kind := source.get("Type"), str) and kind in TRIGGERS:
+            unknown = tuple(key for key in source if key not in {"Type", "Properties"})
+            self.triggers.append(TriggerEvent(name, kind, source.get("Properties", {}), path, unknown))
+            return None
         self.mapping_names.append(f"{self._function}.{name}")
         try:
             kind, properties = self._shape(source, path)
@@ -122,14 +141,15 @@ class EventReader:
         return kind, properties
 
     def _wrong_kind(self, source: Any, kind: Any, path: str) -> Problem:
-        known = ", ".join(supported.EVENTS)
+        known = ", ".join([*supported.EVENTS, *TRIGGERS])
         if not isinstance(source, dict):
             return Problem(path, f"{describe(source)} is not a mapping with Type and Properties")
         if isinstance(kind, str) and kind in supported.EVENTS_REFUSED:
-            return Problem(join(path, "Type"), f"events of type {kind} are not supported", f"supported: {known}")
+            hint = supported.EVENTS_REFUSED_BECAUSE.get(kind, f"supported: {known}")
+            return Problem(join(path, "Type"), f"events of type {kind} are not supported", hint)
         if kind is None:
             return Problem(join(path, "Type"), "is missing", f"supported: {known}")
-        near = closest(str(kind), [*supported.EVENTS, *supported.EVENTS_REFUSED])
+        near = closest(str(kind), [*supported.EVENTS, *TRIGGERS, *supported.EVENTS_REFUSED])
         return Problem(join(path, "Type"), f"{describe(kind)} is no type of event", near or f"supported: {known}")
 
     def _validate(self, event: Event, properties: dict[str, Any]) -> None:

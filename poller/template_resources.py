@@ -16,6 +16,8 @@ from poller.sam import FUNCTION, TRANSFORM, Translator
 from poller.settings import SECTION
 from poller.template_async import AsyncReader
 from poller.template_events import Event, EventReader
+from poller.template_triggers import TriggerReader
+from poller.triggers.supported import TRIGGER_RESOURCES
 from poller.validation import closest, describe, join, under
 from poller.wiring import Declared
 
@@ -49,6 +51,7 @@ class ResourceReader:
         self.functions: list[Function] = []
         self.mappings: list[Declared] = []
         self.asynchronous = AsyncReader()
+        self.triggers = TriggerReader(account, region, checked=self._checked, named_function=self._named_function)
         self.mapping_names: list[str] = []
         """Of all mappings, also of those that have problems."""
         self._resolver = resolver
@@ -79,6 +82,8 @@ class ResourceReader:
                 self._plain_function(name, resource["Properties"], path)
             elif resource["Type"] == MAPPING:
                 self._plain_mapping(name, resource["Properties"], path)
+            elif resource["Type"] in TRIGGER_RESOURCES:
+                self.triggers.resource(name, resource["Type"], resource["Properties"], path)
             else:
                 self._event_invoke_config(resource["Properties"], path)
         if sam and translator is not None:
@@ -92,7 +97,7 @@ class ResourceReader:
         for item in self.functions:
             if names.count(item.FunctionName) > 1:
                 self._problem("Resources", f"two functions have the name {item.FunctionName}")
-        self._report(self.asynchronous.problems)
+        self._report([*self.asynchronous.problems, *self.triggers.problems])
 
     def _problem(self, path: str, reason: str, suggestion: str = "") -> None:
         self._report([Problem(path, reason, suggestion)])
@@ -157,6 +162,8 @@ class ResourceReader:
         valid = events.read(properties.get("Events", {}))
         self.problems += events.problems
         self.mapping_names += events.mapping_names
+        for trigger in events.triggers:
+            self.triggers.event(name, self._name_of(name), trigger)
         self._events |= {event.logical_id: event for event in valid}
         if any(key in properties for key in ("InlineCode", "ImageUri")):
             return {}

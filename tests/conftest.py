@@ -17,6 +17,7 @@ with warnings.catch_warnings():
     # kafka-python reads its protocol's schemas, at import, with functions that Python 3.11 calls deprecated.
     warnings.filterwarnings("ignore", "(open|read)_text is deprecated", DeprecationWarning)
     from brokers import BrokerUnavailable, KafkaBroker, RabbitMQBroker
+    from s3_gateway import S3Gateway, start_s3_gateway
     from secure_brokers import KafkaDoor, SecureKafka, SecureRabbitMQ
 
 settings.register_profile("steady", derandomize=True)
@@ -87,6 +88,13 @@ def secure_rabbitmq() -> Iterator[SecureRabbitMQ]:
     broker = _start(SecureRabbitMQ)
     yield broker
     broker.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Gateway]:
+    """A real S3 server that tells nobody of what happens in it."""
+    with start_s3_gateway(tmp_path_factory.mktemp("s3")) as gateway:
+        yield gateway
 
 
 @pytest.fixture

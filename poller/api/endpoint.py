@@ -9,7 +9,7 @@ import ipaddress
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -22,6 +22,9 @@ from poller.api.answers import refusal
 from poller.api.call import Call, Memory, Receive, Scope, Send
 from poller.api.invocations import READ_HERE, Invocations
 from poller.api.operations import operation_of
+from poller.api.passwords import check_password
+from poller.api.s3_webhook import PATH as S3_EVENTS
+from poller.api.s3_webhook import S3Webhook
 from poller.api.signatures import Signatures
 from poller.api_errors import ApiError, invalid_parameter
 from poller.model import MAXIMUM_PAYLOAD
@@ -50,11 +53,18 @@ class Door:
         hosts: names by which the service may be called, besides addresses and localhost. A name that anybody can let
             point to this machine (DNS rebinding) would make a web page's requests look like its own.
         signatures: what checks them, if they are checked.
+        passwords: of S3 servers, which cannot sign: secret access keys by access key id. With `signatures` only.
     """
 
-    def __init__(self, hosts: Collection[str] = (), signatures: Signatures | None = None) -> None:
+    def __init__(
+        self,
+        hosts: Collection[str] = (),
+        signatures: Signatures | None = None,
+        passwords: Mapping[str, str] | None = None,
+    ) -> None:
         self._hosts = frozenset(host.lower() for host in hosts if host)
         self._signatures = signatures
+        self._passwords = passwords or {}
 
     async def look(self, call: Call) -> None:
         """Return when the call may come in.
@@ -62,6 +72,25 @@ class Door:
         Raises:
             ApiError: 403, with the reason.
         """
+        self._look_at_page(call)
+        if self._signatures is not None:
+            body = await call.body(MAXIMUM_PAYLOAD, _beyond_all)
+            if len(body) > READ_HERE:
+                await run_in_threadpool(self._signatures.check, call, body)  # its hashes let the loop go on
+            else:
+                self._signatures.check(call, body)
+
+    def look_at_notification(self, call: Call) -> None:
+        """The same for a notification of S3: where calls are signed, it comes with a key as user and password.
+
+        Raises:
+            ApiError: 403, with the reason.
+        """
+        self._look_at_page(call)
+        if self._signatures is not None:
+            check_password(call, self._passwords)
+
+    def _look_at_page(self, call: Call) -> None:
         # No client of AWS says which page it is from; browsers do, and of what has no Origin (a picture) they say whose
         # page wants it: `none` is a person's own typing.
         if b"origin" in call.headers or call.headers.get(b"sec-fetch-site", b"none") != b"none":
@@ -70,33 +99,34 @@ class Door:
         if not _is_ours(host) and host_name(host) not in self._hosts:
             text = f"This service is not called {host!r}: use an IP address or localhost, or add the name to Hosts."
             raise ApiError(403, "AccessDeniedException", text)
-        if self._signatures is not None:
-            body = await call.body(MAXIMUM_PAYLOAD, _beyond_all)
-            if len(body) > READ_HERE:
-                await run_in_threadpool(self._signatures.check, call, body)  # its hashes let the loop go on
-            else:
-                self._signatures.check(call, body)
 
 
 def door(settings: Settings) -> Door:
     """The door as the settings want it."""
-    signatures = None
+    signatures, keys = None, {}
     if settings.RequireSignature:
         keys = {key: secret.get_secret_value() for key, secret in settings.SignatureKeys.items()}
         signatures = Signatures(keys, settings.Region)
-    return Door([name.strip() for name in settings.Hosts.split(",")], signatures)
+    return Door([name.strip() for name in settings.Hosts.split(",")], signatures, keys)
 
 
 class Endpoint:
     """An ASGI application: Invoke and its like itself, all else by `app`, whose unknown paths it explains."""
 
-    def __init__(self, app: Starlette, invocations: Invocations | str, door: Door | None = None) -> None:
+    def __init__(
+        self,
+        app: Starlette,
+        invocations: Invocations | str,
+        door: Door | None = None,
+        s3: S3Webhook | None = None,
+    ) -> None:
         """Take over an application.
 
         Args:
             app: routes of the other calls, and those of `OPEN`.
             invocations: the operations, or why they cannot be called here.
             door: whom to answer.
+            s3: what takes notifications of S3, where they can be taken.
         """
         self._app = app
         app.router.redirect_slashes = False
@@ -105,6 +135,7 @@ class Endpoint:
         app.add_exception_handler(ClientDisconnect, _gone)
         app.add_exception_handler(Exception, _fault)
         self._door = door or Door()
+        self._s3 = s3
         self._memory = Memory()
         self._refusal = invocations if isinstance(invocations, str) else ""
         self._invoke: dict[str, Callable[[Call, str], Awaitable[None]]] = {}
@@ -122,8 +153,12 @@ class Endpoint:
             return
         call = Call(scope, receive, send, str(uuid.uuid4()), self._memory)
         try:
-            await self._door.look(call)
-            await self._answer(call, scope)
+            if self._s3 is not None and path_of(scope).rstrip("/") == S3_EVENTS:
+                self._door.look_at_notification(call)
+                await self._s3.answer(call)
+            else:
+                await self._door.look(call)
+                await self._answer(call, scope)
         except ApiError as error:
             # Quoted: what a caller has sent shall not look like lines of this log.
             _log.info("refused: %s %r: %r", scope["method"], path_of(scope), str(error))

@@ -27,6 +27,66 @@ from poller import sam, supported, template
 from poller.document import read
 from poller.errors import ConfigError
 
+_CODE = {"CodeUri": "code", "Handler": "app.handler", "Runtime": "python3.13"}
+_RULES = [{"Name": "prefix", "Value": "a"}, {"Name": "suffix", "Value": ".b"}]
+_ARN = {"Fn::GetAtt": ["Started", "Arn"]}
+TRIGGERS = {
+    "Uploads": {
+        "Type": "AWS::S3::Bucket",
+        "Properties": {
+            "BucketName": "uploads",
+            "NotificationConfiguration": {
+                "LambdaConfigurations": [
+                    {"Event": "s3:ObjectRemoved:*", "Function": _ARN, "Filter": {"S3Key": {"Rules": _RULES}}}
+                ]
+            },
+        },
+    },
+    "Started": {
+        "Type": sam.FUNCTION,
+        "Properties": {
+            **_CODE,
+            "Events": {
+                "Upload": {
+                    "Type": "S3",
+                    "Properties": {
+                        "Bucket": {"Ref": "Uploads"},
+                        "Events": ["s3:ObjectCreated:*"],
+                        "Filter": {"S3Key": {"Rules": _RULES}},
+                    },
+                },
+                "Tick": {
+                    "Type": "Schedule",
+                    "Properties": {"Schedule": "rate(5 minutes)", "Input": "{}", "Enabled": True},
+                },
+                "Morning": {
+                    "Type": "ScheduleV2",
+                    "Properties": {
+                        "ScheduleExpression": "cron(0 8 ? * MON-FRI *)",
+                        "ScheduleExpressionTimezone": "Europe/Berlin",
+                        "StartDate": "2026-01-01T00:00:00Z",
+                        "EndDate": "2027-01-01T00:00:00Z",
+                        "FlexibleTimeWindow": {"Mode": "OFF"},
+                        "RetryPolicy": {"MaximumRetryAttempts": 1, "MaximumEventAgeInSeconds": 60},
+                    },
+                },
+            },
+        },
+    },
+    "Rule": {
+        "Type": "AWS::Events::Rule",
+        "Properties": {"ScheduleExpression": "cron(0/5 * L * ? 2030)", "Targets": [{"Arn": _ARN, "Id": "a"}]},
+    },
+    "Once": {
+        "Type": "AWS::Scheduler::Schedule",
+        "Properties": {
+            "ScheduleExpression": "at(2030-01-01T00:00:00)",
+            "FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 5},
+            "Target": {"Arn": _ARN, "RoleArn": "arn:aws:iam::1:role/r", "Input": "[]"},
+        },
+    },
+}
+
 WHOLE = document(
     readings={
         "SourceAccessConfigurations": [
@@ -54,7 +114,15 @@ WHOLE = document(
     Conditions={"C": {"Fn::Equals": ["a", "a"]}},
     Mappings={"M": {"a": {"b": "c"}}},
     Globals={"Function": {"MemorySize": 256}},
+    resources=TRIGGERS,
 )
+
+
+def test_the_template_that_is_mutated_is_right(tmp_path: Path) -> None:
+    loaded = template.load(write(tmp_path, WHOLE), environment={})
+    assert len(loaded.triggers.s3) == 2
+    assert len(loaded.triggers.schedules) == 4
+
 
 names = any_text | functions | st.sampled_from(sorted({*supported.FUNCTION, *supported.MAPPING, *supported.SECTIONS}))
 

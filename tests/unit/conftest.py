@@ -30,6 +30,7 @@ SLOW = {
     "test_secrets_manager",
     "test_supervisor",
     "test_template",
+    "test_trigger_template",
     "test_waiting_events",
     "test_worker_process",
 }

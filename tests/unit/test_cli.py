@@ -112,6 +112,7 @@ def test_run_hands_the_service_a_template_with_the_options_in_it(
         "KafkaClient": "kafka-python",
         "Region": "eu-west-1",
         "AccountId": "000000000007",
+        "S3Events": "",  # with an address the template has to have an event of S3
         **dict.fromkeys(FLAGS, "True"),
         "RequireSignature": "False",
     }
@@ -309,3 +310,22 @@ def test_a_reader_that_goes_away_is_no_traceback(template: Path) -> None:
         env={"PYTHONPATH": ":".join(filter(None, sys.path))},
     )
     assert done.stderr == ""
+
+
+# --- triggers ------------------------------------------------------------------------------------------------------
+
+
+def test_validate_tells_what_starts_functions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    schedule = {"ScheduleExpression": "rate(1 day)", "Targets": [{"Arn": {"Fn::GetAtt": ["Tasks", "Arn"]}, "Id": "a"}]}
+    path = write(tmp_path, document(resources={"Daily": {"Type": "AWS::Events::Rule", "Properties": schedule}}))
+    told = "  trigger Daily: arn:aws:events:us-east-1:123456789012:rule/Daily to Tasks"
+    assert run(["validate", str(path)], capsys)[1].splitlines()[-1] == told
+    assert json.loads(run(["validate", str(path), "--json"], capsys)[1])["triggers"][0]["FunctionName"] == "Tasks"
+
+
+def test_generate_event_prints_events_of_triggers(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(["generate-event", "s3", "--key", "a b", "--name", "s3:ObjectRemoved:Delete"], capsys)
+    (record,) = json.loads(out)["Records"]
+    assert (record["eventName"], record["s3"]["object"]["key"]) == ("ObjectRemoved:Delete", "a+b")
+    _, out, _ = run(["generate-event", "schedule", "--rule", "r"], capsys)
+    assert json.loads(out)["resources"] == ["arn:aws:events:us-east-1:123456789012:rule/r"]

@@ -91,7 +91,9 @@ def test_every_part_that_can_be_generated_is_on_a_page() -> None:
     assert used == set(generate.SECTIONS)
 
 
-@pytest.mark.parametrize("section", ["settings", "extensions", "mapping properties", "function properties"])
+@pytest.mark.parametrize(
+    "section", ["settings", "extensions", "mapping properties", "function properties", "trigger properties"]
+)
 def test_no_name_is_without_a_meaning_unless_it_says_all(section: str) -> None:
     for line in generate.SECTIONS[section]().splitlines()[2:]:
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
@@ -186,7 +188,7 @@ def test_templates_are_valid(page: Path, tmp_path: Path) -> None:
         settings_file=settings if settings.exists() else None,
         environment={"RABBITMQ_PASSWORD": "secret"},
     )
-    assert loaded.mappings or loaded.asynchronous
+    assert loaded.mappings or loaded.asynchronous or loaded.triggers
 
 
 def test_the_settings_of_the_reference_are_valid(tmp_path: Path) -> None:

@@ -89,8 +89,10 @@ class Settings(Model):
 
     Port: Annotated[Integer, Field(ge=0, le=65_535)] = 9001
     """Of Lambda's API, /metrics, /healthz and /readyz; 0 takes a free one."""
+    ApiPort: Annotated[Integer, Field(ge=0, le=65_535)] = 9002
+    """Of the template's HTTP and REST APIs, opened where it has some; 0 takes a free one."""
     Bind: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    """Address on which the port is opened. One that other machines reach needs RequireSignature or InsecureBind."""
+    """Address on which the ports are opened. One that other machines reach needs RequireSignature or InsecureBind."""
     InsecureBind: Boolean = False
     """Open the port to other machines without looking at signatures: whoever reaches it can run the functions."""
     RequireSignature: Boolean = False

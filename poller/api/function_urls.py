@@ -70,6 +70,15 @@ def routes(urls: FunctionUrls) -> list[BaseRoute]:
     ]
 
 
+def refusing_routes(text: str) -> list[BaseRoute]:
+    """Routes that answer every call with why it cannot be made here."""
+
+    async def refuse(_: Request) -> Response:
+        return refusal(invalid_parameter(text))
+
+    return [Route(PATH, refuse, methods=["GET", "POST", "PUT", "DELETE"]), Route(LIST_PATH, refuse, methods=["GET"])]
+
+
 def _refusing(handler: Handler) -> Handler:
     async def call(request: Request) -> Response:
         try:

@@ -77,7 +77,8 @@ class FunctionUrls:
         self._now = now
         self._changing = threading.Lock()
         """One change at a time."""
-        urls = {url.key: url for url in declared}
+        started = now()
+        urls = {url.key: replace(url, created=started, modified=started) for url in declared}
         for key, document in documents.all(KIND).items():
             if key in urls:
                 _log.info("the template's function URL of %s stands in place of the one that a call made", key)

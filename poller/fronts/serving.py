@@ -1,0 +1,93 @@
+"""The fronts of one service: made of its template and settings, started and stopped with it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+from poller.account.directory import Directory
+from poller.account.documents import Documents
+from poller.api.http_protocol import NamingHttpProtocol
+from poller.api.invocations import Functions
+from poller.api.server import HttpServer, bind
+from poller.api.signatures import Signatures
+from poller.fronts.api_front import ApiFront
+from poller.fronts.apis import Api, Apis
+from poller.fronts.function_urls import FunctionUrls
+from poller.fronts.url_config import address
+from poller.fronts.url_front import UrlFront
+from poller.settings import Settings
+from poller.template import Template
+from poller.template_http import unchecked
+
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound # nosec B104
+_log = logging.getLogger(__name__)
+
+
+class Account(Functions, Directory, Protocol):
+    """The functions, which are looked for and invoked."""
+
+
+class Fronts:
+    """Function URLs, which the endpoint answers, and the port of the template's APIs, if it has some."""
+
+    def __init__(self, template: Template, account: Account, documents: Documents) -> None:
+        """Open the port of the APIs.
+
+        Raises:
+            PortInUse: it is taken.
+            StateError: what calls have made cannot be read.
+        """
+        settings = template.settings
+        self._apis = template.apis
+        self.urls = FunctionUrls(
+            template.function_urls, documents, account, allow_drift=settings.AllowDrift, now=time.time
+        )
+        self.url_front = UrlFront(self.urls, account, unchecked(settings) or (lambda: _signatures(settings)))
+        self._server: HttpServer | None = None
+        if self._apis:
+            listener = bind(settings.Bind, settings.ApiPort, "ApiPort")
+            app = ApiFront(Apis(self._apis), account)
+            self._server = HttpServer(app, listener, "apis", http=NamingHttpProtocol)
+
+    @property
+    def api_address(self) -> str | None:
+        """`host:port` of the APIs, as bound; None when there are none."""
+        return None if self._server is None else self._server.address
+
+    def start(self, endpoint: str) -> None:
+        """Serve from now on, and say where; returns at once.
+
+        Args:
+            endpoint: `host:port` of Lambda's API.
+        """
+        if self._server is not None:
+            self._server.start()
+        for url in self.urls.all():
+            _log.info("function URL of %s: %s", url.key, address(base_of(endpoint), url.url_id))
+        for api, where in self._places():
+            _log.info("%s API %s with %d routes: %s", api.kind, api.api_id, len(api.routes), where)
+
+    def stop(self) -> None:
+        """Answer what is being answered, then close the port. Blocks at most about a second."""
+        if self._server is not None:
+            self._server.stop()
+
+    def _places(self) -> Iterator[tuple[Api, str]]:
+        for api in self._apis:
+            named = "" if len(self._apis) == 1 else f"/_api/{api.api_id}"
+            yield api, f"{base_of(self.api_address or '')}{named}{api.path()}"
+
+
+def base_of(bound: str) -> str:
+    """A URL under which this machine reaches what is bound to `host:port`."""
+    host, _, port = bound.rpartition(":")
+    host = _EVERYWHERE.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _signatures(settings: Settings) -> Signatures:
+    keys = {key: secret.get_secret_value() for key, secret in settings.SignatureKeys.items()}
+    return Signatures(keys, settings.Region)

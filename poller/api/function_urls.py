@@ -10,21 +10,27 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from poller.api.answers import refusal
+from poller.api.call import path_of
 from poller.api_errors import ApiError, invalid_parameter
 from poller.errors import StateError
 
 if TYPE_CHECKING:
     from poller.fronts.function_urls import FunctionUrls
 
-PATH = "/2021-10-31/functions/{name}/url"
-LIST_PATH = "/2021-10-31/functions/{name}/urls"
+PATH = "/2021-10-31/functions/{name:path}/url"
+LIST_PATH = "/2021-10-31/functions/{name:path}/urls"
+
+_PARTS = 5
+"""Of a path, with the nothing before its first slash."""
 
 LONGEST_BODY = 1024 * 1024
 """Bytes of a request; the largest that makes sense has some 300 names of 1,024 characters."""
@@ -38,24 +44,24 @@ def routes(urls: FunctionUrls) -> list[BaseRoute]:
     """The five calls on these URLs."""
 
     async def create(request: Request) -> Response:
-        name, qualifier, body = request.path_params["name"], request.query_params.get("Qualifier"), await _body(request)
+        name, qualifier, body = _name(request), request.query_params.get("Qualifier"), await _body(request)
         return await _answer(201, lambda: urls.create(name, qualifier, body, _base(request)))
 
     async def get(request: Request) -> Response:
-        name, qualifier = request.path_params["name"], request.query_params.get("Qualifier")
+        name, qualifier = _name(request), request.query_params.get("Qualifier")
         return await _answer(200, lambda: urls.get(name, qualifier, _base(request)))
 
     async def update(request: Request) -> Response:
-        name, qualifier, body = request.path_params["name"], request.query_params.get("Qualifier"), await _body(request)
+        name, qualifier, body = _name(request), request.query_params.get("Qualifier"), await _body(request)
         return await _answer(200, lambda: urls.update(name, qualifier, body, _base(request)))
 
     async def delete(request: Request) -> Response:
-        name, qualifier = request.path_params["name"], request.query_params.get("Qualifier")
+        name, qualifier = _name(request), request.query_params.get("Qualifier")
         await run_in_threadpool(urls.delete, name, qualifier)
         return Response(status_code=204, headers={"x-amzn-RequestId": str(uuid.uuid4())})
 
     async def listed(request: Request) -> Response:
-        name, query = request.path_params["name"], request.query_params
+        name, query = _name(request), request.query_params
         return await _answer(200, lambda: urls.listed(name, query.get("Marker"), _max_items(query), _base(request)))
 
     return [
@@ -95,6 +101,14 @@ def _refusing(handler: Handler) -> Handler:
 
 async def _answer(status: int, call: Callable[[], dict[str, Any]]) -> Response:
     return JSONResponse(await run_in_threadpool(call), status, {"x-amzn-RequestId": str(uuid.uuid4())})
+
+
+def _name(request: Request) -> str:
+    """The function's name or ARN, in whose percent-encoded form nothing separates."""
+    parts = path_of(request.scope).rstrip("/").split("/")
+    if len(parts) != _PARTS:
+        raise HTTPException(404)
+    return unquote(parts[3])
 
 
 def _base(request: Request) -> str:

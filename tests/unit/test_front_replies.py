@@ -72,7 +72,13 @@ def test_a_status_without_a_body_has_none(status: int) -> None:
 
 
 def test_headers_of_the_connection_are_the_front_s_own() -> None:
-    headers = {"Content-Length": "1", "Transfer-Encoding": "chunked", "Connection": "close", "X-Amzn-RequestId": "mine", "Date": "x"}
+    headers = {
+        "Content-Length": "1",
+        "Transfer-Encoding": "chunked",
+        "Connection": "close",
+        "X-Amzn-RequestId": "mine",
+        "Date": "x",
+    }
     assert inferred(returned({"statusCode": 200, "headers": headers})).headers == (JSON,)
 
 
@@ -109,7 +115,7 @@ def test_payload_1_that_is_no_json_is_no_response() -> None:
         ({"headers": {"": "1"}}, "is no header's name"),
         ({"headers": {"x": "1\r\nset-cookie: stolen=1"}}, "holds a line's end"),
         ({"headers": {"x": ["1"]}}, "the header 'x' is a list"),
-        ({"cookies": "a=1"}, "cookies: \"a=1\", not a list"),
+        ({"cookies": "a=1"}, 'cookies: "a=1", not a list'),
         ({"cookies": ["a=1\n"]}, "a cookie holds a line's end"),
         ({"multiValueHeaders": {"x": "1"}}, "not a list"),
     ],

@@ -250,7 +250,16 @@ def test_the_url_of_a_function_that_is_gone_is_not_found() -> None:
 def test_a_declared_url_has_the_same_id_at_every_start_and_another_for_another_function() -> None:
     first = derived_id("123456789012", "us-east-1", "f", "")
     assert first == derived_id("123456789012", "us-east-1", "f", "")
-    assert len({first, derived_id("123456789012", "us-east-1", "g", ""), derived_id("123456789012", "us-east-1", "f", "live")}) == 3
+    assert (
+        len(
+            {
+                first,
+                derived_id("123456789012", "us-east-1", "g", ""),
+                derived_id("123456789012", "us-east-1", "f", "live"),
+            }
+        )
+        == 3
+    )
     assert len(first) == 32
     assert first.isalnum()
     assert first == first.lower()

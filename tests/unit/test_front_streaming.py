@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ def test_a_head_is_read_however_it_is_cut(body: bytes, cuts: list[int]) -> None:
     whole = HEAD + DELIMITER + body
     places = [0, *sorted(cuts), len(whole)]
     prelude, reply, rest = Prelude(), None, b""
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in itertools.pairwise(places):
         if reply is None:
             reply = prelude.feed(whole[start:end])
         else:

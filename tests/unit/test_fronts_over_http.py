@@ -121,7 +121,7 @@ def curl(*arguments: str) -> Answer:
         head, _, body = body.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     headers = [line.split(": ", 1) for line in lines]
-    return Answer(int(first.split()[1]), {name: value for name, value in headers}, body)
+    return Answer(int(first.split()[1]), dict(headers), body)
 
 
 # --- function URLs -------------------------------------------------------------------------------------------------

@@ -104,32 +104,34 @@ CALLS = {
     "delete": lambda urls, name, qualifier: urls.delete(name, qualifier),
 }
 DOES_NOT_EXIST = "Function does not exist"
+GONE = {"create": DOES_NOT_EXIST, "update": DOES_NOT_EXIST}
+DIFFERENT = "The derived qualifier from the function name does not match the specified qualifier."
+ELSEWHERE = "Functions from 'eu-west-1' are not reachable in this region ('us-east-1')"
 NO_RESOURCE = "The resource you requested does not exist."
 
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(
-    ("name", "qualifier", "status", "kind", "text"),
+    ("name", "qualifier", "expected"),
     [
-        ("nowhere", None, 404, "ResourceNotFoundException", {"create": DOES_NOT_EXIST, "update": DOES_NOT_EXIST}),
-        (ARN.replace(":f", ":nowhere"), None, 404, "ResourceNotFoundException", {"create": DOES_NOT_EXIST, "update": DOES_NOT_EXIST}),
-        ("f", "gone", 404, "ResourceNotFoundException", {"create": DOES_NOT_EXIST, "update": DOES_NOT_EXIST}),
-        ("nowhere", "1", 400, "ValidationException", QUALIFIER_TEXT.format("1")),
-        ("f", "2", 400, "ValidationException", QUALIFIER_TEXT.format("2")),
-        ("f", "$LATEST", 400, "ValidationException", QUALIFIER_TEXT.format("$LATEST")),
-        ("f:$LATEST", None, 400, "ValidationException", QUALIFIER_TEXT.format("$LATEST")),
-        ("f:1", None, 400, "ValidationException", QUALIFIER_TEXT.format("1")),
-        (f"{ARN}:other", "live", 400, "InvalidParameterValueException",
-         "The derived qualifier from the function name does not match the specified qualifier."),
-        (ARN.replace("us-east-1", "eu-west-1"), None, 404, "ResourceNotFoundException",
-         "Functions from 'eu-west-1' are not reachable in this region ('us-east-1')"),
+        ("nowhere", None, (404, "ResourceNotFoundException", GONE)),
+        (ARN.replace(":f", ":nowhere"), None, (404, "ResourceNotFoundException", GONE)),
+        ("f", "gone", (404, "ResourceNotFoundException", GONE)),
+        ("nowhere", "1", (400, "ValidationException", QUALIFIER_TEXT.format("1"))),
+        ("f", "2", (400, "ValidationException", QUALIFIER_TEXT.format("2"))),
+        ("f", "$LATEST", (400, "ValidationException", QUALIFIER_TEXT.format("$LATEST"))),
+        ("f:$LATEST", None, (400, "ValidationException", QUALIFIER_TEXT.format("$LATEST"))),
+        ("f:1", None, (400, "ValidationException", QUALIFIER_TEXT.format("1"))),
+        (f"{ARN}:other", "live", (400, "InvalidParameterValueException", DIFFERENT)),
+        (ARN.replace("us-east-1", "eu-west-1"), None, (404, "ResourceNotFoundException", ELSEWHERE)),
     ],
 )  # fmt: skip
 def test_a_function_that_cannot_be_meant_is_refused_as_it_was_recorded(
-    call: str, name: str, qualifier: str | None, status: int, kind: str, text: Any
+    call: str, name: str, qualifier: str | None, expected: tuple[int, str, Any]
 ) -> None:
     with pytest.raises(ApiError) as error:
         CALLS[call](urls_of(), name, qualifier)
+    status, kind, text = expected
     shown = text if isinstance(text, str) else text.get(call, NO_RESOURCE)
     assert refused(error) == (status, kind, shown)
 

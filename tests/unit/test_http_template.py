@@ -74,8 +74,8 @@ def test_plain_cloudformation_has_a_resource_and_the_same_id(tmp_path: Path) -> 
         ({"function": {"FunctionUrlConfig": {"AuthType": "IAM"}}},
          'Resources.Telemetry.Properties.FunctionUrlConfig.AuthType: "IAM" is not NONE or AWS_IAM'),
         ({"function": {"FunctionUrlConfig": {"AuthType": "AWS_IAM"}}},
-         "Resources.Telemetry.Properties.FunctionUrlConfig.AuthType: AWS_IAM: there is no key in SignatureKeys to check "
-         "signatures with (NONE lets everybody call)"),
+         ("Resources.Telemetry.Properties.FunctionUrlConfig.AuthType: AWS_IAM: there is no key in SignatureKeys to check "
+         "signatures with (NONE lets everybody call)")),
         ({"function": {"FunctionUrlConfig": {"AuthType": "NONE", "Cors": {"MaxAge": -1}}}},
          "Resources.Telemetry.Properties.FunctionUrlConfig.Cors.MaxAge: -1 is below 0"),
         ({"Globals": {"Function": {"FunctionUrlConfig": {"AuthTyp": "NONE"}}}},
@@ -88,11 +88,11 @@ def test_plain_cloudformation_has_a_resource_and_the_same_id(tmp_path: Path) -> 
          'Resources.U.Properties.Qualifier: not supported: versions and aliases ("live") (leave it out)'),
         ({"function": {"FunctionUrlConfig": {"AuthType": "NONE"}},
           "resources": {"U": {"Type": URL, "Properties": {"AuthType": "NONE", "TargetFunctionArn": "Telemetry"}}}},
-         "Resources.U.Properties: function Telemetry has a URL already (the first one is "
-         "Resources.Telemetry.Properties.FunctionUrlConfig)"),
+         ("Resources.U.Properties: function Telemetry has a URL already (the first one is "
+         "Resources.Telemetry.Properties.FunctionUrlConfig)")),
         ({"function": {"FunctionUrlConfig": {"AuthType": "NONE"}}, "settings": {"Workers": 2}},
-         "Metadata.Poller.Workers: is 2, and function URLs and APIs need one process (set Workers to 1, or take "
-         "FunctionUrlConfig and HTTP events out)"),
+         ("Metadata.Poller.Workers: is 2, and function URLs and APIs need one process (set Workers to 1, or take "
+         "FunctionUrlConfig and HTTP events out)")),
     ],
 )  # fmt: skip
 def test_a_url_that_makes_no_sense_is_refused(tmp_path: Path, parts: dict[str, Any], told: str) -> None:
@@ -180,8 +180,8 @@ def test_other_events_of_the_function_are_read_as_before(tmp_path: Path) -> None
         (("HttpApi", {"PayloadFormatVersion": "3.0"}), 'E.PayloadFormatVersion: "3.0" is not 1.0 or 2.0'),
         (("HttpApi", {"TimeoutInMillis": 30001}), "E.TimeoutInMillis: 30001 is above 30000"),
         (("HttpApi", {"Auth": {}}), "E.Auth: not supported: there are no authorizers here: let the function look at who calls"),
-        (("HttpApi", {"RouteSettings": {}}), "E.RouteSettings: not supported: requests are not counted here; "
-         "ReservedConcurrentExecutions of the function is a bound"),
+        (("HttpApi", {"RouteSettings": {}}), ("E.RouteSettings: not supported: requests are not counted here; "
+         "ReservedConcurrentExecutions of the function is a bound")),
         (("HttpApi", {"Pathe": "/"}), "E.Pathe: unknown property (did you mean Path?)"),
         (("HttpApi", {"ApiId": "Webb"}), "E.ApiId: Webb is no AWS::Serverless::HttpApi of this template (did you mean Web?)"),
         (("HttpApi", {"ApiId": "Shop"}), "E.ApiId: Shop is no AWS::Serverless::HttpApi of this template"),

@@ -203,7 +203,7 @@ def _is_ours(host: str) -> bool:
 
 async def _unknown(request: Request, _: Exception) -> Response:
     path = path_of(request.scope)
-    operation = operation_of(request.method, path, request.url.query)
+    operation = operation_of(request.method, path, request.scope["query_string"].decode("latin-1"))
     if operation is None:
         error = ApiError(404, "UnknownOperationException", f"No operation of Lambda's API: {request.method} {path}")
     else:

@@ -93,7 +93,7 @@ def _refusing(handler: Handler) -> Handler:
             refused = error
         except StateError as error:  # the disk is full, say
             refused = ApiError(500, "ServiceException", str(error))
-        _log.info("refused: %s %r: %r", request.method, request.url.path, str(refused))
+        _log.info("refused: %s %r: %r", request.method, path_of(request.scope), str(refused))
         return refusal(refused)
 
     return call
@@ -113,7 +113,8 @@ def _name(request: Request) -> str:
 
 def _base(request: Request) -> str:
     """Under which the caller reaches this service, and so its function URLs. The door has looked at the name."""
-    return f"{request.url.scheme}://{request.headers.get('host', '')}"
+    scheme, host = request.scope["scheme"], request.headers.get("host", "")
+    return f"{scheme}://{host}"
 
 
 async def _body(request: Request) -> dict[str, Any]:

@@ -361,7 +361,7 @@ def test_who_reads_slowly_holds_up_nobody(service: Service) -> None:
 @pytest.mark.parametrize(
     "request_",
     [b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", b"GET http://x.example/a HTTP/1.1\r\nHost: a\r\n\r\n",
-     b"GET / HTTP/1.0\r\n\r\n", b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /%zz?%zz HTTP/1.1\r\nHost: \xff\r\nX: \xff\r\n\r\n",
+     b"GET / HTTP/1.0\r\n\r\n", b"GET /2021-10-31/functions/x/url?\x80 HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /%zz?%zz HTTP/1.1\r\nHost: \xff\r\nX: \xff\r\n\r\n",
      b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", b"GET / HTTP/1.1\r\nHost: web.execute-api\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"],
 )  # fmt: skip
 def test_odd_requests_are_answered_or_refused_never_a_fault(

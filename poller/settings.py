@@ -138,7 +138,7 @@ class Settings(Model):
     Secrets: dict[str, dict[str, SecretStr]] = Field(default_factory=dict)
     """What the secret behind an ARN holds."""
     SignatureKeys: dict[str, SecretStr] = Field(default_factory=dict)
-    """Secret access key by access key ID, for RequireSignature."""
+    """Secret access key by access key ID, for RequireSignature and function URLs of AuthType AWS_IAM."""
     EventSources: dict[str, Extensions] = Field(default_factory=dict)
     """Extensions per mapping, by `Function.Event`."""
 

@@ -217,6 +217,9 @@ RESOURCES = (
     "AWS::Serverless::Api",
 )
 
+SERVERLESS = frozenset(kind for kind in RESOURCES if kind.startswith("AWS::Serverless::"))
+"""Those that need SAM's transform."""
+
 PASSED_OVER = {
     "AWS::AmazonMQ::Broker": "your own broker stands for it: Metadata.Poller.Endpoints",
     "AWS::AmazonMQ::Configuration": "your own broker has its own configuration",

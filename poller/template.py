@@ -238,7 +238,7 @@ class _Loading:
         wanted = {}
         for name, resource in resources.items():
             path, kind = f"Resources.{name}", resource["Type"]
-            if kind == FUNCTION and not self._transforms():
+            if kind in supported.SERVERLESS and not self._transforms():
                 self._problem("Transform", "is missing", f"{kind} needs Transform: {TRANSFORM}")
             if kind in supported.RESOURCES:
                 condition = resource.get("Condition")

@@ -56,7 +56,7 @@ class Account:
         self.there = {"f", "g"}
         self.full = False
 
-    def pool(self, function_name: str) -> Any:
+    def pool(self, function_name: str, qualifier: str = "") -> Any:
         return self.only if function_name in self.there else None
 
     def at_account_limit(self, function_name: str) -> bool:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAXIMUM_HEAD = 1024 * 1024
 """Bytes of request line and headers (A.2)."""
-
-NAMES = "poller.header_names"
-"""Key of a scope under which the names of headers stand as they were sent, beside `headers`, which has them in lower
-case."""
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -40,20 +34,3 @@ class HttpProtocol(HttpToolsProtocol):
         """The request is over, and what follows is the next one's head."""
         self._in_head, self._head = True, 0
         super().on_message_complete()
-
-
-class NamingHttpProtocol(HttpProtocol):
-    """For fronts whose events have the names of headers as they were sent (A.6)."""
-
-    _names: list[bytes]
-
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        super().on_message_begin()
-        self._names = []
-        cast("dict[str, Any]", self.scope)[NAMES] = self._names
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header."""
-        self._names.append(name)
-        super().on_header(name, value)

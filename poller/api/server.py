@@ -71,19 +71,14 @@ def bind(address: str, port: int, setting: str = "Port") -> socket.socket:
 
 
 class HttpServer:
-    """A thread that owns uvicorn's loop. `start` and `stop` may be called in any order and more than once.
+    """A thread that owns uvicorn's loop. `start` and `stop` may be called in any order and more than once."""
 
-    Args:
-        app: what answers.
-        listener: as `bind` gives it; closed by `stop`.
-        name: the thread's.
-        options: of uvicorn, before `OPTIONS`.
-    """
-
-    def __init__(self, app: App, listener: socket.socket, name: str = "api", **options: Any) -> None:
+    def __init__(
+        self, app: App, listener: socket.socket, name: str = "api", protocol: type[HttpProtocol] = HttpProtocol
+    ) -> None:
         self._listener = listener
         self._name = name
-        config = uvicorn.Config(app, **{**OPTIONS, **options})
+        config = uvicorn.Config(app, **{**OPTIONS, "http": protocol})
         self._server = uvicorn.Server(config)
         self._thread: threading.Thread | None = None
 

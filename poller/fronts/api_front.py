@@ -117,8 +117,10 @@ class ApiFront:
         build, reader = _translations(api, request, target, route.payload_format)
         try:
             result = await self._exchange.invoke(request, route.function_name, "", build, route.timeout)
-        except LookupError:  # the function was deleted
-            return NOT_INVOKED[api.kind]
+        except (ApiError, LookupError) as error:
+            if isinstance(error, ApiError) and error.status == 413:  # noqa: PLR2004
+                raise
+            return NOT_INVOKED[api.kind]  # the function was deleted, or cannot run now
         if result is None:
             _log.warning("%s: function %s has not answered after %g s", route.key, route.function_name, route.timeout)
             return TIMED_OUT[api.kind]

@@ -12,11 +12,11 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from poller.api.call import Call, Headers, path_of
-from poller.api.http_protocol import NAMES
 from poller.api.invocations import READ_HERE, Functions
 from poller.api.results import Results
 from poller.api_errors import ApiError
 from poller.fronts.events import encoded
+from poller.fronts.http_protocol import NAMES
 from poller.fronts.replies import NO_BODY, Reply
 from poller.fronts.request import FrontRequest, text_of
 from poller.fronts.streaming import Prelude

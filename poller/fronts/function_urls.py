@@ -77,6 +77,7 @@ class FunctionUrls:
         self._now = now
         self._changing = threading.Lock()
         """One change at a time."""
+        self._recallable: list[FunctionUrl] = []
         started = now()
         urls = {url.key: replace(url, created=started, modified=started) for url in declared}
         for key, document in documents.all(KIND).items():
@@ -165,7 +166,9 @@ class FunctionUrls:
         """
         called = self._called(function_name, qualifier, MAPPING_MISSING)
         with self._changing:
-            self._remove([self._changeable(called)])
+            gone = [self._changeable(called)]
+            self._documents.change(_removals(gone))
+            self._forget(gone)
 
     def listed(self, function_name: str, marker: str | None, max_items: int | None, base: str) -> dict[str, Any]:
         """ListFunctionUrlConfigs: those of one function, its own before those of its aliases.
@@ -194,20 +197,26 @@ class FunctionUrls:
             answer["NextMarker"] = following[most].qualifier
         return answer
 
-    def forget(self, function_name: str, qualifier: str | None = None) -> None:
-        """A function was deleted, or one of its aliases: its URLs go with it.
+    def gone(self, function_name: str, qualifier: str = "") -> Sequence[Change]:
+        """A function goes, or with a qualifier one of its aliases: its URLs are forgotten at once.
 
-        Raises:
-            StateError: they are still there.
+        Gives the changes that have to be written with that; `recall` if they could not be.
         """
         with self._changing:
-            self._remove(
-                [
-                    url
-                    for url in self._urls.values()
-                    if url.function_name == function_name and qualifier in {None, url.qualifier}
-                ]
-            )
+            self._recallable = [
+                url
+                for url in self._urls.values()
+                if url.function_name == function_name and (not qualifier or qualifier == url.qualifier)
+            ]
+            self._forget(self._recallable)
+            return _removals(self._recallable)
+
+    def recall(self) -> None:
+        """What the last `gone` forgot is there again."""
+        with self._changing:
+            for url in self._recallable:
+                self._have(url)
+            self._recallable = []
 
     def _called(self, function_name: str, qualifier: str | None, missing: str) -> CalledFunction:
         """The function that a call names; it exists.
@@ -241,15 +250,20 @@ class FunctionUrls:
         """With the lock held. What the template declares is not kept: the next start has it as the template says."""
         if not url.declared:
             self._documents.change([Change(KIND, url.key, url.document())])
+        self._have(url)
+
+    def _have(self, url: FunctionUrl) -> None:
         self._urls = {**self._urls, url.key: url}
         self._by_id = {**self._by_id, url.url_id: url}
 
-    def _remove(self, urls: Sequence[FunctionUrl]) -> None:
-        """With the lock held."""
-        self._documents.change([Change(KIND, url.key, None) for url in urls if not url.declared])
+    def _forget(self, urls: Sequence[FunctionUrl]) -> None:
         keys, ids = {url.key for url in urls}, {url.url_id for url in urls}
         self._urls = {key: url for key, url in self._urls.items() if key not in keys}
         self._by_id = {url_id: url for url_id, url in self._by_id.items() if url_id not in ids}
+
+
+def _removals(urls: Sequence[FunctionUrl]) -> list[Change]:
+    return [Change(KIND, url.key, None) for url in urls if not url.declared]
 
 
 def _config(request: Mapping[str, Any]) -> UrlConfig:

@@ -9,20 +9,21 @@ from typing import Protocol
 
 from poller.account.directory import Directory
 from poller.account.documents import Documents
-from poller.api.http_protocol import NamingHttpProtocol
 from poller.api.invocations import Functions
 from poller.api.server import HttpServer, bind
 from poller.api.signatures import Signatures
 from poller.fronts.api_front import ApiFront
 from poller.fronts.apis import Api, Apis
 from poller.fronts.function_urls import FunctionUrls
+from poller.fronts.http_protocol import NamingHttpProtocol
 from poller.fronts.url_config import address
 from poller.fronts.url_front import UrlFront
 from poller.settings import Settings
 from poller.template import Template
 from poller.template_http import unchecked
+from poller.validation import plural
 
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound # nosec B104
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
 _log = logging.getLogger(__name__)
 
 
@@ -50,7 +51,7 @@ class Fronts:
         if self._apis:
             listener = bind(settings.Bind, settings.ApiPort, "ApiPort")
             app = ApiFront(Apis(self._apis), account)
-            self._server = HttpServer(app, listener, "apis", http=NamingHttpProtocol)
+            self._server = HttpServer(app, listener, "apis", NamingHttpProtocol)
 
     @property
     def api_address(self) -> str | None:
@@ -68,7 +69,7 @@ class Fronts:
         for url in self.urls.all():
             _log.info("function URL of %s: %s", url.key, address(base_of(endpoint), url.url_id))
         for api, where in self._places():
-            _log.info("%s API %s with %d routes: %s", api.kind, api.api_id, len(api.routes), where)
+            _log.info("%s API %s with %s: %s", api.kind, api.api_id, plural(len(api.routes), "route"), where)
 
     def stop(self) -> None:
         """Answer what is being answered, then close the port. Blocks at most about a second."""

@@ -81,7 +81,20 @@ def test_an_alias_has_a_url_of_its_own_and_keeps_it() -> None:
     assert alias["FunctionUrl"] != own["FunctionUrl"]
     urls.delete("f", None)
     assert urls.get("f", "live", BASE)["FunctionUrl"] == alias["FunctionUrl"]
-    urls.forget("f", "live")
+
+
+def test_what_hangs_on_a_function_goes_with_it_and_comes_back_if_it_could_not_go() -> None:
+    urls = urls_of(declared=(declared_url("g"),))
+    urls.create("f", None, NONE, BASE)
+    urls.create("f", "live", NONE, BASE)
+    before = urls.all()
+    assert urls.gone("f", "2") == []
+    assert urls.gone("f", "live") == [Change(KIND, "f:live", None)]
+    assert [url.key for url in urls.all()] == ["g", "f"]
+    urls.recall()
+    assert {url.key for url in urls.all()} == {url.key for url in before}
+    assert urls.gone("f") == [Change(KIND, "f", None), Change(KIND, "f:live", None)]
+    assert urls.gone("g") == []
     assert urls.all() == []
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from templates import _transform_in_process, document, load, problems  # noqa: F401 - a fixture
+from templates import _transform_in_process, document, load, problems, write  # noqa: F401 - a fixture
 
 from poller import supported_http
+from poller.cli import main
 from poller.fronts.apis import Api
 from poller.fronts.cross_origin import Cors, RestCors
 from poller.fronts.routes import Route
@@ -262,3 +264,38 @@ def test_every_property_of_the_apis_and_events_is_known_here() -> None:
     for kind in supported_http.EVENTS:
         known = {*_EVENTS[kind].model_fields, *supported_http.EVENTS_REFUSED[kind]}
         assert set(getattr(aws_serverless_function, f"{kind}EventProperties").__fields__) == known
+
+
+def test_an_api_needs_the_transform(tmp_path: Path) -> None:
+    content = document(Transform=..., resources={"Web": {"Type": HTTP_API}})
+    assert f"Transform: is missing ({HTTP_API} needs Transform: AWS::Serverless-2016-10-31)" in problems(
+        tmp_path, content
+    )
+
+
+def test_outputs_may_speak_of_what_aws_s_transform_would_make(tmp_path: Path) -> None:
+    outputs = {
+        "Url": {"Value": {"Fn::GetAtt": ["TelemetryUrl", "FunctionUrl"]}},
+        "Api": {"Value": {"Fn::Sub": "https://${ServerlessRestApi}.execute-api.${AWS::Region}.amazonaws.com/Prod/"}},
+    }
+    content = whole(
+        function={"FunctionUrlConfig": {"AuthType": "NONE"}},
+        events={"A": ("Api", {"Path": "/", "Method": "GET"})},
+        Outputs=outputs,
+    )
+    assert len(load(tmp_path, content).apis) == 1
+
+
+def test_validate_tells_urls_and_routes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = whole(function={"FunctionUrlConfig": {"AuthType": "NONE"}}, events={"A": ("HttpApi", {})})
+    path = str(write(tmp_path, content))
+    assert main(["validate", path]) == 0
+    said = capsys.readouterr().out
+    assert "function URL of Telemetry: AuthType NONE, id " in said
+    assert "route $default of HTTP API serverlesshttpapi to Telemetry" in said
+    assert main(["validate", path, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["urls"][0]["AuthType"] == "NONE"
+    assert told["routes"] == [
+        {"Api": "serverlesshttpapi", "Kind": "HTTP", "Route": "$default", "FunctionName": "Telemetry"}
+    ]

@@ -27,6 +27,7 @@ from poller import events, log  # noqa: E402
 from poller.async_metrics import ASYNC_COUNTERS, ASYNC_HISTOGRAMS  # noqa: E402
 from poller.cli_options import EXIT_CODES, ExitCode, parser  # noqa: E402
 from poller.fronts.events import Target, payload_1, payload_2  # noqa: E402
+from poller.fronts.front_metrics import FRONT_COUNTERS, FRONT_HISTOGRAMS  # noqa: E402
 from poller.fronts.request import FrontRequest  # noqa: E402
 from poller.metrics import COUNTERS, HISTOGRAMS, StateCollector  # noqa: E402
 from poller.model import Discard, InvocationResult, Record  # noqa: E402
@@ -120,6 +121,14 @@ def async_series() -> str:
     rows = [[f"`poller_{name}_total`", text] for name, text in ASYNC_COUNTERS.items()]
     return table(
         ["Series", "Meaning"], rows + [[f"`poller_{name}`", text] for name, (text, _) in ASYNC_HISTOGRAMS.items()]
+    )
+
+
+def front_series() -> str:
+    """Counters and histograms of functions over HTTP."""
+    rows = [[f"`poller_{name}_total`", text] for name, text in FRONT_COUNTERS.items()]
+    return table(
+        ["Series", "Meaning"], rows + [[f"`poller_{name}`", text] for name, (text, _) in FRONT_HISTOGRAMS.items()]
     )
 
 
@@ -234,6 +243,7 @@ SECTIONS = {
     "histograms": histograms,
     "gauges": gauges,
     "async series": async_series,
+    "front series": front_series,
     "async record": lambda: code("json", pretty(json.loads(async_record(_ended_event(), now=NOW)))),
     "dead-letter queue headers": lambda: table(
         ["Header", "Such as"],

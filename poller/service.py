@@ -91,7 +91,7 @@ def run(template: Template) -> int:
     metrics = Metrics()
     documents = AccountFile(template.state_folder)
     plane = ControlPlane(template, metrics, SystemClock(), documents=documents)
-    fronts = Fronts(template, plane, documents)
+    fronts = Fronts(template, plane, documents, metrics.registry)
     metrics.registry.register(StateCollector(plane.mappings, plane.functions))
     asynchronous = async_invoker(template, plane, metrics)
     asynchronous.open()

@@ -58,7 +58,7 @@ def served_with_apis(template: Template, documents: Documents | None = None) -> 
     """Serve the template's functions and APIs; gives the URL, and that of the APIs."""
     metrics = Metrics()
     plane = ControlPlane(template, metrics, SystemClock())
-    fronts = Fronts(template, plane, documents or ForgettingDocuments())
+    fronts = Fronts(template, plane, documents or ForgettingDocuments(), metrics.registry)
     calls = [*event_source_mappings.routes(plane), *function_urls.routes(fronts.urls)]
     app = application(metrics.registry, plane.mapping_states, plane.alive, calls=calls)
     asynchronous = async_invoker(template, plane, metrics)

@@ -56,7 +56,19 @@ class Memory:
 class Call:
     """A request on its way, for the loop's thread only. It is answered once."""
 
-    __slots__ = ("_body", "_held", "_memory", "_more", "_receive", "_send", "begun", "headers", "request_id", "scope")
+    __slots__ = (
+        "_body",
+        "_held",
+        "_memory",
+        "_more",
+        "_receive",
+        "_send",
+        "begun",
+        "headers",
+        "request_id",
+        "scope",
+        "status",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str, memory: Memory) -> None:
         self.scope = scope
@@ -64,6 +76,8 @@ class Call:
         self.request_id = request_id
         self.begun = False
         """Whether an answer is on its way."""
+        self.status = 0
+        """Of the answer that is on its way, where it is this object's own."""
         self._receive = receive
         self._send = send
         self._memory = memory
@@ -122,7 +136,7 @@ class Call:
         given = [(b"x-amzn-requestid", self.request_id.encode()), *headers]
         if status != 204:  # noqa: PLR2004 - no content, and no length either
             given.append(length)
-        self.begun = True
+        self.begun, self.status = True, status
         await self._send({"type": "http.response.start", "status": status, "headers": given})
         if self._more:
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
@@ -137,7 +151,7 @@ class Call:
             ConnectionError: the client takes nothing any more.
         """
         given = [(b"x-amzn-requestid", self.request_id.encode()), *headers]
-        self.begun = True
+        self.begun, self.status = True, status
         await self._send({"type": "http.response.start", "status": status, "headers": given})
         async for piece in pieces:
             try:

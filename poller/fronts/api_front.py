@@ -9,6 +9,7 @@ import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from time import monotonic
 from typing import Any
 
 from poller.api.call import Call, Memory, Receive, Scope, Send, host_name, path_of
@@ -18,6 +19,7 @@ from poller.fronts.apis import Api, Apis, Arrival
 from poller.fronts.cross_origin import is_preflight, preflight, rest_preflight, shared
 from poller.fronts.events import Target, matches, payload_1, payload_2, rest_event
 from poller.fronts.exchange import Exchange, read, send
+from poller.fronts.front_metrics import FrontMetrics
 from poller.fronts.replies import NoResponse, Reply, inferred, proxied
 from poller.fronts.request import FrontRequest, media_type
 from poller.fronts.routes import Match
@@ -59,11 +61,17 @@ TOO_LARGE = {
 }
 
 
+def front_of(api: Api) -> str:
+    """Label of an API's metrics."""
+    return f"{api.kind.lower()}_api"
+
+
 class ApiFront:
     """Answers requests to APIs. For the loop's thread only."""
 
-    def __init__(self, apis: Apis, functions: Functions) -> None:
+    def __init__(self, apis: Apis, functions: Functions, metrics: FrontMetrics) -> None:
         self._apis = apis
+        self._metrics = metrics
         self._exchange = Exchange(functions)
         self._memory = Memory()
 
@@ -71,6 +79,7 @@ class ApiFront:
         """Answer one request."""
         call = Call(scope, receive, send_message, str(uuid.uuid4()), self._memory)
         api = self._apis.find(host_name(call.header(b"host") or "").lower(), path_of(scope))
+        began = monotonic()
         try:
             await send(call, await self._reply(call, api))
         except ApiError as error:
@@ -85,6 +94,8 @@ class ApiFront:
             await send(call, NOT_INVOKED["HTTP" if api is None else api.kind])
         finally:
             call.close()
+            if api is not None:
+                self._metrics.answered(front_of(api), api.api_id, call.status, monotonic() - began)
 
     async def _reply(self, call: Call, api: Api | None) -> Reply:
         if api is None:

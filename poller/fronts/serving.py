@@ -7,13 +7,16 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
+from prometheus_client import CollectorRegistry
+
 from poller.account.directory import Directory
 from poller.account.documents import Documents
 from poller.api.invocations import Functions
 from poller.api.server import HttpServer, bind
 from poller.api.signatures import Signatures
-from poller.fronts.api_front import ApiFront
+from poller.fronts.api_front import ApiFront, front_of
 from poller.fronts.apis import Api, Apis
+from poller.fronts.front_metrics import URL, FrontMetrics
 from poller.fronts.function_urls import FunctionUrls
 from poller.fronts.http_protocol import NamingHttpProtocol
 from poller.fronts.url_config import address
@@ -34,7 +37,7 @@ class Account(Functions, Directory, Protocol):
 class Fronts:
     """Function URLs, which the endpoint answers, and the port of the template's APIs, if it has some."""
 
-    def __init__(self, template: Template, account: Account, documents: Documents) -> None:
+    def __init__(self, template: Template, account: Account, documents: Documents, registry: CollectorRegistry) -> None:
         """Open the port of the APIs.
 
         Raises:
@@ -46,11 +49,17 @@ class Fronts:
         self.urls = FunctionUrls(
             template.function_urls, documents, account, allow_drift=settings.AllowDrift, now=time.time
         )
-        self.url_front = UrlFront(self.urls, account, unchecked(settings) or (lambda: _signatures(settings)))
+        metrics = FrontMetrics(registry)
+        for url in template.function_urls:
+            metrics.show(URL, url.function_name)
+        for api in self._apis:
+            metrics.show(front_of(api), api.api_id)
+        signatures = unchecked(settings) or (lambda: _signatures(settings))
+        self.url_front = UrlFront(self.urls, account, signatures, metrics)
         self._server: HttpServer | None = None
         if self._apis:
             listener = bind(settings.Bind, settings.ApiPort, "ApiPort")
-            app = ApiFront(Apis(self._apis), account)
+            app = ApiFront(Apis(self._apis), account, metrics)
             self._server = HttpServer(app, listener, "apis", NamingHttpProtocol)
 
     @property

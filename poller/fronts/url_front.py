@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import cache
+from time import monotonic
 from typing import NamedTuple
 
 from starlette.concurrency import run_in_threadpool
@@ -15,9 +16,11 @@ from starlette.concurrency import run_in_threadpool
 from poller.api.call import JSON, Call, Scope, host_name, path_of
 from poller.api.invocations import READ_HERE, RETRY_AFTER, Functions
 from poller.api.signatures import Signatures
+from poller.api_errors import ApiError
 from poller.fronts.cross_origin import is_preflight, preflight, shared
 from poller.fronts.events import Target, payload_2
 from poller.fronts.exchange import Exchange, one_piece, read, send, send_in_pieces
+from poller.fronts.front_metrics import URL, FrontMetrics
 from poller.fronts.function_urls import FunctionUrls
 from poller.fronts.replies import NoResponse, Reply, inferred
 from poller.fronts.request import FrontRequest
@@ -69,30 +72,57 @@ class UrlFront:
         functions: whose URLs they are.
         signatures: makes what checks requests to URLs of AuthType AWS_IAM, when there is the first one; a text says why
             nothing can.
+        metrics: counts requests.
     """
 
-    def __init__(self, urls: FunctionUrls, functions: Functions, signatures: Callable[[], Signatures] | str) -> None:
+    def __init__(
+        self,
+        urls: FunctionUrls,
+        functions: Functions,
+        signatures: Callable[[], Signatures] | str,
+        metrics: FrontMetrics,
+    ) -> None:
         self._urls = urls
         self._exchange = Exchange(functions)
+        self._metrics = metrics
         self._signatures = signatures if isinstance(signatures, str) else cache(signatures)
 
     async def answer(self, call: Call, asked: Asked) -> None:
         """Answer a request.
 
         Raises:
-            ApiError: 403, the signature is wrong; 413, 408 or 503, see `Exchange.complete`.
             ConnectionError: the client went away.
         """
         url = self._urls.find(asked.url_id)
         if url is None:
             await call.answer(403, [JSON, _ACCESS_DENIED], b'{"Message":null}')
             return
+        began = monotonic()
+        try:
+            await self._answer(call, url, asked)
+        finally:
+            self._metrics.answered(URL, url.function_name, call.status, monotonic() - began)
+
+    async def _answer(self, call: Call, url: FunctionUrl, asked: Asked) -> None:
         request = self._exchange.head(call, asked.path)
         cors = url.config.Cors
         if cors is not None and is_preflight(request):
             await send(call, preflight(cors, request, 200))
             return
-        request = await self._exchange.complete(call, request)
+        try:
+            request = await self._exchange.complete(call, request)
+            await self._function_s(call, url, request)
+        except ApiError as error:
+            _log.info("refused: %s %r: %r", request.method, request.path, str(error))
+            allowed = Reply(error.status) if cors is None else shared(cors, request, Reply(error.status))
+            await call.refuse(error, [(name.encode(), value.encode()) for name, value in allowed.headers])
+
+    async def _function_s(self, call: Call, url: FunctionUrl, request: FrontRequest) -> None:
+        """What the function answers.
+
+        Raises:
+            ApiError: 403, the signature is wrong; 413, the event is too large; 409, the function cannot run now.
+        """
         key = None
         if url.config.AuthType == "AWS_IAM":
             if isinstance(self._signatures, str) or call.header(b"authorization") is None:

@@ -21,6 +21,7 @@ from poller.api.health import application
 from poller.fronts.api_front import ApiFront
 from poller.fronts.apis import Api, Apis
 from poller.fronts.cross_origin import Cors, RestCors
+from poller.fronts.front_metrics import FrontMetrics
 from poller.fronts.function_urls import FunctionUrls
 from poller.fronts.routes import Route
 from poller.fronts.url_config import FunctionUrl, UrlConfig
@@ -49,9 +50,10 @@ class Rig:
             FunctionUrl("signed", "f", "live", UrlConfig(AuthType="AWS_IAM"), 0, 0, declared=True),
         ]
         every = FunctionUrls(urls, ForgettingDocuments(), self.account, allow_drift=False, now=lambda: 0.0)
+        metrics = FrontMetrics(CollectorRegistry())
         app = application(CollectorRegistry(), list, lambda: True)
-        self.urls: Any = Endpoint(app, "not here", urls=UrlFront(every, self.account, "no keys"))
-        self.apis: Any = ApiFront(APIS, self.account)
+        self.urls: Any = Endpoint(app, "not here", urls=UrlFront(every, self.account, "no keys", metrics))
+        self.apis: Any = ApiFront(APIS, self.account, metrics)
 
 
 RIG = Rig()

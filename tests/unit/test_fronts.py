@@ -21,6 +21,7 @@ from poller.fronts import exchange
 from poller.fronts.api_front import ApiFront
 from poller.fronts.apis import Api, Apis
 from poller.fronts.cross_origin import Cors, RestCors
+from poller.fronts.front_metrics import FrontMetrics
 from poller.fronts.function_urls import FunctionUrls
 from poller.fronts.routes import Route
 from poller.fronts.url_config import FunctionUrl, UrlConfig
@@ -39,6 +40,7 @@ class Rig:
 
     app: Any
     account: Account
+    registry: CollectorRegistry
 
     def ask(self, method: str, path: str, headers: Any = None, **given: Any) -> httpx.Response:
         async def run() -> httpx.Response:
@@ -60,11 +62,11 @@ class Rig:
 
 class Urls(Rig):
     def __init__(self, signatures: Any = "there is no key", **config: Any) -> None:
-        self.account = Account()
+        self.account, self.registry = Account(), CollectorRegistry()
         url = FunctionUrl(ID, "f", "", UrlConfig.model_validate({"AuthType": "NONE", **config}), 0, 0, declared=True)
         urls = FunctionUrls((url,), ForgettingDocuments(), self.account, allow_drift=False, now=lambda: 0.0)
-        app = application(CollectorRegistry(), list, lambda: True, calls=function_urls.routes(urls))
-        self.app = Endpoint(app, "not here", urls=UrlFront(urls, self.account, signatures))
+        app = application(self.registry, list, lambda: True, calls=function_urls.routes(urls))
+        self.app = Endpoint(app, "not here", urls=UrlFront(urls, self.account, signatures, FrontMetrics(self.registry)))
 
     def get(self, path: str = f"/_url/{ID}/", headers: Any = None) -> httpx.Response:
         return self.ask("GET", path, headers)
@@ -72,8 +74,8 @@ class Urls(Rig):
 
 class Front(Rig):
     def __init__(self, *apis: Api) -> None:
-        self.account = Account()
-        self.app = ApiFront(Apis(apis), self.account)
+        self.account, self.registry = Account(), CollectorRegistry()
+        self.app = ApiFront(Apis(apis), self.account, FrontMetrics(self.registry))
 
 
 def http_api(*routes: Route, **given: Any) -> Api:
@@ -309,6 +311,12 @@ def test_a_head_means_nothing_where_answers_are_buffered() -> None:
     assert rig.get().status_code == 200
 
 
+def test_a_page_may_read_what_is_refused_too() -> None:
+    rig = Urls(Cors={"AllowOrigins": [PAGE]})
+    answer = rig.ask("POST", f"/_url/{ID}/", {"Origin": PAGE, "Content-Length": "7000000"}, content=_chunks(1))
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (413, PAGE)
+
+
 # --- APIs ----------------------------------------------------------------------------------------------------------
 
 
@@ -421,3 +429,24 @@ def test_everything_is_behind_the_api_s_port_but_the_control_plane() -> None:
     rig = Front(http_api(Route("GET", "/a", "f")))
     for path in ("/metrics", "/healthz", "/2015-03-31/functions", f"/_url/{ID}/"):
         assert rig.ask("GET", path).status_code == 404
+
+
+def test_requests_are_counted_by_what_they_go_to_and_how_they_end() -> None:
+    urls, apis = Urls(), Front(http_api(Route("GET", "/a", "f")), rest_api())
+    urls.answers(b"1", FAILED, throttled("r", "X"))
+    for _ in range(3):
+        urls.get()
+    urls.get("/_url/unknown/")
+    apis.ask("GET", "/_api/web/b")
+    apis.ask("GET", "/_api/unknown/b")
+
+    def counted(rig: Rig, front: str, name: str) -> list[float | None]:
+        series = ("http_request_count", "http_4xx_count", "http_5xx_count")
+        labels = {"front": front, "name": name}
+        return [rig.registry.get_sample_value(f"poller_{each}_total", labels) for each in series]
+
+    assert counted(urls, "url", "f") == [3, 1, 1]
+    assert counted(apis, "http_api", "web") == [1, 1, None]
+    assert counted(apis, "rest_api", "shop") == [None, None, None]
+    latency = {"front": "url", "name": "f"}
+    assert urls.registry.get_sample_value("poller_http_request_latency_seconds_count", latency) == 3

@@ -1,4 +1,4 @@
-"""What is counted of functions over HTTP: AWS's metrics of function URLs and APIs in snake case, as Prometheus series."""
+"""What is counted of functions over HTTP: AWS's metrics of URLs and APIs in snake case, as Prometheus series."""
 
 from __future__ import annotations
 

@@ -83,8 +83,9 @@ class ApiFront:
         try:
             await send(call, await self._reply(call, api))
         except ApiError as error:
-            kind = "HTTP" if api is None else api.kind
-            await send(call, TOO_LARGE[kind] if error.status == 413 else _message(error.status, error.text))  # noqa: PLR2004
+            assert api is not None  # without one, nothing is asked that could refuse
+            reply = TOO_LARGE[api.kind] if error.status == 413 else _message(error.status, error.text)  # noqa: PLR2004
+            await send(call, self._finished(api, self._exchange.head(call), reply))
         except ConnectionError:
             pass  # the client went away: there is nobody to answer
         except Exception:

@@ -109,6 +109,10 @@ class UrlFront:
         if cors is not None and is_preflight(request):
             await send(call, preflight(cors, request, 200))
             return
+        signed = url.config.AuthType == "AWS_IAM"
+        if signed and (isinstance(self._signatures, str) or call.header(b"authorization") is None):
+            await self._forbid(call)
+            return
         try:
             request = await self._exchange.complete(call, request)
             await self._function_s(call, url, request)
@@ -125,9 +129,7 @@ class UrlFront:
         """
         key = None
         if url.config.AuthType == "AWS_IAM":
-            if isinstance(self._signatures, str) or call.header(b"authorization") is None:
-                await self._forbid(call)
-                return
+            assert not isinstance(self._signatures, str)
             signatures = await run_in_threadpool(self._signatures)  # the first time, AWS's signer is loaded
             key = await signatures.checked(call, request.body, READ_HERE)
         target = self._target(url, key)

@@ -17,6 +17,7 @@ from poller.api import function_urls
 from poller.api.endpoint import Endpoint
 from poller.api.health import application
 from poller.api.signatures import Signatures
+from poller.errors import StateError
 from poller.fronts import exchange
 from poller.fronts.api_front import ApiFront
 from poller.fronts.apis import Api, Apis
@@ -24,6 +25,7 @@ from poller.fronts.cross_origin import Cors, RestCors
 from poller.fronts.front_metrics import FrontMetrics
 from poller.fronts.function_urls import FunctionUrls
 from poller.fronts.routes import Route
+from poller.fronts.serving import base_of
 from poller.fronts.url_config import FunctionUrl, UrlConfig
 from poller.fronts.url_front import UrlFront
 from poller.model import MAXIMUM_PAYLOAD, InvocationResult
@@ -309,6 +311,35 @@ def test_a_head_means_nothing_where_answers_are_buffered() -> None:
     rig = Urls()
     rig.answers(b'{"statusCode":404}' + bytes(8) + b"x")
     assert rig.get().status_code == 200
+
+
+def test_with_several_workers_every_call_on_urls_is_told_why_it_cannot_be_made() -> None:
+    rig = Urls()
+    calls = function_urls.refusing_routes("Not here.")
+    rig.app = Endpoint(application(rig.registry, list, lambda: True, calls=calls), "not here")
+    for method, path in (("POST", "url"), ("GET", "url"), ("PUT", "url"), ("DELETE", "url"), ("GET", "urls")):
+        answer = rig.ask(method, f"/2021-10-31/functions/f/{path}")
+        assert (answer.status_code, answer.json()["message"]) == (400, "Not here.")
+    assert rig.get().status_code == 404  # and there is no function behind /_url/
+
+
+def test_a_url_that_cannot_be_kept_is_not_made_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise StateError("the disk is full")
+
+    monkeypatch.setattr(ForgettingDocuments, "change", full)
+    answer = Urls().ask("POST", "/2021-10-31/functions/g/url", json={"AuthType": "NONE"})
+    assert (answer.status_code, answer.headers["x-amzn-ErrorType"]) == (500, "ServiceException")
+    assert answer.json()["Message"] == "the disk is full"
+
+
+@pytest.mark.parametrize(
+    ("bound", "base"),
+    [("127.0.0.1:1", "http://127.0.0.1:1"), ("0.0.0.0:1", "http://127.0.0.1:1"), (":::1", "http://[::1]:1"),
+     ("192.0.2.7:1", "http://192.0.2.7:1")],
+)  # fmt: skip
+def test_addresses_are_told_as_this_machine_reaches_them(bound: str, base: str) -> None:
+    assert base_of(bound) == base
 
 
 def test_a_page_may_read_what_is_refused_too() -> None:

@@ -18,7 +18,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from poller.api.answers import refusal
-from poller.api.call import path_of
 from poller.api_errors import ApiError, invalid_parameter
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def _refusing(endpoint: Callable[[Request], Any]) -> Callable[[Request], Any]:
         try:
             answer: Response = await endpoint(request)
         except ApiError as error:
-            _log.info("refused: %s %r: %r", request.method, path_of(request.scope), str(error))
+            _log.info("refused: %s %r: %r", request.method, request.url.path, str(error))
             return refusal(error)
         return answer
 

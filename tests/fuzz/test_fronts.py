@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from fuzz.odd import any_json, any_text, no_hang
 from fuzz.tally import tried
 from poller.account.documents import ForgettingDocuments
+from poller.api import function_urls
 from poller.api.endpoint import Endpoint
 from poller.api.health import application
 from poller.fronts.api_front import ApiFront
@@ -183,6 +184,64 @@ def test_any_request_is_answered_and_the_function_s_event_is_json(goes_away: boo
             event = json.loads(invocation.payload)
             assert event["isBase64Encoded"] in {True, False}
             assert isinstance(event.get("body"), str | None)
+
+
+config = st.fixed_dictionaries(
+    {"AuthType": st.sampled_from(["NONE", "AWS_IAM"]) | any_json},
+    optional={
+        "InvokeMode": st.sampled_from(["BUFFERED", "RESPONSE_STREAM"]) | any_json,
+        "Cors": any_json
+        | st.fixed_dictionaries(
+            {},
+            optional={
+                "AllowOrigins": st.lists(any_text, max_size=3) | any_json,
+                "AllowMethods": st.lists(any_text, max_size=7),
+                "AllowCredentials": any_json,
+                "MaxAge": any_json,
+            },
+        ),
+    },
+)
+
+
+right = st.fixed_dictionaries(
+    {"AuthType": st.sampled_from(["NONE", "AWS_IAM"])},
+    optional={
+        "InvokeMode": st.sampled_from(["BUFFERED", "RESPONSE_STREAM"]),
+        "Cors": st.fixed_dictionaries(
+            {},
+            optional={
+                "AllowOrigins": st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1), max_size=3),
+                "MaxAge": st.integers(0, 86_400),
+                "AllowCredentials": st.booleans(),
+            },
+        ),
+    },
+)  # fmt: skip
+
+
+@given(
+    body=right | config | any_json,
+    method=st.sampled_from(["POST", "PUT", "GET", "DELETE"]),
+    query=st.sampled_from([b"", b"Qualifier=live", b"Qualifier=%ff"]),
+)
+def test_any_configuration_is_taken_or_refused_and_what_is_shown_is_what_was_given(
+    body: Any, method: str, query: bytes
+) -> None:
+    documents = ForgettingDocuments()
+    urls = FunctionUrls((), documents, RIG.account, allow_drift=False, now=lambda: 0.0)
+    app = Endpoint(application(CollectorRegistry(), list, lambda: True, calls=function_urls.routes(urls)), "not here")
+    content = json.dumps(body).encode()
+    statuses = []
+    for each in ("POST", method, "GET"):
+        scope = scope_of(each, "/2021-10-31/functions/f/url", query, [("host", b"localhost")])
+        statuses.append(is_whole(answered(app, scope, content)))
+        tried(f"calls on URLs: {statuses[-1]}")
+        assert statuses[-1] < 500
+    assert (statuses[0] == 201) == bool(documents.all("FunctionUrlConfig")) or method == "DELETE"
+    assert [
+        url.document() for url in FunctionUrls((), documents, RIG.account, allow_drift=False, now=lambda: 0.0).all()
+    ] == [url.document() for url in urls.all()]
 
 
 @given(payload=returned, failed=st.sampled_from([None, None, None, "Unhandled"]), accept=values)

@@ -171,6 +171,7 @@ def test_a_body_is_text_or_base64_by_its_type(content_type: str | None, body: by
 
 @pytest.mark.statement(18)
 def test_a_multipart_body_is_base64() -> None:
+    """G 18."""
     body = b'--b\r\ncontent-disposition: form-data; name="a"\r\n\r\n1\r\n--b--\r\n'
     headers = [("content-type", "multipart/form-data; boundary=b")]
     for event in (

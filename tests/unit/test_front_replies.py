@@ -28,6 +28,7 @@ def returned(value: Any) -> bytes:
      ({"body": "x"}, b'{"body":"x"}'), ({"a": "b c, d: e"}, b'{"a":"b c, d: e"}')],
 )  # fmt: skip
 def test_what_has_no_status_code_is_compact_json_and_a_text_has_no_quotes(value: Any, body: bytes) -> None:  # A.5
+    """G 16."""
     assert inferred(returned(value)) == Reply(200, (JSON,), body)
 
 

@@ -148,6 +148,7 @@ def test_the_function_s_arn_has_no_qualifier() -> None:
 @pytest.mark.statement(17)
 @pytest.mark.parametrize("result", [FAILED, b'{"statusCode":99}', b'{"statusCode":200,"headers":{"a":"\\n"}}'])
 def test_a_function_that_fails_or_returns_what_cannot_be_sent_is_502(result: Any) -> None:
+    """G 17."""
     rig = Urls()
     rig.answers(result)
     answer = rig.get()

@@ -134,12 +134,14 @@ def curl(*arguments: str) -> Answer:
      ("true", b"true"), ('"hello"', b"hello")],
 )  # fmt: skip
 def test_a_result_without_a_status_is_200_and_compact_json(service: Service, returned: str, body: bytes) -> None:
+    """G 16."""
     answer = curl("--header", "content-type: application/json", "--data", returned, f"{service.of('Told')}/")
     assert (answer.status, answer.headers["content-type"], answer.body) == (200, "application/json", body)
 
 
 @pytest.mark.statement(17)
 def test_a_handler_that_raises_is_502(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    """G 17."""
     with caplog.at_level(logging.INFO):
         answer = curl(f"{service.of('Raises')}/")
     assert (answer.status, answer.body) == (502, b"Internal Server Error")
@@ -148,6 +150,7 @@ def test_a_handler_that_raises_is_502(service: Service, caplog: pytest.LogCaptur
 
 @pytest.mark.statement(18)
 def test_a_form_with_a_file_arrives_as_base64(service: Service, tmp_path: Path) -> None:
+    """G 18."""
     file = tmp_path / "file.bin"
     file.write_bytes(bytes(range(256)))
     answer = curl("--form", "name=value", "--form", f"file=@{file}", f"{service.of('Event')}/upload?a=1")

@@ -61,24 +61,23 @@ def is_preflight(request: FrontRequest) -> bool:
 
 def preflight(cors: Cors, request: FrontRequest, status: int) -> Reply:
     """The answer to a preflight; an origin that is not allowed gets one without permission."""
-    allowed = _allowed(cors, request.header("origin"))
-    if not allowed:
-        return Reply(status)
+    allowed = _permission(cors, request.header("origin"))
     given = {
         f"{PREFIX}allow-methods": _listed(cors.AllowMethods),
         f"{PREFIX}allow-headers": _listed(cors.AllowHeaders),
         f"{PREFIX}max-age": "" if cors.MaxAge is None else str(cors.MaxAge),
     }
-    return Reply(status, (*allowed, *((name, value) for name, value in given.items() if value)))
+    said = [(name, value) for name, value in given.items() if value] if allowed else []
+    return Reply(status, (*allowed.items(), *said, *_varies(cors)))
 
 
 def shared(cors: Cors, request: FrontRequest, reply: Reply) -> Reply:
     """A reply with what a page of the request's origin may do with it."""
-    kept = tuple((name, value) for name, value in reply.headers if not name.startswith(PREFIX))
-    allowed = _allowed(cors, request.header("origin"))
+    kept = [(name, value) for name, value in reply.headers if not name.startswith(PREFIX)]
+    allowed = _permission(cors, request.header("origin"))
     if allowed and cors.ExposeHeaders:
-        allowed += ((f"{PREFIX}expose-headers", _listed(cors.ExposeHeaders)),)
-    return Reply(reply.status, (*kept, *allowed), reply.body)
+        allowed[f"{PREFIX}expose-headers"] = _listed(cors.ExposeHeaders)
+    return Reply(reply.status, (*kept, *allowed.items(), *_varies(cors)), reply.body)
 
 
 def rest_preflight(cors: RestCors, methods: Iterable[str]) -> Reply:
@@ -101,15 +100,20 @@ def rest_preflight(cors: RestCors, methods: Iterable[str]) -> Reply:
     return Reply(200, (("content-type", JSON), *headers), b"{}\n")
 
 
-def _allowed(cors: Cors, origin: str | None) -> tuple[tuple[str, str], ...]:
+def _permission(cors: Cors, origin: str | None) -> dict[str, str]:
     """The headers that permit an origin; none when it is not permitted."""
     allowed = cors.AllowOrigins or ()
     if origin is None or not any(_covers(pattern, origin) for pattern in allowed):
-        return ()
-    headers = {f"{PREFIX}allow-origin": "*"} if "*" in allowed else {f"{PREFIX}allow-origin": origin, "vary": "Origin"}
+        return {}
+    headers = {f"{PREFIX}allow-origin": "*" if "*" in allowed else origin}
     if cors.AllowCredentials:  # with `*` no browser accepts it: nobody shares logins with all pages by oversight
         headers[f"{PREFIX}allow-credentials"] = "true"
-    return tuple(headers.items())
+    return headers
+
+
+def _varies(cors: Cors) -> list[tuple[str, str]]:
+    """An answer that is for some origins only is not to be kept for others."""
+    return [("vary", "Origin")] if cors.AllowOrigins and "*" not in cors.AllowOrigins else []
 
 
 def _covers(pattern: str, origin: str) -> bool:

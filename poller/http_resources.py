@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from poller.fronts.apis import DEFAULT_STAGE
 from poller.fronts.cross_origin import Cors, RestCors
 from poller.fronts.routes import METHODS, path_problem
 from poller.validation import Integer, Model, Text, describe
@@ -52,7 +54,7 @@ def _rest_cors(value: Any) -> Any:
 
 
 def _stage(value: str) -> str:
-    if not value or not value.replace("_", "").replace("-", "").replace("$default", "d").isalnum():
+    if value != DEFAULT_STAGE and not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", value):
         raise ValueError(f"{describe(value)} is no name of a stage: letters, digits, '-' and '_'")
     return value
 

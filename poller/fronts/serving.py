@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import time
 from collections.abc import Iterator
@@ -26,7 +27,6 @@ from poller.template import Template
 from poller.template_http import unchecked
 from poller.validation import plural
 
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
 _log = logging.getLogger(__name__)
 
 
@@ -94,7 +94,8 @@ class Fronts:
 def base_of(bound: str) -> str:
     """A URL under which this machine reaches what is bound to `host:port`."""
     host, _, port = bound.rpartition(":")
-    host = _EVERYWHERE.get(host, host)
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "::1" if ":" in host else "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

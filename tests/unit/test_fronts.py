@@ -182,7 +182,7 @@ def test_a_function_that_does_not_run_is_500() -> None:
 
 def test_the_url_of_a_function_that_is_deleted_meanwhile_is_403() -> None:
     rig = Urls()
-    rig.account.pool = lambda _: None  # type: ignore[method-assign]
+    rig.account.pool = lambda *_: None  # type: ignore[method-assign]
     assert rig.get().text == '{"Message":null}'
 
 
@@ -382,7 +382,7 @@ def test_what_fails_has_a_status_and_a_text(api: Api, path: str, result: Any, st
 def test_a_fault_of_our_own_is_500_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     rig = Front(http_api())
 
-    def broken(_: str) -> Any:
+    def broken(*_: str) -> Any:
         raise ZeroDivisionError
 
     rig.account.pool = broken  # type: ignore[method-assign]

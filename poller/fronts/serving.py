@@ -15,6 +15,7 @@ from poller.account.documents import Documents
 from poller.api.invocations import Functions
 from poller.api.server import HttpServer, bind
 from poller.api.signatures import Signatures
+from poller.exposure import is_loopback
 from poller.fronts.api_front import ApiFront, front_of
 from poller.fronts.apis import Api, Apis
 from poller.fronts.front_metrics import URL, FrontMetrics
@@ -46,6 +47,7 @@ class Fronts:
         """
         settings = template.settings
         self._apis = template.apis
+        self._bind = settings.Bind
         self.urls = FunctionUrls(
             template.function_urls, documents, account, allow_drift=settings.AllowDrift, now=time.time
         )
@@ -79,6 +81,11 @@ class Fronts:
             _log.info("function URL of %s: %s", url.key, address(base_of(endpoint), url.url_id))
         for api, where in self._places():
             _log.info("%s API %s with %s: %s", api.kind, api.api_id, plural(len(api.routes), "route"), where)
+
+        public = bool(self._apis) or any(url.config.AuthType == "NONE" for url in self.urls.all())
+        if public and not is_loopback(self._bind):
+            text = "function URLs of AuthType NONE and APIs are open to everybody who reaches %s, signed or not"
+            _log.warning(text, self._bind)
 
     def stop(self) -> None:
         """Answer what is being answered, then close the port. Blocks at most about a second."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,11 +26,13 @@ from poller.fronts.cross_origin import Cors, RestCors
 from poller.fronts.front_metrics import FrontMetrics
 from poller.fronts.function_urls import FunctionUrls
 from poller.fronts.routes import Route
-from poller.fronts.serving import base_of
+from poller.fronts.serving import Fronts, base_of
 from poller.fronts.url_config import FunctionUrl, UrlConfig
 from poller.fronts.url_front import UrlFront
 from poller.model import MAXIMUM_PAYLOAD, InvocationResult
 from poller.runtime.answers import error_answer, throttled
+from poller.settings import Settings
+from poller.template import Template
 
 ID = "abc"
 PAGE = "https://page.example"
@@ -341,6 +344,19 @@ def test_a_url_that_cannot_be_kept_is_not_made_and_told(monkeypatch: pytest.Monk
 )  # fmt: skip
 def test_addresses_are_told_as_this_machine_reaches_them(bound: str, base: str) -> None:
     assert base_of(bound) == base
+
+
+@pytest.mark.parametrize(
+    ("address", "auth_type", "told"),
+    [("0.0.0.0", "NONE", True), ("0.0.0.0", "AWS_IAM", False), ("127.0.0.1", "NONE", False)],
+)
+def test_urls_that_other_machines_may_call_unsigned_are_warned_of(
+    caplog: pytest.LogCaptureFixture, address: str, auth_type: Any, told: bool
+) -> None:
+    url = FunctionUrl(ID, "f", "", UrlConfig(AuthType=auth_type), 0, 0, declared=True)
+    template = Template(Path("template.yaml"), (), (), Settings(Bind=address), function_urls=(url,))
+    Fronts(template, Account(), ForgettingDocuments(), CollectorRegistry()).start(f"{address}:9001")
+    assert ("open to everybody who reaches 0.0.0.0" in caplog.text) is told
 
 
 def test_a_page_may_read_what_is_refused_too() -> None:

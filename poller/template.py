@@ -107,8 +107,7 @@ class _Loading:
         finally:
             if translator is not None:
                 translator.close()
-        apis = reader.http.apis()
-        self._problems += [*resolver.problems, *reader.problems, *reader.http.problems]
+        self._problems += [*resolver.problems, *reader.problems]
         mappings: list[EventSourceMapping] = []
         asynchronous: dict[str, AsyncConfiguration] = {}
         triggers = Triggers()
@@ -116,7 +115,7 @@ class _Loading:
             self._problems += unknown_extensions(settings, reader.mapping_names)
             reserved = {item.FunctionName: item.ReservedConcurrentExecutions for item in reader.functions}
             self._problems += concurrency_problems(reserved, settings)
-            self._problems += http_problems(reader.http, apis, settings)
+            self._problems += http_problems(reader.http, reader.apis, settings)
             try:
                 mappings = wire(reader.mappings, settings, self._sources.folder)
             except ConfigError as error:
@@ -140,7 +139,7 @@ class _Loading:
             asynchronous,
             triggers,
             tuple(url for url, _ in reader.http.urls.values()),
-            tuple(apis),
+            tuple(reader.apis),
         )
 
     def _problem(self, path: str, reason: str, suggestion: str = "") -> None:

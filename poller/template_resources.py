@@ -9,6 +9,7 @@ from typing import Any
 from poller import supported
 from poller.api_errors import FUNCTION_MISSING
 from poller.errors import ConfigError, Problem
+from poller.fronts.apis import Api
 from poller.function_names import named_function
 from poller.intrinsics import Resolver
 from poller.resources import RUNTIMES, Function, event_source_mapping, function
@@ -54,6 +55,7 @@ class ResourceReader:
         self.asynchronous = AsyncReader()
         self.triggers = TriggerReader(account, region, checked=self._checked, named_function=self._named_function)
         self.http = HttpReader(account, region, self._checked)
+        self.apis: list[Api] = []
         self.mapping_names: list[str] = []
         """Of all mappings, also of those that have problems."""
         self._resolver = resolver
@@ -87,7 +89,8 @@ class ResourceReader:
         for item in self.functions:
             if names.count(item.FunctionName) > 1:
                 self._problem("Resources", f"two functions have the name {item.FunctionName}")
-        self._report([*self.asynchronous.problems, *self.triggers.problems])
+        self.apis = self.http.apis()
+        self._report([*self.asynchronous.problems, *self.triggers.problems, *self.http.problems])
 
     def _read_resources(self) -> dict[str, Any]:
         """Read all but what AWS's transform has to see first, which is given: SAM functions."""

@@ -229,6 +229,13 @@ def test_events_of_an_api_that_is_wrong_are_not_told_a_second_time(tmp_path: Pat
     assert len(wrong(tmp_path, resources={"A": {"Type": REST_API}}, **given)) == 1
 
 
+def test_what_cannot_be_resolved_is_told_once(tmp_path: Path) -> None:
+    given = events(E=("Api", {"Path": {"Ref": "Nowhere"}, "Method": "GET"}))
+    found = wrong(tmp_path, **given)
+    assert len(found) == 1
+    assert found[0].startswith(f"{EVENTS_AT}.E.Path: ")
+
+
 def test_two_apis_whose_ids_would_be_one_are_refused(tmp_path: Path) -> None:
     found = wrong(tmp_path, resources={"Web": {"Type": HTTP_API}, "WEB": {"Type": HTTP_API}})
     assert found[0] == "Resources.Web: another API has the id web, too (rename one of them)"

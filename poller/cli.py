@@ -88,9 +88,18 @@ def _validate(given: argparse.Namespace) -> int:
             for one in template.triggers.schedules
         ),
     ]
+    urls = [
+        {"FunctionName": url.function_name, "UrlId": url.url_id, "AuthType": url.config.AuthType}
+        for url in template.function_urls
+    ]
+    routes = [
+        {"Api": api.api_id, "Kind": api.kind, "Route": route.key, "FunctionName": route.function_name}
+        for api in template.apis
+        for route in api.routes
+    ]
     if given.json:
-        valid = {"valid": True, "problems": [], "functions": functions, "mappings": mappings, "triggers": triggers}
-        _print_json(valid)
+        found = {"functions": functions, "mappings": mappings, "triggers": triggers, "urls": urls, "routes": routes}
+        _print_json({"valid": True, "problems": [], **found})
         return ExitCode.OK
     print(f"{given.template} is valid")  # noqa: T201
     for function in functions:
@@ -100,6 +109,10 @@ def _validate(given: argparse.Namespace) -> int:
         print(f"  mapping {item['Name']}: {item['Source']} {item['From']} to {item['FunctionName']}{failed}")  # noqa: T201
     for one in triggers:
         print(f"  trigger {one['Name']}: {one['From']} to {one['FunctionName']}")  # noqa: T201
+    for url in urls:
+        print(f"  function URL of {url['FunctionName']}: AuthType {url['AuthType']}, id {url['UrlId']}")  # noqa: T201
+    for route in routes:
+        print(f"  route {route['Route']} of {route['Kind']} API {route['Api']} to {route['FunctionName']}")  # noqa: T201
     return ExitCode.OK
 
 

@@ -32,7 +32,8 @@ exit codes:
 
 SETTINGS = {
     "Port": "of Lambda's API, /metrics, /healthz and /readyz; 0 takes a free one (9001)",
-    "Bind": "address on which the port is opened (127.0.0.1)",
+    "ApiPort": "of the template's HTTP and REST APIs, if it has some; 0 takes a free one (9002)",
+    "Bind": "address on which the ports are opened (127.0.0.1)",
     "InsecureBind": "open the port to other machines without looking at signatures",
     "RequireSignature": "answer calls only that are signed with a key of the settings' SignatureKeys",
     "Hosts": "names by which the service is called, with commas between; addresses and localhost always are",

@@ -15,6 +15,7 @@
 | `mapping-<mapping>` | one change of a mapping's state, while it is carried out | touch clients |
 | `scaling` | how many pollers each Kafka mapping has | touch clients, block |
 | `api` | HTTP connections | block |
+| `apis` | HTTP connections to the APIs of the template | block |
 | `log` | nothing; writes log lines that were said together | |
 
 With more than one worker these are the threads of each worker's process, `api` apart: see `poller.workers.supervisor`.
@@ -40,7 +41,7 @@ from contextlib import suppress
 from types import FrameType
 
 from poller.account.store import AccountFile
-from poller.api import event_source_mappings
+from poller.api import event_source_mappings, function_urls
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.invocations import Invocations
@@ -50,6 +51,7 @@ from poller.async_invoke.invoker import AsyncInvoker
 from poller.async_metrics import AsyncMetrics
 from poller.clock import SystemClock
 from poller.control_plane import ControlPlane
+from poller.fronts.serving import Fronts
 from poller.metrics import Metrics, StateCollector
 from poller.template import Template
 from poller.triggers.running import RunningTriggers
@@ -89,6 +91,7 @@ def run(template: Template) -> int:
     metrics = Metrics()
     documents = AccountFile(template.state_folder)
     plane = ControlPlane(template, metrics, SystemClock(), documents=documents)
+    fronts = Fronts(template, plane, documents, metrics.registry)
     metrics.registry.register(StateCollector(plane.mappings, plane.functions))
     asynchronous = async_invoker(template, plane, metrics)
     asynchronous.open()
@@ -101,9 +104,11 @@ def run(template: Template) -> int:
     def states() -> list[dict[str, object]]:
         return [*plane.mapping_states(), *triggers.states()]
 
-    app = application(metrics.registry, states, alive, calls=event_source_mappings.routes(plane))
-    calls = Endpoint(app, Invocations(plane, asynchronous), door(settings), S3Webhook(triggers.s3))
-    server = HttpServer(calls, listener)
+    calls = [*event_source_mappings.routes(plane), *function_urls.routes(fronts.urls)]
+    app = application(metrics.registry, states, alive, calls=calls)
+    invocations = Invocations(plane, asynchronous)
+    endpoint = Endpoint(app, invocations, door(settings), S3Webhook(triggers.s3), fronts.url_front)
+    server = HttpServer(endpoint, listener)
     stopping = threading.Event()
     on_signals(stopping)
     tune()
@@ -118,12 +123,14 @@ def run(template: Template) -> int:
         server.address,
         time.monotonic() - started,
     )
+    fronts.start(server.address)
     stopping.wait()
     _log.info("stopping: what is in work may take up to %.0f s", settings.ShutdownGrace)
     triggers.stop()
     asynchronous.leave()
     plane.stop(asynchronous.drain)
     server.stop()
+    fronts.stop()
     asynchronous.stop(LAST_RECORDS)
     documents.close()
     _log.info("stopped")

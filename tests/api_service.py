@@ -13,13 +13,15 @@ import boto3
 from botocore.config import Config
 from handlers.rig import HANDLERS
 
-from poller.api import event_source_mappings
+from poller.account.documents import Documents, ForgettingDocuments
+from poller.api import event_source_mappings, function_urls
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.invocations import Invocations
 from poller.api.server import HttpServer, bind
 from poller.clock import SystemClock
 from poller.control_plane import ControlPlane
+from poller.fronts.serving import Fronts
 from poller.metrics import Metrics
 from poller.service import async_invoker
 from poller.template import Template, load
@@ -47,21 +49,32 @@ def template_of(folder: Path, functions: Mapping[str, Mapping[str, Any]], **sett
 @contextmanager
 def served(template: Template) -> Iterator[str]:
     """Serve the template's functions; gives the URL."""
+    with served_with_apis(template) as (url, _):
+        yield url
+
+
+@contextmanager
+def served_with_apis(template: Template, documents: Documents | None = None) -> Iterator[tuple[str, str]]:
+    """Serve the template's functions and APIs; gives the URL, and that of the APIs."""
     metrics = Metrics()
     plane = ControlPlane(template, metrics, SystemClock())
-    app = application(metrics.registry, plane.mapping_states, plane.alive, calls=event_source_mappings.routes(plane))
+    fronts = Fronts(template, plane, documents or ForgettingDocuments(), metrics.registry)
+    calls = [*event_source_mappings.routes(plane), *function_urls.routes(fronts.urls)]
+    app = application(metrics.registry, plane.mapping_states, plane.alive, calls=calls)
     asynchronous = async_invoker(template, plane, metrics)
-    calls = Endpoint(app, Invocations(plane, asynchronous), door(template.settings))
-    server = HttpServer(calls, bind(template.settings.Bind, 0))
+    endpoint = Endpoint(app, Invocations(plane, asynchronous), door(template.settings), urls=fronts.url_front)
+    server = HttpServer(endpoint, bind(template.settings.Bind, 0))
     plane.start()
     asynchronous.start()
     server.start()
+    fronts.start(server.address)
     try:
-        yield f"http://{server.address}"
+        yield f"http://{server.address}", f"http://{fronts.api_address}"
     finally:
         asynchronous.leave()
         plane.stop(asynchronous.drain)
         server.stop()
+        fronts.stop()
         asynchronous.stop(1.0)
 
 

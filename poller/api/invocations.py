@@ -6,13 +6,10 @@ a request that waits costs a future, no thread. A client that goes away does not
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import re
-from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from poller.api import event_stream
 from poller.api.call import JSON, Call, Headers
+from poller.api.results import Results
 from poller.api_errors import ApiError, invalid_parameter
 from poller.errors import PollerError
 from poller.invocation_request import (
@@ -93,35 +91,6 @@ class AsynchronousQueue(Protocol):
         """
 
 
-class _Answers:
-    """Brings results from the pools' threads to the loop. What comes while the loop is busy comes in one piece."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self._come: deque[tuple[asyncio.Future[InvocationResult], InvocationResult]] = deque()
-        self._woken = False
-
-    def expect(self) -> tuple[asyncio.Future[InvocationResult], Callable[[InvocationResult], None]]:
-        """A future for the loop's thread, and what gives it its result on any."""
-        answered: asyncio.Future[InvocationResult] = self.loop.create_future()
-
-        def on_result(result: InvocationResult) -> None:
-            self._come.append((answered, result))
-            if not self._woken:
-                self._woken = True
-                with suppress(RuntimeError):  # the service is stopping, and the loop has ended
-                    self.loop.call_soon_threadsafe(self._settle)
-
-        return answered, on_result
-
-    def _settle(self) -> None:
-        self._woken = False  # first: what comes from here on wakes the loop again
-        while self._come:
-            answered, result = self._come.popleft()
-            if not answered.done():  # the service is stopping and has given this request up
-                answered.set_result(result)
-
-
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """What a call wants of which function."""
@@ -139,13 +108,7 @@ class Invocations:
     def __init__(self, functions: Functions, queue: AsynchronousQueue) -> None:
         self._functions = functions
         self._queue = queue
-        self._answers: _Answers | None = None
-
-    def _answers_of(self, loop: asyncio.AbstractEventLoop) -> _Answers:
-        """There is one loop, save in tests."""
-        if self._answers is None or self._answers.loop is not loop:
-            self._answers = _Answers(loop)
-        return self._answers
+        self._results = Results()
 
     async def invoke(self, call: Call, function_name: str) -> None:
         """Invoke."""
@@ -216,7 +179,7 @@ class Invocations:
             _refuse_no_json(payload)
         if self._functions.at_account_limit(called.name):
             return throttled(call.request_id, "ConcurrentInvocationLimitExceeded")
-        answered, on_result = self._answers_of(asyncio.get_running_loop()).expect()
+        answered, on_result = self._results.expect()
         pool.submit(Invocation(call.request_id, payload, called.arn, client_context=context), on_result, wait=False)
         result = await answered
         if result.function_error is not None and len(payload) > READ_HERE:

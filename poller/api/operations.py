@@ -10,13 +10,18 @@ from poller.api.operation_table import OPERATIONS
 BUILT = frozenset(
     {
         "CreateEventSourceMapping",
+        "CreateFunctionUrlConfig",
         "DeleteEventSourceMapping",
+        "DeleteFunctionUrlConfig",
         "GetEventSourceMapping",
+        "GetFunctionUrlConfig",
         "Invoke",
         "InvokeAsync",
         "InvokeWithResponseStream",
         "ListEventSourceMappings",
+        "ListFunctionUrlConfigs",
         "UpdateEventSourceMapping",
+        "UpdateFunctionUrlConfig",
     }
 )
 

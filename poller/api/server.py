@@ -13,6 +13,7 @@ import uvicorn
 from poller.api.call import App
 from poller.api.http_protocol import HttpProtocol
 from poller.errors import PollerError
+from poller.settings import option, variable
 
 BACKLOG = 1024
 """Connections that may wait to be accepted: clients that all come at once are not turned away."""
@@ -38,12 +39,13 @@ class PortInUse(PollerError):  # noqa: N818 - reads as what it says
     """The HTTP port is taken, or may not be bound."""
 
 
-def bind(address: str, port: int) -> socket.socket:
+def bind(address: str, port: int, setting: str = "Port") -> socket.socket:
     """A listening socket.
 
     Args:
         address: such as `127.0.0.1`.
         port: 0 takes a free one.
+        setting: that has the port.
 
     Raises:
         PortInUse: with what to do about it.
@@ -62,17 +64,21 @@ def bind(address: str, port: int) -> socket.socket:
         else:
             reason = f"cannot be bound ({problem})"
         raise PortInUse(
-            f"port {port} on {address} {reason}: take another with --port or POLLER_PORT (0 takes a free one)"
+            f"port {port} on {address} {reason}: take another with {option(setting)} or {variable(setting)} "
+            "(0 takes a free one)"
         ) from None
     return listener
 
 
 class HttpServer:
-    """The thread `api`: owns uvicorn's loop. `start` and `stop` may be called in any order and more than once."""
+    """A thread that owns uvicorn's loop. `start` and `stop` may be called in any order and more than once."""
 
-    def __init__(self, app: App, listener: socket.socket) -> None:
+    def __init__(
+        self, app: App, listener: socket.socket, name: str = "api", protocol: type[HttpProtocol] = HttpProtocol
+    ) -> None:
         self._listener = listener
-        config = uvicorn.Config(app, **OPTIONS)
+        self._name = name
+        config = uvicorn.Config(app, **{**OPTIONS, "http": protocol})
         self._server = uvicorn.Server(config)
         self._thread: threading.Thread | None = None
 
@@ -86,7 +92,7 @@ class HttpServer:
         """Serve from now on; returns at once."""
         if self._thread is None:
             self._thread = threading.Thread(
-                target=self._server.run, kwargs={"sockets": [self._listener]}, name="api", daemon=True
+                target=self._server.run, kwargs={"sockets": [self._listener]}, name=self._name, daemon=True
             )
             self._thread.start()
 

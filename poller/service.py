@@ -41,7 +41,7 @@ from contextlib import suppress
 from types import FrameType
 
 from poller.account.store import AccountFile
-from poller.api import event_source_mappings, function_urls
+from poller.api import event_source_mappings, function_urls, functions
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.invocations import Invocations
@@ -104,7 +104,11 @@ def run(template: Template) -> int:
     def states() -> list[dict[str, object]]:
         return [*plane.mapping_states(), *triggers.states()]
 
-    calls = [*event_source_mappings.routes(plane), *function_urls.routes(fronts.urls)]
+    calls = [
+        *event_source_mappings.routes(plane),
+        *functions.routes(plane.account),
+        *function_urls.routes(fronts.urls),
+    ]
     app = application(metrics.registry, states, alive, calls=calls)
     invocations = Invocations(plane, asynchronous)
     endpoint = Endpoint(app, invocations, door(settings), S3Webhook(triggers.s3), fronts.url_front)

@@ -111,7 +111,7 @@ class World:
         self.topic, self.queue = MemoryTopic("orders"), MemoryQueue("tasks")
         self.functions: dict[str, Handlers] = {}
         monkeypatch.setattr(Handlers, "by_function", self.functions, raising=False)
-        monkeypatch.setattr("poller.control_plane.FunctionPool", Handlers)
+        monkeypatch.setattr("poller.account.environments.FunctionPool", Handlers)
         monkeypatch.setattr("poller.assembly.source_of", self._source)
         (folder / "code").mkdir()
         (folder / "code" / "handler.py").write_text("def handler(event, context): ...\n")

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    template = _load(given)
+    template = _load(given, or_empty=True)
     from poller import log, service  # noqa: PLC0415
     from poller.api.server import PortInUse  # noqa: PLC0415
 
@@ -218,9 +218,15 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
 # --- what commands share -------------------------------------------------------------------------------------------
 
 
-def _load(given: argparse.Namespace) -> Template:
-    from poller.template import load  # noqa: PLC0415
+def _load(given: argparse.Namespace, *, or_empty: bool = False) -> Template:
+    """The template; where none was named and there is none, an empty account, if that will do."""
+    from poller.template import NO_TEMPLATE, empty, load  # noqa: PLC0415
 
+    options = {name: value for name in SETTINGS if (value := getattr(given, name, None)) is not None}
+    if given.template is None:
+        given.template = Path(NO_TEMPLATE)
+        if or_empty and not given.parameter and not given.template.exists():
+            return empty(Path(), settings_file=given.settings, options=options)
     try:
         missing = not given.template.exists()
     except OSError:  # longer than a path can be, or in a folder that nobody may look into: reading it tells which
@@ -229,7 +235,6 @@ def _load(given: argparse.Namespace) -> Template:
         is_option = given.command in {"invoke", "dead-letters", "events"}
         hint = "give --template PATH" if is_option else _MISSING_TEMPLATE.format(command=given.command)
         raise ConfigError([Problem(str(given.template), "no such file", hint)])
-    options = {name: value for name in SETTINGS if (value := getattr(given, name, None)) is not None}
     return load(given.template, dict(given.parameter), settings_file=given.settings, options=options)
 
 

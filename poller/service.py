@@ -120,6 +120,8 @@ def run(template: Template) -> int:
     asynchronous.start()
     triggers.start()
     server.start()
+    if not template.path.exists():
+        _log.info("there is no template: calls of the API make functions, in %s", template.state_folder)
     _log.info(
         "serving %d functions and %d mappings; http://%s/metrics, /healthz, /readyz (ready after %.2f s)",
         len(template.functions),

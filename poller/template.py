@@ -28,6 +28,9 @@ from poller.triggers.wiring import Triggers, wire_triggers
 from poller.validation import closest, describe
 from poller.wiring import unknown_extensions, wire
 
+NO_TEMPLATE = "template.yaml"
+"""The file that is read where none is named, if it is there."""
+
 STACK_NAME = "poller"
 """`AWS::StackName`: there is no stack here."""
 
@@ -77,6 +80,33 @@ def load(
     environment = os.environ if environment is None else environment
     document = read(path)
     return _Loading(document, Sources(path, settings_file, environment, options or {}), parameters or {}).run()
+
+
+def empty(
+    folder: Path,
+    *,
+    settings_file: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Template:
+    """What there is without a template: an account in which only calls make something.
+
+    Args:
+        folder: whose StateFolder it is.
+        settings_file: YAML with settings.
+        options: settings by name that win over all others.
+        environment: variables, `os.environ` by default.
+
+    Raises:
+        ConfigError: every problem of the settings at once.
+    """
+    sources = Sources(
+        folder / NO_TEMPLATE, settings_file, os.environ if environment is None else environment, options or {}
+    )
+    settings = load_settings(None, sources)
+    if problems := list(unknown_extensions(settings, [])):
+        raise ConfigError(problems)
+    return Template(sources.template, (), (), settings)
 
 
 class _Loading:

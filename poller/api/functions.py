@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from poller.account.functions import CODE_PATH
 from poller.api.answers import refusal
+from poller.api.call import Memory
 from poller.api_errors import NOT_FOUND, ApiError, invalid_parameter
 from poller.errors import PollerError
 
@@ -61,9 +62,12 @@ def refusing_routes(text: str) -> list[BaseRoute]:
 def _functions(account: AccountFunctions) -> list[tuple[str, str, Endpoint]]:
     calls = account.functions
 
+    memory = Memory()
+
     async def create(request: Request) -> Response:
-        body = await _body(request, LONGEST_CODE, "CreateFunction")
-        return await _answer(201, lambda: calls.create_function(body))
+        with memory.held() as hold:
+            body = await _body(request, hold, LONGEST_CODE, " for the CreateFunction operation")
+            return await _answer(201, lambda: calls.create_function(body))
 
     async def listed(request: Request) -> Response:
         query = request.query_params
@@ -86,8 +90,9 @@ def _functions(account: AccountFunctions) -> list[tuple[str, str, Endpoint]]:
         return await _answer(200, lambda: calls.get_function_configuration(_name(request), _qualifier(request)))
 
     async def update_code(request: Request) -> Response:
-        body = await _body(request, LONGEST_CODE, "UpdateFunctionCode")
-        return await _answer(200, lambda: calls.update_function_code(_name(request), body))
+        with memory.held() as hold:
+            body = await _body(request, hold, LONGEST_CODE, " for the UpdateFunctionCode operation")
+            return await _answer(200, lambda: calls.update_function_code(_name(request), body))
 
     async def update_configuration(request: Request) -> Response:
         body = await _body(request)
@@ -202,16 +207,25 @@ async def _answer(status: int, call: Callable[[], dict[str, Any] | None]) -> Res
     return JSONResponse(answer, status, headers)
 
 
-async def _body(request: Request, limit: int = LONGEST_BODY, operation: str = "") -> Any:
-    text = f"Request must be smaller than {limit} bytes"
-    refused = ApiError(
-        413, "RequestEntityTooLargeException", f"{text} for the {operation} operation" if operation else text
-    )
+async def _body(
+    request: Request, hold: Callable[[int], None] = lambda _: None, limit: int = LONGEST_BODY, what: str = ""
+) -> Any:
+    """The JSON of a request, whatever it is.
+
+    Args:
+        request: whose body was not read.
+        hold: told of bytes that come in; raises ApiError when there is no memory left.
+        limit: bytes.
+        what: stands behind the limit in the text.
+    """
+    text = f"Request must be smaller than {limit} bytes{what}"
+    refused = ApiError(413, "RequestEntityTooLargeException", text)
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and (len(announced) > len(str(limit)) or int(announced) > limit):
         raise refused
     content = bytearray()
     async for chunk in request.stream():
+        hold(len(chunk))
         content += chunk
         if len(content) > limit:
             raise refused

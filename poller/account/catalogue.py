@@ -11,15 +11,15 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from poller.account.aliases import Alias
 from poller.account.documents import Change, Documents
-from poller.account.entries import ALIAS, FUNCTION, Entry
+from poller.account.entries import ALIAS, FUNCTION, Entry, restored
 from poller.account.environments import Environments
 from poller.account.packages import Packages
-from poller.account.versions import FunctionVersion, order
+from poller.account.versions import FunctionVersion
 from poller.api_errors import CONFLICT, NOT_FOUND, ApiError, declared_by_template
-from poller.invocation_request import LATEST, CalledFunction
+from poller.invocation_request import CalledFunction
 
 CODE_IS_GONE = "The function's code is not there any more."
 
@@ -205,31 +205,32 @@ class Catalogue:
         Raises:
             StateError: the documents cannot be read.
         """
-        aliases: dict[str, dict[str, Alias]] = {}
-        for key, document in self._documents.all(ALIAS).items():
-            name, _, alias = key.rpartition(":")
-            aliases.setdefault(name, {})[alias] = Alias.of_document(alias, document)
-        versions: dict[str, dict[str, FunctionVersion]] = {}
-        last: dict[str, int] = {}
-        for key, document in self._documents.all(FUNCTION).items():
-            version = self._checked(FunctionVersion.of_document(key, document))
-            versions.setdefault(version.name, {})[version.version] = version
-            last[version.name] = max(last.get(version.name, 0), int(document.get("LastVersion", 0)))
-        for name, found in versions.items():
+        kept: dict[str, dict[str, dict[str, Any]]] = {}
+        aliases: dict[str, dict[str, dict[str, Any]]] = {}
+        for into, kind in ((kept, FUNCTION), (aliases, ALIAS)):
+            for key, document in self._documents.all(kind).items():
+                into.setdefault(key.rpartition(":")[0], {})[key] = document
+        for name, documents in kept.items():
             if self.is_declared(name):
                 _log.warning("function %s was made by calls, and the template declares it now: the template wins", name)
                 continue
-            published = {key: found[key] for key in sorted(found, key=order) if key != LATEST}
-            entry = Entry(found[LATEST], published, aliases.get(name, {}), last[name])
+            try:
+                entry = restored(documents, aliases.get(name, {}))
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                _log.error("function %s cannot be restored, its documents are not of this program: %r", name, error)
+                continue
+            versions = {key: _checked(version) for key, version in entry.published.items()}
+            entry = replace(entry, latest=_checked(entry.latest), published=versions)
             self._entries = {**self._entries, name: entry}
             self._run(entry)
-        if versions:
+        if kept:
             self._is_ours = True
             self.packages.clean()
+            self.collect()
 
-    @staticmethod
-    def _checked(version: FunctionVersion) -> FunctionVersion:
-        if version.code.folder.is_dir():
-            return version
-        _log.error("%s of function %s cannot run: %s is gone", version.version, version.name, version.code.folder)
-        return replace(version, failure=f"{CODE_IS_GONE} ({version.code.folder})")
+
+def _checked(version: FunctionVersion) -> FunctionVersion:
+    if version.code.folder.is_dir():
+        return version
+    _log.error("%s of function %s cannot run: %s is gone", version.version, version.name, version.code.folder)
+    return replace(version, failure=f"{CODE_IS_GONE} ({version.code.folder})")

@@ -6,9 +6,10 @@ import random
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from poller.account.aliases import Alias
-from poller.account.versions import FunctionVersion
+from poller.account.versions import FunctionVersion, order
 from poller.invocation_request import LATEST
 
 FUNCTION, ALIAS = "Function", "Alias"
@@ -79,6 +80,22 @@ def published(
     )
     versions = {**entry.published, version.version: version}
     return replace(entry, published=versions, last_number=entry.last_number + 1), version
+
+
+def restored(versions: Mapping[str, Mapping[str, Any]], aliases: Mapping[str, Mapping[str, Any]]) -> Entry:
+    """A function from all it was kept as, each by its key.
+
+    Raises:
+        LookupError, TypeError, ValueError, AttributeError: something else was kept under these names.
+    """
+    found = [FunctionVersion.of_document(key, document) for key, document in versions.items()]
+    latest, *published = sorted(found, key=lambda version: order(version.version))
+    return Entry(
+        latest,
+        {version.version: version for version in published},
+        {key.rpartition(":")[2]: Alias.of_document(key.rpartition(":")[2], item) for key, item in aliases.items()},
+        int(versions[f"{latest.name}:{LATEST}"]["LastVersion"]),
+    )
 
 
 def new_revision() -> str:

@@ -159,7 +159,8 @@ class Packages:
                 return place
         partly = self._folder / f"{_NEW}{digest}-{threading.get_ident()}"
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self._folder.parent, self._folder):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             partly.mkdir(mode=0o700)
             fill(partly)
             _flush(partly)

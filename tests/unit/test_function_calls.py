@@ -85,13 +85,15 @@ def test_each_qualifier_runs_its_code_with_its_configuration(client: Any) -> Non
         assert (answer["code"], answer["mode"], answer["arn"]) == (code, mode, called)
         assert answer["version"] == answer["variable"] == answer["executed"] == version
         assert f"/[{version}]" in answer["stream"]
-    tail = client.invoke(FunctionName="versions:live", LogType="Tail")["LogResult"]
-    assert b"Version: 1\n" in b64decode(tail)
+    tail = client.invoke(FunctionName="versions:live", LogType="Tail")
+    assert b"Version: 1\n" in b64decode(tail["LogResult"])
+    assert tail["Payload"].read()
     streamed = client.invoke_with_response_stream(FunctionName="versions", Qualifier="live")
     assert streamed["ExecutedVersion"] == "1"
     assert [*next(iter(streamed["EventStream"]))] == ["PayloadChunk"]
     streamed["EventStream"].close()
-    assert client.invoke(FunctionName="versions", Qualifier="1", InvocationType="DryRun")["StatusCode"] == 204
+    dry = client.invoke(FunctionName="versions", Qualifier="1", InvocationType="DryRun")
+    assert (dry["StatusCode"], dry["Payload"].read()) == (204, b"")
     client.update_alias(FunctionName="versions", Name="live", FunctionVersion="$LATEST")
     assert told(client, "versions", "live")["code"] == "second"
     status, error = refusal(client.invoke, FunctionName="versions", Qualifier="7")
@@ -135,7 +137,7 @@ def test_events_run_with_their_qualifier_and_the_records_say_so(client: Any, fol
     for number, qualifier in enumerate((None, "1", "live")):
         named = {} if qualifier is None else {"Qualifier": qualifier}
         answer = client.invoke(FunctionName="async", InvocationType="Event", Payload=json.dumps({"n": number}), **named)
-        assert answer["StatusCode"] == 202
+        assert (answer["StatusCode"], answer["Payload"].read()) == (202, b"")
     found = eventually(lambda: len(lines(notes)) == 3 and lines(notes))
     assert sorted(found, key=lambda line: line[0]["n"]) == [
         [{"n": 0}, "$LATEST", arn("async")],

@@ -21,7 +21,7 @@ from poller.api.answers import refusal
 from poller.api.call import Call, Memory, Receive, Scope, Send, host_name, path_of
 from poller.api.functions import LONGEST_CODE
 from poller.api.invocations import READ_HERE, Invocations
-from poller.api.operations import operation_of
+from poller.api.operations import BUILT, operation_of
 from poller.api.passwords import check_password
 from poller.api.s3_webhook import PATH as S3_EVENTS
 from poller.api.s3_webhook import S3Webhook
@@ -211,6 +211,8 @@ async def _unknown(request: Request, _: Exception) -> Response:
     operation = operation_of(request.method, path, request.scope["query_string"].decode("latin-1"))
     if operation is None:
         error = ApiError(404, "UnknownOperationException", f"No operation of Lambda's API: {request.method} {path}")
+    elif operation in BUILT:  # its route takes everything else
+        error = invalid_parameter("A name in the path has a slash in it, which no name has.")
     else:
         error = ApiError(501, "NotImplementedException", f"The operation {operation} of Lambda's API is not built.")
     return refusal(error)

@@ -96,7 +96,7 @@ class RunningFunction:
             self._hand_over(job, wait=wait)
             return
         with self._lock:
-            others = len(self._pools) - (version in self._pools)
+            others = len(self._pools) + len(self._finishing) - (version in self._pools)
             if others and self._in_work >= (self.reserved or 0):
                 if wait and self.reserved:
                     self._waiting.append(job)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import urllib.request
 from base64 import b64decode
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 from api_service import RUNTIME, arn, aws_client, served, template_of
 from async_rig import eventually, lines
 from botocore.exceptions import ClientError
-from packages import ROLE, describing, zip_of
+from packages import DESCRIBE, ROLE, describing, zip_of
 
 from poller.account.store import AccountFile
 from poller.api.functions import LONGEST_CODE
@@ -163,6 +164,16 @@ def test_a_request_above_the_limit_is_refused_by_what_it_says_of_itself(client: 
         == "Request must be smaller than 70167211 bytes for the CreateFunction operation"
     )
     connection.close()
+
+
+def test_a_large_package_may_be_signed(tmp_path: Path) -> None:
+    content = zip_of(("app.py", DESCRIBE % "large"), ("data", os.urandom(7 * 1024 * 1024)))
+    keys = {"AKIDEXAMPLE": "example"}
+    with served(template_of(tmp_path, FUNCTIONS, RequireSignature=True, SignatureKeys=keys)) as url:
+        client = aws_client(url)
+        create(client, "large", content)
+        assert told(client, "large")["code"] == "large"
+        client.close()
 
 
 def test_what_is_no_request_is_refused(client: Any) -> None:

@@ -213,6 +213,19 @@ def test_a_batch_waits_for_what_other_versions_take_up(world: World) -> None:
     assert [item.executed_version for item in world.answers] == ["$LATEST", "1", "1"]
 
 
+def test_reserved_concurrency_holds_over_an_update(world: World) -> None:
+    world.put(LATEST, reserved=1)
+    world.submit()
+    old = world.pool("$LATEST")
+    world.put(replace(LATEST, code=Path("two")), reserved=1)
+    world.submit()
+    world.submit(wait=True)
+    assert [item.status for item in world.answers] == [429]
+    old.end_one()
+    assert world.pool("$LATEST").configuration.code == Path("two")
+    assert world.pool("$LATEST").busy == 1
+
+
 def test_what_waits_for_concurrency_is_answered_when_the_service_stops(world: World) -> None:
     world.put(LATEST, FIRST, reserved=1)
     world.submit()

@@ -6,6 +6,7 @@
 | `poller-<mapping>-<n>` | its source, its lanes, its decisions and commits | run handlers, send dead letters |
 | the Kafka client's | sockets, heartbeats; in its listener the parked poller's lanes | block beyond RevocationGrace |
 | `invoke-<function>-<n>` | one execution environment | touch a source, save `wake` |
+| `finish-<function>` | a pool that was given up, until it has finished | hand invocations over |
 | `destination-<mapping>` | its destination's client | decide anything |
 | `async` | asynchronous events in memory, reading of the store | block, save for the store's disk |
 | `async-store` | the store's writing connection | decide anything |

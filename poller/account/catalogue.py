@@ -20,6 +20,7 @@ from poller.account.packages import Packages
 from poller.account.versions import FunctionVersion
 from poller.api_errors import CONFLICT, NOT_FOUND, ApiError, declared_by_template
 from poller.invocation_request import CalledFunction
+from poller.model import FunctionConfiguration
 
 CODE_IS_GONE = "The function's code is not there any more."
 
@@ -30,19 +31,27 @@ _log = logging.getLogger(__name__)
 
 
 class Catalogue:
-    """Any thread. Whoever changes something holds `changing` from looking to `put`."""
+    """Any thread. Whoever changes something holds `changing` from looking to `put`.
+
+    Args:
+        base: what all functions have that calls make, their account and region among it.
+        documents: where those are kept.
+        packages: where their code is.
+        environments: what runs.
+        allow_drift: let calls change what the template declares.
+    """
 
     def __init__(
         self,
-        account_id: str,
-        region: str,
+        base: FunctionConfiguration,
         documents: Documents,
         packages: Packages,
         environments: Environments,
         *,
         allow_drift: bool,
     ) -> None:
-        self.account_id, self.region = account_id, region
+        self.account_id, self.region = base.account_id, base.region
+        self._base = base
         self.packages = packages
         self.changing = threading.RLock()
         """One change at a time."""
@@ -183,12 +192,8 @@ class Catalogue:
         return [change for qualifier in gone for callback, _ in self._deleted for change in callback(name, qualifier)]
 
     def _run(self, entry: Entry) -> None:
-        configurations = {
-            version.version: replace(
-                version.configuration(self.account_id, self.region), reserved_concurrent_executions=entry.reserved
-            )
-            for version in entry.versions()
-        }
+        base = entry.declared or self._base
+        configurations = {version.version: version.configuration(base) for version in entry.versions()}
         self._environments.put(entry.latest.name, configurations, entry.aliases)
 
     # --- at the start -------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 from poller.account.aliases import Alias
 from poller.account.versions import FunctionVersion, order
 from poller.invocation_request import LATEST
+from poller.model import FunctionConfiguration
 
 FUNCTION, ALIAS = "Function", "Alias"
 """Kinds of documents; keys are `orders:$LATEST`, `orders:3` and `orders:live`."""
@@ -26,9 +27,13 @@ class Entry:
     aliases: Mapping[str, Alias] = field(default_factory=dict)
     last_number: int = 0
     """Of the version that was published last; numbers are never used again."""
-    is_declared: bool = False
-    reserved: int | None = None
-    """ReservedConcurrentExecutions of the template."""
+    declared: FunctionConfiguration | None = None
+    """As the template has it, of one that the template declares."""
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether it is the template's."""
+        return self.declared is not None
 
     def version(self, qualifier: str) -> FunctionVersion | None:
         """What a qualifier means; of an alias its main version."""

@@ -46,10 +46,19 @@ class Environments:
     Args:
         account_concurrency: invocations at once of all functions (A.2).
         share: what this process runs of the functions that its limits name.
+        make_pool: of a configuration, and of the most environments of a function that reserves none.
         chance: chooses versions by an alias's weights.
     """
 
-    def __init__(self, account_concurrency: int, share: Share, chance: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        account_concurrency: int,
+        share: Share,
+        make_pool: Callable[[FunctionConfiguration, int], FunctionPool] | None = None,
+        *,
+        chance: random.Random | None = None,
+    ) -> None:
+        self._make_pool = make_pool or _made
         self._account_concurrency = account_concurrency
         self._share = share
         self._chance = chance or random.Random()  # noqa: S311 - nothing secret hangs on it
@@ -174,6 +183,10 @@ class Environments:
                 throttles=stats.throttles,
             )
 
+    def pools(self) -> list[FunctionPool]:
+        """Those that take invocations."""
+        return [pool for function in self._functions.values() for pool in function.pools()]
+
     def folders(self) -> set[str]:
         """Code that something runs on, or may at any time."""
         with self._lock:
@@ -215,7 +228,11 @@ class Environments:
             limit = self._share.concurrency[name]
             if reserved:
                 configuration = replace(configuration, reserved_concurrent_executions=limit)
-        return FunctionPool(configuration, log=FunctionLog(name), account_concurrency=max(0, limit))
+        return self._make_pool(configuration, max(0, limit))
+
+
+def _made(configuration: FunctionConfiguration, limit: int) -> FunctionPool:
+    return FunctionPool(configuration, log=FunctionLog(configuration.function_name), account_concurrency=limit)
 
 
 def _nowhere(_line: str, _request_id: str) -> None:

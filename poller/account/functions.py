@@ -16,6 +16,7 @@ from poller.account import function_requests as requests
 from poller.account.catalogue import Catalogue
 from poller.account.documents import Change
 from poller.account.entries import Entry, new_revision, published
+from poller.account.folders import Package
 from poller.account.function_requests import (
     FUNCTION_NAME,
     GivenCode,
@@ -26,7 +27,6 @@ from poller.account.function_requests import (
     refuse_revision,
     request_of,
 )
-from poller.account.packages import Package, measured
 from poller.account.shapes import Structure, checked, violations
 from poller.account.versions import FunctionVersion, order
 from poller.api_errors import CONFLICT, ApiError, invalid_parameter, no_longer, one_of
@@ -111,7 +111,7 @@ class Functions:
             ApiError: 400 or 404.
         """
         called = self._called(function_name, qualifier)
-        version = _as_it_is(self.catalogue.existing(called)[1])
+        version = self._as_it_is(self.catalogue.existing(called)[1])
         answer: dict[str, Any] = {"Configuration": self._answer(called, version), "Code": self._location(version)}
         reserved = self.catalogue.reserved(called.name)
         if reserved is not None:
@@ -127,7 +127,7 @@ class Functions:
             ApiError: 400 or 404.
         """
         called = self._called(function_name, qualifier)
-        return self._answer(called, _as_it_is(self.catalogue.existing(called)[1]))
+        return self._answer(called, self._as_it_is(self.catalogue.existing(called)[1]))
 
     def list_functions(
         self, function_version: str | None = None, marker: str | None = None, max_items: int | None = None
@@ -149,7 +149,7 @@ class Functions:
                 found |= {item.key: item for item in (entry.versions() if everything else [entry.latest])}
         shown, following = page(sorted(found, key=_place), marker, max_items, LONGEST_PAGE, key=_place)
         listed = [
-            _as_it_is(found[key]).listed(catalogue.arn(found[key].name, found[key].version if everything else ""))
+            self._as_it_is(found[key]).listed(catalogue.arn(found[key].name, found[key].version if everything else ""))
             for key in shown
         ]
         return {"Functions": listed} if following is None else {"Functions": listed, "NextMarker": following}
@@ -280,13 +280,22 @@ class Functions:
         catalogue.put(after)
         return answer
 
+    def _as_it_is(self, version: FunctionVersion) -> FunctionVersion:
+        """A version whose code is a folder, with what is in that folder now."""
+        if not version.is_folder:
+            return version
+        try:
+            return replace(version, code=self.catalogue.packages.folders.measured(version.code.folder))
+        except ApiError:  # it is gone, or larger than a package may be: it is shown as it was last seen
+            return version
+
     @contextmanager
     def _package(self, given: GivenCode) -> Iterator[Package]:
         """The code of a call, which nobody removes meanwhile."""
         packages = self.catalogue.packages
         if given.zip_file is None:
             assert given.folder is not None
-            yield measured(given.folder)
+            yield packages.folders.measured(given.folder)
             return
         package = packages.add_zip(given.zip_file)
         try:
@@ -294,16 +303,6 @@ class Functions:
         finally:
             packages.let_go(package)
             self.catalogue.collect()
-
-
-def _as_it_is(version: FunctionVersion) -> FunctionVersion:
-    """A version whose code is a folder, with what is in that folder now."""
-    if not version.is_folder:
-        return version
-    try:
-        return replace(version, code=measured(version.code.folder))
-    except ApiError:  # it is gone, or larger than a package may be: it is shown as it was last seen
-        return version
 
 
 def _tags(name: str, tags: Mapping[str, str]) -> list[Change]:

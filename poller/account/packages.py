@@ -19,10 +19,11 @@ import threading
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO
 
+from poller.account.folders import MAXIMUM_UNZIPPED, Folders, Package, too_large
 from poller.api_errors import ApiError, invalid_parameter
 from poller.async_invoke.folder import unusable
 
@@ -30,8 +31,6 @@ FOLDER = "code"
 
 MAXIMUM_ZIPPED = 50 * 1024 * 1024
 """Bytes of a zip that comes over the API (A.2, recorded)."""
-MAXIMUM_UNZIPPED = 250 * 1024 * 1024
-"""Bytes of all files of a package (recorded)."""
 MAXIMUM_ENTRIES = 100_000
 """Files and folders of a package; ours: each costs an inode, however small it is."""
 
@@ -56,19 +55,10 @@ _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno
 """What is wrong with the disk, not with the package."""
 _FEW = 100
 """Files that are flushed one by one; for more it is quicker to flush all there is."""
+_ENTRY = b"PK\1\2"
+"""What an entry of a zip's directory begins with."""
 _PIECE = 1024 * 1024
 _NEW = ".new-"
-
-
-class Package(NamedTuple):
-    """What a function's code is."""
-
-    folder: Path
-    """Absolute; what handlers run in."""
-    sha256: str
-    """In hexadecimal digits: of the zip, or of what is in a folder."""
-    size: int
-    """Bytes: of the zip, or of the folder's files."""
 
 
 class Packages:
@@ -76,6 +66,7 @@ class Packages:
 
     def __init__(self, state_folder: Path) -> None:
         self._folder = state_folder / FOLDER
+        self.folders = Folders()
         self._lock = threading.Lock()
         self._held: Counter[str] = Counter()
         """Packages that a call is just making something of."""
@@ -110,11 +101,11 @@ class Packages:
             ApiError: it is too large, or cannot be read.
             StateError: the disk does not take it.
         """
-        found = measured(source)
+        found = self.folders.measured(source)
 
         def fill(folder: Path) -> None:
             try:
-                shutil.copytree(source, folder, dirs_exist_ok=True)
+                shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
             except (OSError, shutil.Error) as error:
                 raise invalid_parameter(f"The folder {source} cannot be copied: {error}") from None
 
@@ -185,43 +176,9 @@ class Packages:
         _remove(partly.with_suffix(".zip"))
 
 
-def measured(folder: Path) -> Package:
-    """A local folder as a package: the SHA-256 of its files' names and contents, and their size.
-
-    Raises:
-        ApiError: there is no such folder, it cannot be read, or it is too large.
-    """
-    digest, size = hashlib.sha256(), 0
-    try:
-        if not folder.is_dir():
-            raise invalid_parameter(f"There is no folder {folder}.")
-        for path in _files(folder):
-            status = path.stat()
-            size += status.st_size
-            if size > MAXIMUM_UNZIPPED:
-                raise invalid_parameter(f"Unzipped size must be smaller than {MAXIMUM_UNZIPPED} bytes")
-            name = path.relative_to(folder).as_posix()
-            digest.update(f"{len(os.fsencode(name))}:{name}:{status.st_size}:".encode(errors="surrogateescape"))
-            with path.open("rb") as file:
-                while piece := file.read(_PIECE):
-                    digest.update(piece)
-    except (OSError, ValueError) as error:
-        raise invalid_parameter(f"The folder {folder} cannot be read: {error}") from None
-    return Package(folder, digest.hexdigest(), size)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Regular files below a folder, in the order of their names, without what Python writes beside them."""
-    for path in sorted(folder.iterdir()):
-        if path.name == "__pycache__":
-            continue
-        if path.is_dir() and not path.is_symlink():
-            yield from _files(path)
-        elif path.is_file():
-            yield path
-
-
 def _unpack(content: bytes, folder: Path) -> None:
+    if content.count(_ENTRY) > MAXIMUM_ENTRIES:  # before the library makes an object of each
+        raise invalid_parameter(f"The package has more than {MAXIMUM_ENTRIES} files.")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _unpack_all(archive, folder)
@@ -235,11 +192,8 @@ def _unpack(content: bytes, folder: Path) -> None:
 
 
 def _unpack_all(archive: zipfile.ZipFile, folder: Path) -> None:
-    entries = archive.infolist()
-    if len(entries) > MAXIMUM_ENTRIES:
-        raise invalid_parameter(f"The package has {len(entries)} files, and {MAXIMUM_ENTRIES} may be in one.")
     links, left = [], MAXIMUM_UNZIPPED
-    for entry in entries:
+    for entry in archive.infolist():
         path = folder / _inside(entry.filename)
         if stat.S_ISLNK(entry.external_attr >> 16):
             links.append((entry, path))
@@ -273,7 +227,7 @@ def _copy(source: IO[bytes], path: Path, left: int) -> int:
         while piece := source.read(_PIECE):
             left -= len(piece)
             if left < 0:
-                raise invalid_parameter(f"Unzipped size must be smaller than {MAXIMUM_UNZIPPED} bytes")
+                raise too_large()
             target.write(piece)
     return left
 

@@ -92,21 +92,18 @@ class RunningFunction:
     def submit(self, version: str, invocation: Invocation, on_result: OnResult, *, wait: bool) -> None:
         """As `FunctionPool.submit`, to a version; one that there is not answers as a pool that does not run."""
         job = _Job(version, invocation, on_result)
-        if self.reserved is None:
+        if self.reserved is None or self._stopping.is_set():
             self._hand_over(job, wait=wait)
             return
         with self._lock:
             others = len(self._pools) + len(self._finishing) - (version in self._pools)
-            if others and self._in_work >= (self.reserved or 0):
-                if wait and self.reserved:
-                    self._waiting.append(job)
-                    return
-                refused = True
-            else:
-                refused = False
-                self._in_work += 1
-        if refused:
-            self._refuse(job)
+            is_full = others and not self._has_room()
+            if is_full and wait and self.reserved and not self._stopping.is_set():
+                self._waiting.append(job)
+                return
+            self._in_work += 1
+        if is_full:
+            self._refuse(self._counted(job))
         else:
             self._hand_over(self._counted(job), wait=wait)
 
@@ -120,6 +117,12 @@ class RunningFunction:
         for running in given_up:
             name = f"finish-{running.pool.configuration.function_name}"
             threading.Thread(target=self._finish, args=(running,), name=name, daemon=True).start()
+        self._go_on()  # there may be more room than before
+
+    def pools(self) -> list[FunctionPool]:
+        """Those that take invocations."""
+        with self._lock:
+            return [running.pool for running in self._pools.values()]
 
     def busy(self) -> int:
         """Invocations in work, of all versions."""
@@ -177,17 +180,27 @@ class RunningFunction:
 
     def _counted(self, job: _Job) -> _Job:
         def on_result(result: InvocationResult) -> None:
-            following = None
             with self._lock:
                 self._in_work -= 1
-                if self._waiting and not self._stopping.is_set() and self._in_work < (self.reserved or 0):
-                    following = self._waiting.popleft()
-                    self._in_work += 1
-            if following is not None:
-                self._hand_over(self._counted(following), wait=True)
+            self._go_on()
             job.on_result(result)
 
         return job._replace(on_result=on_result)
+
+    def _has_room(self) -> bool:
+        """With the lock held. A function that reserves 0 has some, for its pools refuse."""
+        reserved = self.reserved
+        return not reserved or self._in_work < reserved
+
+    def _go_on(self) -> None:
+        """Hand over what has waited, as far as there is room."""
+        while True:
+            with self._lock:
+                if not self._waiting or not self._has_room():
+                    return
+                job = self._waiting.popleft()
+                self._in_work += 1
+            self._hand_over(self._counted(job), wait=True)
 
     def _refuse(self, job: _Job) -> None:
         """429: a pool that may have no environment says so, on a thread of its own."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from poller.account.catalogue import Catalogue
 from poller.account.documents import Documents
 from poller.account.entries import Entry
 from poller.account.environments import Environments
+from poller.account.folders import Package
 from poller.account.functions import Functions
-from poller.account.packages import Package, Packages
+from poller.account.packages import Packages
 from poller.account.publishing import Publishing
 from poller.account.versions import DEFAULTS, FunctionVersion
 from poller.api_errors import error_of
@@ -22,6 +24,7 @@ from poller.clock import Clock
 from poller.errors import ConfigError
 from poller.event_invoke import DeadLetterTarget
 from poller.invocation_request import LATEST
+from poller.model import FunctionConfiguration
 from poller.policy.workers import Share
 from poller.resources import Function
 from poller.template import Template
@@ -48,9 +51,9 @@ class AccountFunctions:
         settings = template.settings
         self._template = template
         self.environments = Environments(settings.AccountConcurrency, share)
+        base = FunctionConfiguration("", Path(), "", account_id=settings.AccountId, region=settings.Region)
         self.catalogue = Catalogue(
-            settings.AccountId,
-            settings.Region,
+            base,
             documents,
             Packages(template.state_folder),
             self.environments,
@@ -107,4 +110,4 @@ def _declared(function: Function, now: float) -> Entry:
     latest = FunctionVersion(
         function.FunctionName, LATEST, properties, code, is_folder=True, revision_id=str(revision), last_modified=now
     )
-    return Entry(latest, is_declared=True, reserved=function.ReservedConcurrentExecutions)
+    return Entry(latest, declared=function.configuration())

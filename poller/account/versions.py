@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from poller.account.packages import Package
+from poller.account.folders import Package
 from poller.invocation_request import LATEST
 from poller.model import FunctionConfiguration
 
@@ -71,10 +71,15 @@ class FunctionVersion:
         """CodeSha256."""
         return base64.b64encode(bytes.fromhex(self.code.sha256)).decode()
 
-    def configuration(self, account_id: str, region: str) -> FunctionConfiguration:
-        """What the runtime needs to know."""
+    def configuration(self, base: FunctionConfiguration) -> FunctionConfiguration:
+        """What the runtime needs to know.
+
+        Args:
+            base: what is no property of the function.
+        """
         properties = self.properties
-        return FunctionConfiguration(
+        return replace(
+            base,
             function_name=self.name,
             code=self.code.folder,
             handler=properties["Handler"],
@@ -82,8 +87,6 @@ class FunctionVersion:
             timeout=float(properties["Timeout"]),
             memory_size=properties["MemorySize"],
             environment=dict(properties.get("Environment", {}).get("Variables", {})),
-            account_id=account_id,
-            region=region,
             version=self.version,
         )
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from packages import linked, zip_of
 
-from poller.account import packages
-from poller.account.packages import BROKEN, Packages, measured
+from poller.account import folders, packages
+from poller.account.folders import Folders
+from poller.account.packages import BROKEN, Packages
 from poller.api_errors import ApiError
 
 APP = ("app.py", "def handler(event, context): ...\n")
@@ -107,14 +108,14 @@ def test_a_bomb_is_unpacked_no_further_than_the_limit(
     monkeypatch.setattr(packages, "MAXIMUM_UNZIPPED", 2 * 1024 * 1024)
     content = zip_of(*((f"{number}.bin", bytes(1024 * 1024)) for number in range(3)))
     assert len(content) < 10_000
-    with pytest.raises(ApiError, match="Unzipped size must be smaller than 2097152 bytes"):
+    with pytest.raises(ApiError, match="Unzipped size must be smaller than 262144000 bytes"):
         store.add_zip(content)
     assert left_in(tmp_path) == []
 
 
 def test_too_many_files_are_refused(store: Packages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "MAXIMUM_ENTRIES", 3)
-    with pytest.raises(ApiError, match="has 4 files"):
+    with pytest.raises(ApiError, match="more than 3 files"):
         store.add_zip(zip_of(*((str(number), "") for number in range(4))))
     assert left_in(tmp_path) == []
 
@@ -145,18 +146,36 @@ def test_a_folder_is_known_by_its_contents_and_its_copy_stays_as_it_was(store: P
     (source / "deep").mkdir(parents=True)
     (source / "app.py").write_text("one")
     (source / "deep" / "data").write_text("x")
+    measured = store.folders.measured
     before = measured(source)
     copy = store.add_folder(source)
     (source / "app.py").write_text("two")
-    assert (copy.sha256, copy.size) == (before.sha256, before.size) == (measured(copy.folder).sha256, 4)
+    again = measured(copy.folder)
+    assert (copy.sha256, copy.size) == (before.sha256, before.size) == (again.sha256, again.size)
+    assert copy.size == 4
     assert measured(source).sha256 != before.sha256
     assert (copy.folder / "app.py").read_text() == "one"
 
 
 def test_a_folder_that_is_not_there_or_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = Folders().measured
     with pytest.raises(ApiError, match="There is no folder"):
         measured(tmp_path / "missing")
     (tmp_path / "large").write_bytes(bytes(11))
-    monkeypatch.setattr(packages, "MAXIMUM_UNZIPPED", 10)
+    monkeypatch.setattr(folders, "MAXIMUM_UNZIPPED", 10)
     with pytest.raises(ApiError, match="Unzipped size must be smaller than 10 bytes"):
         measured(tmp_path)
+
+
+def test_links_of_a_folder_are_followed_and_none_of_them_for_ever(store: Packages, tmp_path: Path) -> None:
+    source, other = tmp_path / "source", tmp_path / "other"
+    for folder in (source, other):
+        folder.mkdir()
+    (other / "lib.py").write_text("x")
+    (source / "other").symlink_to(other)
+    assert store.folders.measured(source).size == 1
+    assert (store.add_folder(source).folder / "other" / "lib.py").read_text() == "x"
+    (other / "round").symlink_to(source)
+    assert store.folders.measured(source).size == 1
+    with pytest.raises(ApiError, match="cannot be copied"):
+        store.add_folder(other)

@@ -72,7 +72,7 @@ class World:
         self.pools: list[Pool] = []
         monkeypatch.setattr(Pool, "made", self.pools, raising=False)
         monkeypatch.setattr("poller.account.environments.FunctionPool", Pool)
-        self.environments = Environments(1000, Share(1, 1, {}, {}), chance)
+        self.environments = Environments(1000, Share(1, 1, {}, {}), chance=chance)
         self.finished = threading.Event()
         self.environments.on_finished = self.finished.set
         self.answers: list[InvocationResult] = []
@@ -224,6 +224,19 @@ def test_reserved_concurrency_holds_over_an_update(world: World) -> None:
     old.end_one()
     assert world.pool("$LATEST").configuration.code == Path("two")
     assert world.pool("$LATEST").busy == 1
+
+
+@pytest.mark.parametrize(("reserved", "status"), [(None, 200), (2, 200), (0, 429)])
+def test_what_waits_for_concurrency_goes_on_when_there_is_another_amount_of_it(
+    world: World, reserved: int | None, status: int
+) -> None:
+    world.put(LATEST, FIRST, reserved=1)
+    world.submit()
+    world.submit("1", wait=True)
+    world.environments.reserve("f", reserved)
+    if status == 200:
+        world.pool("1").end_one()
+    assert [item.status for item in world.answers] == [status]
 
 
 def test_what_waits_for_concurrency_is_answered_when_the_service_stops(world: World) -> None:

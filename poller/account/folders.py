@@ -1,4 +1,4 @@
-"""A local folder as the code of a function: what it is known by, and how large it is. Read again when it has changed."""
+"""A local folder as the code of a function: what it is known by, and its size. Read again only when it has changed."""
 
 from __future__ import annotations
 

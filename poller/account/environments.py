@@ -68,6 +68,10 @@ class Environments:
         self._aliases: dict[str, Mapping[str, Alias]] = {}
         self._deleted: list[RunningFunction] = []
         """That still finish what they were given."""
+        self._unreserved: tuple[RunningFunction, ...] = ()
+        """Those that reserve no concurrency; replaced, never changed."""
+        self._for_unreserved = account_concurrency
+        """What they have together."""
         self._reserved: dict[str, int | None] = {}
         """As calls have set it, in place of what a configuration says."""
         self._started = False
@@ -92,6 +96,7 @@ class Environments:
                 if self._started:
                     function.start()
                 self._functions = {**self._functions, name: function}
+                self._divide()
                 return
         function.update(configurations)
 
@@ -104,6 +109,7 @@ class Environments:
             self._functions = {key: item for key, item in self._functions.items() if key != name}
             self._aliases = {key: item for key, item in self._aliases.items() if key != name}
             self._reserved.pop(name, None)
+            self._divide()
             self._deleted.append(function)
         function.update({})
         self._prune()
@@ -118,6 +124,8 @@ class Environments:
                 for version, item in function.configurations.items()
             }
         function.update(configurations)
+        with self._lock:
+            self._divide()
 
     def target(self, name: str, qualifier: str = "") -> Invocable | None:
         """Where invocations of it go; None when there is no such function, version or alias."""
@@ -144,24 +152,26 @@ class Environments:
         function = self._functions.get(name)
         if function is None:
             return None
-        alias = self._aliases[name].get(qualifier) if qualifier else None
-        version = alias.choose(self._chance.random()) if alias is not None else qualifier or LATEST
+        version = qualifier or LATEST
+        if qualifier and (alias := self._aliases.get(name, {}).get(qualifier)) is not None:
+            version = alias.choose(self._chance.random())
         return version if version in function.configurations else None
 
     # --- figures ------------------------------------------------------------------------------------------------------
 
     def at_account_limit(self, name: str) -> bool:
         """Whether the functions that reserve no concurrency use up what the others leave (A.2), and this is one."""
-        functions = self._functions
-        if name not in functions or functions[name].reserved is not None:
+        function = self._functions.get(name)
+        if function is None or function.reserved is not None:
             return False
-        unreserved = [function for function in functions.values() if function.reserved is None]
-        return sum(function.busy() for function in unreserved) >= self.unreserved()
+        left = self._for_unreserved
+        for one in self._unreserved:
+            left -= one.busy()
+        return left <= 0
 
-    def unreserved(self, besides: str = "") -> int:
-        """What functions that reserve no concurrency have together; `besides` is passed over."""
-        reserved = (function.reserved or 0 for name, function in self._functions.items() if name != besides)
-        return self._account_concurrency - sum(reserved)
+    def unreserved(self) -> int:
+        """What functions that reserve no concurrency have together."""
+        return self._for_unreserved
 
     def stats(self, name: str) -> PoolStats:
         """Of a function, over all its versions."""
@@ -211,6 +221,12 @@ class Environments:
             functions = [*self._functions.values(), *self._deleted]
         for function in functions:
             function.stop(max(0.0, deadline - time.monotonic()))
+
+    def _divide(self) -> None:
+        """With the lock held: what functions reserve, the others do not have (A.2)."""
+        functions = self._functions.values()
+        self._unreserved = tuple(function for function in functions if function.reserved is None)
+        self._for_unreserved = self._account_concurrency - sum(function.reserved or 0 for function in functions)
 
     def _finished(self) -> None:
         self._prune()

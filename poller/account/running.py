@@ -64,6 +64,8 @@ class RunningFunction:
         """By version, not empty until the function is deleted; replaced, never changed."""
         self._some = next(iter(configurations.values()))
         """For pools that only refuse."""
+        self.reserved = self._some.reserved_concurrent_executions
+        """ReservedConcurrentExecutions, of all versions together."""
         self._pools: dict[str, _Running] = {}
         self._finishing: list[_Running] = []
         self._past: list[PoolStats] = []
@@ -74,11 +76,6 @@ class RunningFunction:
         """Of a function that reserves concurrency: what was handed to its pools and is not answered."""
         self._waiting: deque[_Job] = deque()
         """Waits because other versions have used up what the function reserves."""
-
-    @property
-    def reserved(self) -> int | None:
-        """ReservedConcurrentExecutions."""
-        return next((item.reserved_concurrent_executions for item in self.configurations.values()), None)
 
     def start(self) -> None:
         """Accept invocations. Idempotent; what was stopped stays so."""
@@ -91,10 +88,10 @@ class RunningFunction:
 
     def submit(self, version: str, invocation: Invocation, on_result: OnResult, *, wait: bool) -> None:
         """As `FunctionPool.submit`, to a version; one that there is not answers as a pool that does not run."""
-        job = _Job(version, invocation, on_result)
         if self.reserved is None or self._stopping.is_set():
-            self._hand_over(job, wait=wait)
+            self._hand_over(version, invocation, on_result, wait=wait)
             return
+        job = _Job(version, invocation, on_result)
         with self._lock:
             others = len(self._pools) + len(self._finishing) - (version in self._pools)
             is_full = others and not self._has_room()
@@ -105,12 +102,14 @@ class RunningFunction:
         if is_full:
             self._refuse(self._counted(job))
         else:
-            self._hand_over(self._counted(job), wait=wait)
+            self._hand_over(*self._counted(job), wait=wait)
 
     def update(self, configurations: Mapping[str, FunctionConfiguration]) -> None:
         """Have these versions from now on. What was given to one that changes or goes is finished as it was."""
         with self._lock:
             before, self.configurations = self.configurations, dict(configurations)
+            for item in configurations.values():
+                self.reserved = item.reserved_concurrent_executions
             gone = [name for name in self._pools if before.get(name) != self.configurations.get(name)]
             given_up = [self._pools.pop(name) for name in gone]
             self._finishing += given_up
@@ -125,9 +124,14 @@ class RunningFunction:
             return [running.pool for running in self._pools.values()]
 
     def busy(self) -> int:
-        """Invocations in work, of all versions."""
+        """Invocations in work, of all versions. Asked before many a call."""
         with self._lock:
-            return sum(running.pool.busy for running in (*self._pools.values(), *self._finishing))
+            busy = 0
+            for running in self._pools.values():
+                busy += running.pool.busy
+            for running in self._finishing:
+                busy += running.pool.busy
+        return busy
 
     def stats(self) -> PoolStats:
         """A snapshot over all versions, with what those did that are no more."""
@@ -152,7 +156,7 @@ class RunningFunction:
         for item in running:
             item.pool.stop(max(0.0, deadline - time.monotonic()))
         for job in waiting:
-            self._hand_over(job, wait=True)  # to a pool that has stopped, which says so
+            self._hand_over(*job, wait=True)  # to a pool that has stopped, which says so
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -170,10 +174,10 @@ class RunningFunction:
             running.entering += 1
             return running
 
-    def _hand_over(self, job: _Job, *, wait: bool) -> None:
-        running = self._enter(job.version)
+    def _hand_over(self, version: str, invocation: Invocation, on_result: OnResult, *, wait: bool) -> None:
+        running = self._enter(version)
         try:
-            running.pool.submit(job.invocation, job.on_result, wait=wait)
+            running.pool.submit(invocation, on_result, wait=wait)
         finally:
             with self._lock:
                 running.entering -= 1
@@ -200,7 +204,7 @@ class RunningFunction:
                     return
                 job = self._waiting.popleft()
                 self._in_work += 1
-            self._hand_over(self._counted(job), wait=True)
+            self._hand_over(*self._counted(job), wait=True)
 
     def _refuse(self, job: _Job) -> None:
         """429: a pool that may have no environment says so, on a thread of its own."""

@@ -98,9 +98,9 @@ class RunningFunction:
             if is_full and wait and self.reserved and not self._stopping.is_set():
                 self._waiting.append(job)
                 return
-            self._in_work += 1
+            self._in_work += not is_full
         if is_full:
-            self._refuse(self._counted(job))
+            self._refuse(job)
         else:
             self._hand_over(*self._counted(job), wait=wait)
 

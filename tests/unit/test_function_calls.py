@@ -29,6 +29,7 @@ def handler(event, context):
         raise ValueError("no")
     return context.function_version
 """
+QUEUE = "arn:aws:sqs:us-east-1:123456789012:dead"
 FUNCTIONS = {"declared": {"Handler": "basic.echo"}}
 
 
@@ -39,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(folder: Path) -> Iterator[Any]:
-    with served(template_of(folder, FUNCTIONS, TimeScale=600)) as url:
+    with served(template_of(folder, FUNCTIONS, TimeScale=600, Endpoints={QUEUE: "file:dead.jsonl"})) as url:
         made = aws_client(url)
         yield made
         made.close()
@@ -147,6 +148,20 @@ def test_events_run_with_their_qualifier_and_the_records_say_so(client: Any, fol
     ]
     status, _ = refusal(client.invoke, FunctionName="async", Qualifier="2", InvocationType="Event")
     assert status == 404
+
+
+def test_an_event_that_keeps_failing_goes_to_the_function_s_dead_letter_queue(client: Any, folder: Path) -> None:
+    variables = {"NOTES": str(folder / "failures")}
+    dead = {"TargetArn": QUEUE}
+    create(client, "failing", zip_of(("app.py", NOTE)), Environment={"Variables": variables}, DeadLetterConfig=dead)
+    client.invoke(FunctionName="failing", InvocationType="Event", Payload='{"fail": true}')["Payload"].read()
+    assert eventually(lambda: lines(folder / "dead.jsonl")) == [{"fail": True}]
+    assert len(lines(folder / "failures")) == 3
+    status, error = refusal(
+        client.update_function_configuration, FunctionName="failing", DeadLetterConfig={"TargetArn": "arn:aws:s3:::b"}
+    )
+    assert status == 400
+    assert "is not the ARN of an SQS queue or SNS topic" in error["Message"]
 
 
 def test_a_request_above_the_limit_is_refused_by_what_it_says_of_itself(client: Any) -> None:

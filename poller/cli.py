@@ -202,7 +202,7 @@ def _dead_letters(given: argparse.Namespace) -> int:
 def _events(given: argparse.Namespace) -> int:
     from poller.async_invoke import command  # noqa: PLC0415
 
-    return command.run(given, lambda: _load(given), _print_json)
+    return command.run(given, lambda: _load(given, or_empty=True), _print_json)
 
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {

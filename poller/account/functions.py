@@ -6,6 +6,7 @@ it is read the function is Active, or its update Successful. Any thread; calls b
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ FUNCTIONS_ONLY = (
     "Please specify either a function name or an unqualified function ARN."
 )
 
+_ACCOUNT = re.compile(r"(?:^|:)(\d{12}):", re.ASCII)
 _NAMED = Structure({"FunctionName": FUNCTION_NAME})
 
 
@@ -247,6 +249,9 @@ class Functions:
 
     def _named(self, function_name: str) -> CalledFunction:
         catalogue = self.catalogue
+        account = _ACCOUNT.search(function_name)
+        if account is not None and account[1] != catalogue.account_id:  # AWS gives no text
+            raise ApiError(403, "AccessDeniedException", "", f"this is account {catalogue.account_id}")
         called = called_function(function_name, None, account_id=catalogue.account_id, region=catalogue.region)
         if not is_unqualified(called.qualifier):
             raise invalid_parameter(FUNCTIONS_ONLY)

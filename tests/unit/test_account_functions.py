@@ -258,6 +258,7 @@ def test_a_second_function_of_a_name_is_refused(function: AccountFunctions) -> N
         *((name, one(violation(name, "functionName", f"Member must satisfy regular expression pattern: {NAME_PATTERN}")))
           for name in ("*", "f!", arn("f") + ":1:2", "bad-account:function:f", "f:$LATES", "arn:aws:ec2:us-east-1:1:i")),
         ("arn:aws:lambda:eu-west-1:123456789012:function:f", (404, MISSING, "Functions from 'eu-west-1' are not reachable in this region ('us-east-1')")),
+        ("210987654321:function:f", (403, "AccessDeniedException", "")),
     ],
 )  # fmt: skip
 def test_a_name_that_no_function_can_have_is_refused(

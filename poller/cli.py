@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from poller.cli_options import SETTINGS, ExitCode, parser
+from poller.cli_options import SETTINGS, TEMPLATE, ExitCode, parser
 from poller.errors import ConfigError, PollerError, Problem
 
 if TYPE_CHECKING:
@@ -220,13 +220,11 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
 
 def _load(given: argparse.Namespace, *, or_empty: bool = False) -> Template:
     """The template; where none was named and there is none, an empty account, if that will do."""
-    from poller.template import NO_TEMPLATE, empty, load  # noqa: PLC0415
+    from poller.template import empty, load  # noqa: PLC0415
 
     options = {name: value for name in SETTINGS if (value := getattr(given, name, None)) is not None}
-    if given.template is None:
-        given.template = Path(NO_TEMPLATE)
-        if or_empty and not given.parameter and not given.template.exists():
-            return empty(Path(), settings_file=given.settings, options=options)
+    if or_empty and given.template is TEMPLATE and not given.parameter and not TEMPLATE.exists():
+        return empty(TEMPLATE, settings_file=given.settings, options=options)
     try:
         missing = not given.template.exists()
     except OSError:  # longer than a path can be, or in a folder that nobody may look into: reading it tells which

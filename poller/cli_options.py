@@ -53,6 +53,9 @@ SETTINGS = {
 }
 """Settings that are options, and their help: names as in the template, defaults in brackets."""
 
+TEMPLATE = Path("template.yaml")
+"""What is read where no template is named. This very object, so that it is known whether one was."""
+
 FLAGS = frozenset({"AllowDrift", "InsecureBind", "RequireSignature"})
 """Those without a value."""
 
@@ -135,12 +138,15 @@ def _add_template_argument(parser: argparse.ArgumentParser) -> None:
         metavar="TEMPLATE",
         nargs="?",
         type=Path,
+        default=TEMPLATE,
         help="SAM template (template.yaml)",
     )
 
 
 def _add_template_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--template", metavar="TEMPLATE", type=Path, help="SAM template (template.yaml)")
+    parser.add_argument(
+        "--template", metavar="TEMPLATE", type=Path, default=TEMPLATE, help="SAM template (template.yaml)"
+    )
     _add_template_options(parser)
 
 

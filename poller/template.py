@@ -28,9 +28,6 @@ from poller.triggers.wiring import Triggers, wire_triggers
 from poller.validation import closest, describe
 from poller.wiring import unknown_extensions, wire
 
-NO_TEMPLATE = "template.yaml"
-"""The file that is read where none is named, if it is there."""
-
 STACK_NAME = "poller"
 """`AWS::StackName`: there is no stack here."""
 
@@ -83,7 +80,7 @@ def load(
 
 
 def empty(
-    folder: Path,
+    path: Path,
     *,
     settings_file: Path | None = None,
     options: Mapping[str, Any] | None = None,
@@ -92,7 +89,7 @@ def empty(
     """What there is without a template: an account in which only calls make something.
 
     Args:
-        folder: whose StateFolder it is.
+        path: where a template would be; StateFolder is relative to its folder.
         settings_file: YAML with settings.
         options: settings by name that win over all others.
         environment: variables, `os.environ` by default.
@@ -100,9 +97,7 @@ def empty(
     Raises:
         ConfigError: every problem of the settings at once.
     """
-    sources = Sources(
-        folder / NO_TEMPLATE, settings_file, os.environ if environment is None else environment, options or {}
-    )
+    sources = Sources(path, settings_file, os.environ if environment is None else environment, options or {})
     settings = load_settings(None, sources)
     if problems := list(unknown_extensions(settings, [])):
         raise ConfigError(problems)

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from poller.account.aliases import Alias
 from poller.account.running import RunningFunction
@@ -20,6 +19,7 @@ from poller.log import FunctionLog
 from poller.metrics import FunctionSnapshot
 from poller.model import FunctionConfiguration, Invocation
 from poller.policy.workers import Share
+from poller.runtime.answers import error_answer
 from poller.runtime.pool import FunctionPool, OnResult, PoolStats
 
 NO_FIGURES = PoolStats(0, 0, 0, 0, 0, 0, 0, 0)
@@ -143,8 +143,8 @@ class Environments:
         function = self._functions.get(target.name)
         version = self._version(target.name, target.qualifier)
         if function is None or version is None:
-            gone = FunctionConfiguration(target.name, Path(), "", version=target.qualifier)
-            FunctionPool(gone, log=_nowhere).submit(invocation, on_result, wait=wait)  # never started: it says so
+            answer = error_answer(invocation.request_id, 500, f"Function not found: {invocation.invoked_function_arn}")
+            threading.Thread(target=on_result, args=(answer,), name="invoke-nobody", daemon=True).start()
         else:
             function.submit(version, invocation, on_result, wait=wait)
 
@@ -249,7 +249,3 @@ class Environments:
 
 def _made(configuration: FunctionConfiguration, limit: int) -> FunctionPool:
     return FunctionPool(configuration, log=FunctionLog(configuration.function_name), account_concurrency=limit)
-
-
-def _nowhere(_line: str, _request_id: str) -> None:
-    """Where the log of nothing goes."""

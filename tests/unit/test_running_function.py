@@ -179,7 +179,7 @@ def test_a_deleted_function_finishes_what_it_has_and_answers_500_to_what_comes_l
     world.environments.remove("f")
     assert world.environments.target("f") is None
     target.submit(Invocation("late", b"{}", "arn"), world.answers.append, wait=True)
-    assert [item.status for item in world.answers] == [500]
+    eventually(lambda: [item.status for item in world.answers] == [500])
     world.pool("$LATEST").end_one()
     assert world.finished.wait(30)
     assert [item.status for item in world.answers] == [500, 200]

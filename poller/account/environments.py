@@ -22,6 +22,8 @@ from poller.policy.workers import Share
 from poller.runtime.answers import error_answer
 from poller.runtime.pool import FunctionPool, OnResult, PoolStats
 
+MakeFunctionPool = Callable[[FunctionConfiguration, int], FunctionPool]
+
 NO_FIGURES = PoolStats(0, 0, 0, 0, 0, 0, 0, 0)
 """Of a function that there is not."""
 
@@ -54,7 +56,7 @@ class Environments:
         self,
         account_concurrency: int,
         share: Share,
-        make_pool: Callable[[FunctionConfiguration, int], FunctionPool] | None = None,
+        make_pool: MakeFunctionPool | None = None,
         *,
         chance: random.Random | None = None,
     ) -> None:
@@ -194,8 +196,10 @@ class Environments:
             )
 
     def pools(self) -> list[FunctionPool]:
-        """Those that take invocations."""
-        return [pool for function in self._functions.values() for pool in function.pools()]
+        """Those that run, also those that only finish what they were given."""
+        with self._lock:
+            functions = [*self._functions.values(), *self._deleted]
+        return [pool for function in functions for pool in function.pools()]
 
     def folders(self) -> set[str]:
         """Code that something runs on, or may at any time."""

@@ -119,9 +119,9 @@ class RunningFunction:
         self._go_on()  # there may be more room than before
 
     def pools(self) -> list[FunctionPool]:
-        """Those that take invocations."""
+        """Those that run, also those that only finish what they were given."""
         with self._lock:
-            return [running.pool for running in self._pools.values()]
+            return [running.pool for running in (*self._pools.values(), *self._finishing)]
 
     def busy(self) -> int:
         """Invocations in work, of all versions. Asked before many a call."""

@@ -11,7 +11,7 @@ from typing import Any
 from poller.account.catalogue import Catalogue
 from poller.account.documents import Documents
 from poller.account.entries import Entry
-from poller.account.environments import Environments
+from poller.account.environments import Environments, MakeFunctionPool
 from poller.account.folders import Package
 from poller.account.functions import Functions
 from poller.account.packages import Packages
@@ -42,15 +42,23 @@ class AccountFunctions:
         share: what this process runs.
         clock: for LastModified.
         documents: what calls made; of a worker, which answers no calls, nothing is restored.
+        make_pool: as of `Environments`.
 
     Raises:
         StateError: the documents cannot be read.
     """
 
-    def __init__(self, template: Template, share: Share, clock: Clock, documents: Documents) -> None:
+    def __init__(
+        self,
+        template: Template,
+        share: Share,
+        clock: Clock,
+        documents: Documents,
+        make_pool: MakeFunctionPool | None = None,
+    ) -> None:
         settings = template.settings
         self._template = template
-        self.environments = Environments(settings.AccountConcurrency, share)
+        self.environments = Environments(settings.AccountConcurrency, share, make_pool)
         base = FunctionConfiguration("", Path(), "", account_id=settings.AccountId, region=settings.Region)
         self.catalogue = Catalogue(
             base,

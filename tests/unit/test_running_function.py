@@ -126,6 +126,7 @@ def test_after_an_update_the_old_pool_finishes_what_it_has_and_the_new_one_gets_
     assert new is not old
     assert (old.busy, new.busy) == (1, 1)
     assert world.environments.folders() == {"one", "two"}
+    assert {id(pool) for pool in world.environments.pools()} == {id(old), id(new)}
     old.end_one()
     assert world.finished.wait(30)
     assert old.stopped

@@ -161,7 +161,7 @@ class RunningFunction:
     # --- inside -------------------------------------------------------------------------------------------------------
 
     def _enter(self, version: str) -> _Running:
-        """The pool of a version, which is not given up before `_left`."""
+        """The pool of a version, which is not stopped while somebody enters."""
         with self._lock:
             running = self._pools.get(version)
             if running is None:
@@ -216,10 +216,10 @@ class RunningFunction:
 
     def _finish(self, running: _Running) -> None:
         while not self._stopping.wait(LOOK):
-            stats = running.pool.stats()
             with self._lock:
-                is_done = not (running.entering or stats.busy or stats.waiting)
-            if is_done:
+                entering = running.entering
+            stats = running.pool.stats()  # afterwards: who was still entering is not in these figures for sure
+            if not (entering or stats.busy or stats.waiting):
                 break
         else:
             return  # `stop` ends it

@@ -135,6 +135,31 @@ def test_after_an_update_the_old_pool_finishes_what_it_has_and_the_new_one_gets_
     assert world.environments.stats("f").invocations == 1
 
 
+def test_an_invocation_that_is_just_being_handed_over_keeps_its_pool(world: World) -> None:
+    world.put(LATEST)
+    old = world.pool("$LATEST")
+    entered = world.environments._functions["f"]._enter("$LATEST")
+    figures, looks = old.stats, threading.Semaphore(0)
+    late = [Invocation("late", b"{}", "arn")]
+
+    def stats() -> PoolStats:
+        found = figures()
+        if late:
+            old.submit(late.pop(), world.answers.append, wait=True)
+            entered.entering -= 1
+        looks.release()
+        return found
+
+    old.stats = stats  # type: ignore[method-assign]
+    world.put(replace(LATEST, code=Path("two")))
+    for _ in range(3):
+        assert looks.acquire(timeout=30)
+    assert not old.stopped
+    old.end_one()
+    assert world.finished.wait(30)
+    assert [item.status for item in world.answers] == [200]
+
+
 def test_an_update_of_the_aliases_leaves_the_pools_alone(world: World) -> None:
     world.put(LATEST, FIRST)
     world.submit("1")

@@ -93,6 +93,7 @@ def run(template: Template) -> int:
     documents = AccountFile(template.state_folder)
     plane = ControlPlane(template, metrics, SystemClock(), documents=documents)
     fronts = Fronts(template, plane, documents, metrics.registry)
+    plane.on_function_deleted(fronts.urls.gone, fronts.urls.recall)
     metrics.registry.register(StateCollector(plane.mappings, plane.functions))
     asynchronous = async_invoker(template, plane, metrics)
     asynchronous.open()

@@ -60,6 +60,7 @@ def served_with_apis(template: Template, documents: Documents | None = None) -> 
     documents = documents or ForgettingDocuments()
     plane = ControlPlane(template, metrics, SystemClock(), documents=documents)
     fronts = Fronts(template, plane, documents, metrics.registry)
+    plane.on_function_deleted(fronts.urls.gone, fronts.urls.recall)
     calls = [
         *event_source_mappings.routes(plane),
         *functions.routes(plane.account),

@@ -224,3 +224,19 @@ def test_a_restart_brings_everything_back_with_the_same_answers(tmp_path: Path) 
         assert [told(client, "kept", qualifier)["code"] for qualifier in ("$LATEST", "live")] == ["second", "first"]
         client.close()
     documents.close()
+
+
+def test_the_url_of_an_alias_leads_to_its_version_and_goes_with_it(client: Any) -> None:
+    create(client, "served", zip_of(("app.py", DESCRIBE % "first")), Publish=True)
+    client.create_alias(FunctionName="served", Name="live", FunctionVersion="1")
+    url = client.create_function_url_config(FunctionName="served", Qualifier="live", AuthType="NONE")["FunctionUrl"]
+    with urllib.request.urlopen(url) as answer:
+        found = json.load(answer)
+    assert (found["version"], found["arn"]) == ("1", f"{arn('served')}:live")
+    client.delete_function(FunctionName="served")
+    create(client, "served", zip_of(("app.py", DESCRIBE % "second")))
+    assert refusal(client.get_function_url_config, FunctionName="served", Qualifier="live")[0] == 404
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(url)
+    assert caught.value.code == 403
+    caught.value.close()

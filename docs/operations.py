@@ -24,8 +24,6 @@ OPERATIONS = (
 '''
 ELSEWHERE = {
     "GetAccountSettings": "`AccountConcurrency` in the [settings](settings.md)",
-    "GetFunction": "the template",
-    "ListFunctions": "the template; `poller validate --json`",
     "PutFunctionConcurrency": "`ReservedConcurrentExecutions` in the template",
 }
 """What there is instead of an operation that is not built."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from poller.cli_options import SETTINGS, ExitCode, parser
+from poller.cli_options import SETTINGS, TEMPLATE, ExitCode, parser
 from poller.errors import ConfigError, PollerError, Problem
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    template = _load(given)
+    template = _load(given, or_empty=True)
     from poller import log, service  # noqa: PLC0415
     from poller.api.server import PortInUse  # noqa: PLC0415
 
@@ -202,7 +202,7 @@ def _dead_letters(given: argparse.Namespace) -> int:
 def _events(given: argparse.Namespace) -> int:
     from poller.async_invoke import command  # noqa: PLC0415
 
-    return command.run(given, lambda: _load(given), _print_json)
+    return command.run(given, lambda: _load(given, or_empty=True), _print_json)
 
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
@@ -218,9 +218,13 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
 # --- what commands share -------------------------------------------------------------------------------------------
 
 
-def _load(given: argparse.Namespace) -> Template:
-    from poller.template import load  # noqa: PLC0415
+def _load(given: argparse.Namespace, *, or_empty: bool = False) -> Template:
+    """The template; where none was named and there is none, an empty account, if that will do."""
+    from poller.template import empty, load  # noqa: PLC0415
 
+    options = {name: value for name in SETTINGS if (value := getattr(given, name, None)) is not None}
+    if or_empty and given.template is TEMPLATE and not given.parameter and not TEMPLATE.exists():
+        return empty(TEMPLATE, settings_file=given.settings, options=options)
     try:
         missing = not given.template.exists()
     except OSError:  # longer than a path can be, or in a folder that nobody may look into: reading it tells which
@@ -229,7 +233,6 @@ def _load(given: argparse.Namespace) -> Template:
         is_option = given.command in {"invoke", "dead-letters", "events"}
         hint = "give --template PATH" if is_option else _MISSING_TEMPLATE.format(command=given.command)
         raise ConfigError([Problem(str(given.template), "no such file", hint)])
-    options = {name: value for name in SETTINGS if (value := getattr(given, name, None)) is not None}
     return load(given.template, dict(given.parameter), settings_file=given.settings, options=options)
 
 

@@ -53,6 +53,9 @@ SETTINGS = {
 }
 """Settings that are options, and their help: names as in the template, defaults in brackets."""
 
+TEMPLATE = Path("template.yaml")
+"""What is read where no template is named. This very object, so that it is known whether one was."""
+
 FLAGS = frozenset({"AllowDrift", "InsecureBind", "RequireSignature"})
 """Those without a value."""
 
@@ -135,14 +138,14 @@ def _add_template_argument(parser: argparse.ArgumentParser) -> None:
         metavar="TEMPLATE",
         nargs="?",
         type=Path,
-        default=Path("template.yaml"),
+        default=TEMPLATE,
         help="SAM template (template.yaml)",
     )
 
 
 def _add_template_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--template", metavar="TEMPLATE", type=Path, default=Path("template.yaml"), help="SAM template (template.yaml)"
+        "--template", metavar="TEMPLATE", type=Path, default=TEMPLATE, help="SAM template (template.yaml)"
     )
     _add_template_options(parser)
 
@@ -153,7 +156,8 @@ def _add_run(commands: Any) -> None:
         "run",
         "read the event sources and invoke the functions until a signal",
         "Read the template's event sources and invoke its functions until SIGTERM or Ctrl-C: then what is in work\n"
-        "ends and is acknowledged. A second signal stops at once; what was not acknowledged comes again.",
+        "ends and is acknowledged. A second signal stops at once; what was not acknowledged comes again.\n"
+        "Without TEMPLATE, and without a template.yaml here, it is an empty account: calls of the API make functions.",
     )
     _add_template_argument(parser)
     _add_template_options(parser)

@@ -10,26 +10,23 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from poller import mapping_calls
+from poller.account.catalogue import Deleted
 from poller.account.documents import Documents, ForgettingDocuments
+from poller.account.environments import Invocable
+from poller.account.setup import AccountFunctions
 from poller.api_errors import FUNCTION_MISSING, error_of, in_use, invalid_parameter, mapping_missing
 from poller.assembly import Assembly
-from poller.async_invoke.configuration import AsyncConfiguration
 from poller.async_invoke.lanes import AsyncFunction
 from poller.clock import Clock
 from poller.errors import ConfigError
 from poller.function_names import named_function
-from poller.invocation_request import LATEST
-from poller.log import FunctionLog
 from poller.mapping_runner import CLOSING, MappingRunner, State
 from poller.metrics import FunctionSnapshot, MappingSnapshot, Metrics
-from poller.model import FunctionConfiguration
 from poller.policy.workers import PollerBounds, Share
 from poller.resources import EventSourceMapping, Extensions, event_source_mapping
-from poller.runtime.pool import FunctionPool
 from poller.scaling import Scaler
 from poller.shares import bounds_of, pollers_of, shares_of
 from poller.template import Template
@@ -51,20 +48,15 @@ class ControlPlane:
         share: Share | None = None,
         documents: Documents | None = None,
     ) -> None:
-        self._documents = documents or ForgettingDocuments()
         self._settings = template.settings
         self._folder = template.path.parent
         self._share = share or shares_of(template, 1)[0]
         self._metrics = metrics
         self.account_id = template.settings.AccountId
         self.region = template.settings.Region
-        configurations = {item.FunctionName: item.configuration() for item in template.functions}
-        self._pools = {name: self._pool(configuration) for name, configuration in configurations.items()}
-        reserved = {name: item.reserved_concurrent_executions for name, item in configurations.items()}
-        self._unreserved = {name: self._pools[name] for name, count in reserved.items() if count is None}
-        self._for_unreserved = template.settings.AccountConcurrency - sum(count or 0 for count in reserved.values())
-        self._assembly = Assembly(self._settings, metrics, clock, self._share, configurations, self._pools)
-        self._asynchronous = template.asynchronous
+        self.account = AccountFunctions(template, self._share, clock, documents or ForgettingDocuments())
+        self._environments = self.account.environments
+        self._assembly = Assembly(self._settings, metrics, clock, self._share, self._environments)
         self._calls = threading.Lock()
         """One change at a time."""
         self._runners = {mapping.UUID: self._runner(mapping) for mapping in template.mappings}
@@ -72,14 +64,13 @@ class ControlPlane:
         self._scaler = Scaler(
             lambda: list(self._runners.values()),
             self._bounds,
-            lambda name: self._pools[name].stats(),
+            self._environments.stats,
             self._assembly,
         )
 
     def start(self) -> None:
         """Start pools, then what feeds them. Returns at once; brokers are connected to on the pollers' threads."""
-        for pool in self._pools.values():
-            pool.start()
+        self._environments.start()
         for runner in self._runners.values():
             runner.start()
         self._scaler.start()
@@ -100,15 +91,14 @@ class ControlPlane:
         for runner in runners:
             runner.join(deadline)
         drain(max(0.0, deadline - CLOSING - time.monotonic()))
-        for pool in self._pools.values():
-            pool.stop(max(0.0, grace_ends - time.monotonic()))  # what was called directly is still in work
+        self._environments.stop(max(0.0, grace_ends - time.monotonic()))  # what was called directly is still in work
 
-    def async_function(self, name: str) -> AsyncFunction | None:
-        """A function as it is now, for an asynchronous event of it; None when there is none of that name."""
-        pool = self._pools.get(name)
-        if pool is None:
+    def async_function(self, name: str, qualifier: str = "") -> AsyncFunction | None:
+        """A function, version or alias as it is now, for an asynchronous event of it; None when there is none."""
+        configuration, pool = self._environments.configuration(name), self._environments.target(name, qualifier)
+        if configuration is None or pool is None:
             return None
-        return AsyncFunction(pool.configuration, self._asynchronous.get(name, AsyncConfiguration()), pool)
+        return AsyncFunction(configuration, self.account.asynchronous(name), pool)
 
     def alive(self) -> bool:
         """Whether every thread that was started still runs."""
@@ -124,41 +114,36 @@ class ControlPlane:
 
     def has(self, function_name: str, qualifier: str = "") -> bool:
         """As `Directory`."""
-        return function_name in self._pools and qualifier in {"", LATEST}
+        return self.account.catalogue.has(function_name, qualifier)
 
     def is_declared(self, function_name: str) -> bool:
         """As `Directory`."""
-        return function_name in self._pools
+        return self.account.catalogue.is_declared(function_name)
 
-    def pool(self, function_name: str) -> FunctionPool | None:
-        """The environments of a function, to invoke it directly; None when there is none of that name."""
-        return self._pools.get(function_name)
+    def on_function_deleted(self, callback: Deleted, recall: Callable[[], None] = lambda: None) -> None:
+        """As `Catalogue.on_deleted`: for what hangs on functions, versions and aliases."""
+        self.account.catalogue.on_deleted(callback, recall)
+
+    def reserve(self, function_name: str, concurrency: int | None) -> None:
+        """Let that be a function's reserved concurrency from now on; None is none, 0 switches it off (E.3)."""
+        self._environments.reserve(function_name, concurrency)
+
+    def pool(self, function_name: str, qualifier: str = "") -> Invocable | None:
+        """Where invocations of a function go, or of its version or alias; None when there is none.
+
+        Raises:
+            ApiError: 409, it cannot run.
+        """
+        self.account.catalogue.refuse_unready(function_name, qualifier)
+        return self._environments.target(function_name, qualifier)
 
     def at_account_limit(self, function_name: str) -> bool:
         """Whether the functions that reserve no concurrency use up what the others leave (A.2), and this is one."""
-        unreserved = self._unreserved
-        return function_name in unreserved and sum(pool.busy for pool in unreserved.values()) >= self._for_unreserved
+        return self._environments.at_account_limit(function_name)
 
     def functions(self) -> Iterable[FunctionSnapshot]:
         """Every function as `/metrics` shows it."""
-        for name, pool in self._pools.items():
-            stats = pool.stats()
-            yield FunctionSnapshot(
-                function=name,
-                environments=stats.environments,
-                busy=stats.busy,
-                waiting=stats.waiting,
-                cold_starts=stats.cold_starts,
-                invocations=stats.invocations,
-                errors=stats.errors,
-                throttles=stats.throttles,
-            )
-
-    def _pool(self, configuration: FunctionConfiguration) -> FunctionPool:
-        limit = self._share.concurrency[configuration.function_name]
-        if configuration.reserved_concurrent_executions is not None:
-            configuration = replace(configuration, reserved_concurrent_executions=limit)
-        return FunctionPool(configuration, log=FunctionLog(configuration.function_name), account_concurrency=limit)
+        return self._environments.snapshots()
 
     # --- calls ----------------------------------------------------------------------------------------------------
 
@@ -213,7 +198,7 @@ class ControlPlane:
         shown, following = mapping_calls.page(
             [runner.mapping for runner in runners.values()],
             event_source_arn=event_source_arn,
-            function_name=None if function_name is None else named_function(function_name)[0],
+            function=None if function_name is None else named_function(function_name),
             marker=marker,
             max_items=max_items,
         )
@@ -274,13 +259,15 @@ class ControlPlane:
         if own:
             raise invalid_parameter(f"unknown parameter: {', '.join(own)}")
         function_name, qualifier = named_function(str(values.get("FunctionName", "")))
-        if function_name not in self._pools:
-            raise invalid_parameter(FUNCTION_MISSING, f"there are {', '.join(self._pools) or 'none'}")
-        if qualifier:
-            raise invalid_parameter(f"versions and aliases are not supported: {qualifier}")
+        if not self.has(function_name, qualifier):
+            raise invalid_parameter(
+                FUNCTION_MISSING, f"there are {', '.join(self.account.catalogue.names()) or 'none'}"
+            )
         try:
             mapping = event_source_mapping(
-                {**values, "FunctionName": function_name, "name": name}, _as_it_is, extension=_EXTENSIONS
+                {**values, "FunctionName": function_name, "qualifier": qualifier, "name": name},
+                _as_it_is,
+                extension=_EXTENSIONS,
             )
             wired = wire_one(Declared(mapping, _as_it_is), self._settings, self._folder, extensions)
         except ConfigError as error:

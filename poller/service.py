@@ -6,6 +6,7 @@
 | `poller-<mapping>-<n>` | its source, its lanes, its decisions and commits | run handlers, send dead letters |
 | the Kafka client's | sockets, heartbeats; in its listener the parked poller's lanes | block beyond RevocationGrace |
 | `invoke-<function>-<n>` | one execution environment | touch a source, save `wake` |
+| `finish-<function>` | a pool that was given up, until it has finished | hand invocations over |
 | `destination-<mapping>` | its destination's client | decide anything |
 | `async` | asynchronous events in memory, reading of the store | block, save for the store's disk |
 | `async-store` | the store's writing connection | decide anything |
@@ -41,7 +42,7 @@ from contextlib import suppress
 from types import FrameType
 
 from poller.account.store import AccountFile
-from poller.api import event_source_mappings, function_urls
+from poller.api import event_source_mappings, function_urls, functions
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.invocations import Invocations
@@ -92,6 +93,7 @@ def run(template: Template) -> int:
     documents = AccountFile(template.state_folder)
     plane = ControlPlane(template, metrics, SystemClock(), documents=documents)
     fronts = Fronts(template, plane, documents, metrics.registry)
+    plane.on_function_deleted(fronts.urls.gone, fronts.urls.recall)
     metrics.registry.register(StateCollector(plane.mappings, plane.functions))
     asynchronous = async_invoker(template, plane, metrics)
     asynchronous.open()
@@ -104,7 +106,11 @@ def run(template: Template) -> int:
     def states() -> list[dict[str, object]]:
         return [*plane.mapping_states(), *triggers.states()]
 
-    calls = [*event_source_mappings.routes(plane), *function_urls.routes(fronts.urls)]
+    calls = [
+        *event_source_mappings.routes(plane),
+        *functions.routes(plane.account),
+        *function_urls.routes(fronts.urls),
+    ]
     app = application(metrics.registry, states, alive, calls=calls)
     invocations = Invocations(plane, asynchronous)
     endpoint = Endpoint(app, invocations, door(settings), S3Webhook(triggers.s3), fronts.url_front)
@@ -116,6 +122,8 @@ def run(template: Template) -> int:
     asynchronous.start()
     triggers.start()
     server.start()
+    if not template.path.exists():
+        _log.info("there is no template: calls of the API make functions, in %s", template.state_folder)
     _log.info(
         "serving %d functions and %d mappings; http://%s/metrics, /healthz, /readyz (ready after %.2f s)",
         len(template.functions),

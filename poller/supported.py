@@ -40,7 +40,7 @@ ATTRIBUTES = {
 
 _NO_IAM = "there is no IAM here: everything is permitted"
 _NO_IMAGES = "functions are folders with Python code: give CodeUri, Handler and Runtime"
-_NO_VERSIONS = "there are no versions and aliases here"
+_NO_VERSIONS = "versions and aliases are made by calls of the API here, not by the template"
 
 FUNCTION = {
     "CodeUri",

@@ -79,6 +79,31 @@ def load(
     return _Loading(document, Sources(path, settings_file, environment, options or {}), parameters or {}).run()
 
 
+def empty(
+    path: Path,
+    *,
+    settings_file: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Template:
+    """What there is without a template: an account in which only calls make something.
+
+    Args:
+        path: where a template would be; StateFolder is relative to its folder.
+        settings_file: YAML with settings.
+        options: settings by name that win over all others.
+        environment: variables, `os.environ` by default.
+
+    Raises:
+        ConfigError: every problem of the settings at once.
+    """
+    sources = Sources(path, settings_file, os.environ if environment is None else environment, options or {})
+    settings = load_settings(None, sources)
+    if problems := list(unknown_extensions(settings, [])):
+        raise ConfigError(problems)
+    return Template(sources.template, (), (), settings)
+
+
 class _Loading:
     """One run of `load`; problems gather on the way."""
 

@@ -14,7 +14,7 @@ from botocore.config import Config
 from handlers.rig import HANDLERS
 
 from poller.account.documents import Documents, ForgettingDocuments
-from poller.api import event_source_mappings, function_urls
+from poller.api import event_source_mappings, function_urls, functions
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.invocations import Invocations
@@ -47,9 +47,9 @@ def template_of(folder: Path, functions: Mapping[str, Mapping[str, Any]], **sett
 
 
 @contextmanager
-def served(template: Template) -> Iterator[str]:
+def served(template: Template, documents: Documents | None = None) -> Iterator[str]:
     """Serve the template's functions; gives the URL."""
-    with served_with_apis(template) as (url, _):
+    with served_with_apis(template, documents) as (url, _):
         yield url
 
 
@@ -57,9 +57,15 @@ def served(template: Template) -> Iterator[str]:
 def served_with_apis(template: Template, documents: Documents | None = None) -> Iterator[tuple[str, str]]:
     """Serve the template's functions and APIs; gives the URL, and that of the APIs."""
     metrics = Metrics()
-    plane = ControlPlane(template, metrics, SystemClock())
-    fronts = Fronts(template, plane, documents or ForgettingDocuments(), metrics.registry)
-    calls = [*event_source_mappings.routes(plane), *function_urls.routes(fronts.urls)]
+    documents = documents or ForgettingDocuments()
+    plane = ControlPlane(template, metrics, SystemClock(), documents=documents)
+    fronts = Fronts(template, plane, documents, metrics.registry)
+    plane.on_function_deleted(fronts.urls.gone, fronts.urls.recall)
+    calls = [
+        *event_source_mappings.routes(plane),
+        *functions.routes(plane.account),
+        *function_urls.routes(fronts.urls),
+    ]
     app = application(metrics.registry, plane.mapping_states, plane.alive, calls=calls)
     asynchronous = async_invoker(template, plane, metrics)
     endpoint = Endpoint(app, Invocations(plane, asynchronous), door(template.settings), urls=fronts.url_front)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -51,6 +52,21 @@ class Memory:
     def give_back(self, size: int) -> None:
         """What was taken."""
         self._left += size
+
+    @contextmanager
+    def held(self) -> Iterator[Callable[[int], None]]:
+        """`take`, for what is given back at the end."""
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            self.take(size)
+            taken += size
+
+        try:
+            yield take
+        finally:
+            self.give_back(taken)
 
 
 class Call:

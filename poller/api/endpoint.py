@@ -10,7 +10,7 @@ import logging
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
@@ -19,8 +19,9 @@ from starlette.responses import Response
 
 from poller.api.answers import refusal
 from poller.api.call import Call, Memory, Receive, Scope, Send, host_name, path_of
+from poller.api.functions import LONGEST_CODE
 from poller.api.invocations import READ_HERE, Invocations
-from poller.api.operations import operation_of
+from poller.api.operations import BUILT, operation_of
 from poller.api.passwords import check_password
 from poller.api.s3_webhook import PATH as S3_EVENTS
 from poller.api.s3_webhook import S3Webhook
@@ -38,6 +39,9 @@ _INVOKE = re.compile(
     r"|2021-11-15/functions/([^/]+)/(response-streaming-invocations)"
     r"|2014-11-13/functions/([^/]+)/(invoke-async))/?"
 )
+
+_CODE = re.compile(r"/2015-03-31/functions(/[^/]+/code)?/?")
+"""Calls that may bring a deployment package."""
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +78,8 @@ class Door:
         """
         self._look_at_page(call)
         if self._signatures is not None:
-            body = await call.body(MAXIMUM_PAYLOAD, _beyond_all)
+            limit = LONGEST_CODE if _CODE.fullmatch(path_of(call.scope)) else MAXIMUM_PAYLOAD
+            body = await call.body(limit, partial(_beyond, limit))
             await self._signatures.checked(call, body, READ_HERE)
 
     def look_at_notification(self, call: Call) -> None:
@@ -206,6 +211,8 @@ async def _unknown(request: Request, _: Exception) -> Response:
     operation = operation_of(request.method, path, request.scope["query_string"].decode("latin-1"))
     if operation is None:
         error = ApiError(404, "UnknownOperationException", f"No operation of Lambda's API: {request.method} {path}")
+    elif operation in BUILT:  # its route takes everything else
+        error = invalid_parameter("A name in the path has a slash in it, which no name has.")
     else:
         error = ApiError(501, "NotImplementedException", f"The operation {operation} of Lambda's API is not built.")
     return refusal(error)
@@ -221,6 +228,6 @@ async def _fault(_: Request, __: Exception) -> Response:
     return refusal(_internal())
 
 
-def _beyond_all(_: int | None) -> ApiError:
-    text = f"Request must be smaller than {MAXIMUM_PAYLOAD} bytes"
+def _beyond(limit: int, _: int | None) -> ApiError:
+    text = f"Request must be smaller than {limit} bytes"
     return ApiError(413, "RequestEntityTooLargeException", text)

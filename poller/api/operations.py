@@ -9,18 +9,32 @@ from poller.api.operation_table import OPERATIONS
 
 BUILT = frozenset(
     {
+        "CreateAlias",
         "CreateEventSourceMapping",
+        "CreateFunction",
         "CreateFunctionUrlConfig",
+        "DeleteAlias",
         "DeleteEventSourceMapping",
+        "DeleteFunction",
         "DeleteFunctionUrlConfig",
+        "GetAlias",
         "GetEventSourceMapping",
+        "GetFunction",
+        "GetFunctionConfiguration",
         "GetFunctionUrlConfig",
         "Invoke",
         "InvokeAsync",
         "InvokeWithResponseStream",
+        "ListAliases",
         "ListEventSourceMappings",
         "ListFunctionUrlConfigs",
+        "ListFunctions",
+        "ListVersionsByFunction",
+        "PublishVersion",
+        "UpdateAlias",
         "UpdateEventSourceMapping",
+        "UpdateFunctionCode",
+        "UpdateFunctionConfiguration",
         "UpdateFunctionUrlConfig",
     }
 )

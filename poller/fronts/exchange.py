@@ -94,14 +94,14 @@ class Exchange:
             patience: None waits as long as the function may run.
 
         Raises:
-            ApiError: 413, the event is too large, which base64 makes of less than 6 MB.
+            ApiError: 413, the event is too large, which base64 makes of less than 6 MB; 409, the function cannot run.
             LookupError: the function is there no more.
         """
         payload: bytes = await _aside(len(request.body), lambda: encoded(build()))
         if len(payload) > MAXIMUM_PAYLOAD:
             raise _too_large(None)
         functions = self.functions
-        pool = functions.pool(function_name)
+        pool = functions.pool(function_name, qualifier)
         if pool is None:
             raise LookupError(function_name)
         if functions.at_account_limit(function_name):

@@ -22,9 +22,8 @@ from collections.abc import Mapping, Sequence
 from prometheus_client import CollectorRegistry
 
 from poller import log, service
-from poller.api import function_urls
+from poller.api import event_source_mappings, function_urls, functions
 from poller.api.endpoint import Endpoint, door
-from poller.api.event_source_mappings import refusing_routes
 from poller.api.health import application
 from poller.api.server import HttpServer, bind
 from poller.assembly import labels_of
@@ -49,6 +48,9 @@ BACK_OFF = BackOff(first=0.5, cap=30.0)
 
 NO_CALLS = "Mappings cannot be changed while the service runs with several Workers."
 """A change would have to be divided anew among workers that run already; none of them is asked that."""
+
+NO_FUNCTIONS = "Functions cannot be looked at or changed while the service runs with several Workers."
+"""What calls made needs the one process that answers them."""
 
 NO_URLS = "There are no function URLs while the service runs with several Workers."
 
@@ -76,7 +78,11 @@ def supervise(template: Template) -> int:
         workers.alive,
         refresh=workers.refresh,
         workers=workers.worker_states,
-        calls=[*refusing_routes(NO_CALLS), *function_urls.refusing_routes(NO_URLS)],
+        calls=[
+            *event_source_mappings.refusing_routes(NO_CALLS),
+            *functions.refusing_routes(NO_FUNCTIONS),
+            *function_urls.refusing_routes(NO_URLS),
+        ],
     )
     server = HttpServer(Endpoint(app, NO_INVOCATIONS, door(settings)), listener)
     stopping = threading.Event()

@@ -15,12 +15,16 @@ PURE = [
     *sorted((POLLER / "policy").glob("*.py")),
     POLLER / "api_errors.py",
     POLLER / "errors.py",
+    POLLER / "function_names.py",
+    POLLER / "account" / "aliases.py",
     POLLER / "invocation_request.py",
     *(POLLER / "triggers" / f"{name}.py" for name in TRIGGERS),
     *(POLLER / "dead_letters" / f"{name}.py" for name in LETTERS),
     *(POLLER / "fronts" / f"{name}.py" for name in FRONTS),
 ]
 OURS = {
+    "poller.function_names",
+    "poller.invocation_request",
     "poller.model",
     "poller.errors",
     "poller.api_errors",

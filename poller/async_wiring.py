@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from poller.resources import EventSourceMapping
 from poller.settings import SECTION, Settings
 from poller.template_async import DeclaredAsync
 from poller.validation import closest
+from poller.wiring import with_login_read_anew
 
 SERVICES = {"sqs": "SQS", "sns": "SNS", "lambda": "Lambda", "events": "EventBridge", "s3": "S3Bucket"}
 """Services of ARNs, and SAM's words for them."""
@@ -151,12 +153,20 @@ class _AsyncWiring:
             return None
         if isinstance(found, KafkaTarget):
             servers = set(found.bootstrap_servers)
-            logins = (mapping.security for mapping in self._mappings if servers & set(mapping.bootstrap_servers))
-            found = replace(found, security=next(logins, found.security))
+            for mapping in self._mappings:
+                if servers & set(mapping.bootstrap_servers):
+                    found = replace(found, security=mapping.security)
+                    return AsyncDestination(found, bus_arn, partial(_renewed, found, mapping, self._settings))
         return AsyncDestination(found, bus_arn)
 
     def _problem(self, path: str, reason: str, suggestion: str = "") -> None:
         self.problems.append(Problem(path, reason, suggestion))
+
+
+def _renewed(target: KafkaTarget, mapping: EventSourceMapping, settings: Settings) -> KafkaTarget | None:
+    """The target with the login of its mapping as that is now. Blocks as `with_login_read_anew`."""
+    fresh = with_login_read_anew(mapping, settings)
+    return None if fresh is None else replace(target, security=fresh.security)
 
 
 def _refused(on: str, arn: str) -> str:

@@ -8,6 +8,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from poller.async_invoke.broker import queue_url
 from poller.async_invoke.configuration import AsyncConfiguration, AsyncDestination, FunctionTarget
 from poller.destinations.aws import AwsTarget
 from poller.endpoints import KafkaTarget, target
@@ -54,6 +55,15 @@ def wire_async(
         reason = f"is {settings.Workers}, and asynchronous invocation needs one process"
         hint = "set Workers to 1, or take EventInvokeConfig and dead-letter queues out"
         wiring.problems.append(Problem(f"{SECTION}.Workers", reason, hint))
+    try:
+        shared = queue_url(settings, folder)
+    except ValueError as error:
+        wiring.problems.append(Problem(f"{SECTION}.AsyncQueue", str(error)))
+    else:
+        if shared is not None and settings.Workers > 1:
+            reason = f"is {settings.Workers}, and with AsyncQueue each program has one"
+            hint = "set Workers to 1, and run several programs with the same AsyncQueue"
+            wiring.problems.append(Problem(f"{SECTION}.Workers", reason, hint))
     if wiring.problems:
         raise ConfigError(list(dict.fromkeys(wiring.problems)))
     return wired

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from poller.assembly import destination_of
 from poller.async_invoke.configuration import AsyncDestination, FunctionTarget
+from poller.async_invoke.event_store import EventStore
 from poller.async_invoke.rows import Delivery, Kind
-from poller.async_invoke.store import Store
 from poller.async_metrics import AsyncMetrics
 from poller.clock import Clock
 from poller.destinations.aws import AwsDestination, AwsTarget
@@ -68,7 +68,7 @@ class Outbox:
 
     def __init__(
         self,
-        store: Store,
+        store: EventStore,
         destination: Callable[[str, Kind], AsyncDestination | None],
         metrics: AsyncMetrics,
         clock: Clock,

@@ -115,9 +115,7 @@ def bus(others: Server) -> Iterator[Place]:
 
 
 @pytest.fixture
-def rigs(
-    tmp_path: Path, sqs: Server, others: Server, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Rig]]:
+def rigs(tmp_path: Path, sqs: Server, others: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Rig]]:
     """A rig of one function that is configured as a template says, with the ordinary settings for addresses."""
     variables = {
         "AWS_ENDPOINT_URL_SQS": sqs.url,
@@ -304,7 +302,9 @@ def test_records_for_a_place_that_is_not_there_are_lost_after_a_few_tries(
     rig = rigs(success=arn)
     ids = [rig.accept("Work", {"number": number}) for number in range(3)]
     eventually(lambda: rig.metric("async_event_age_seconds_count", "Work") == 3 and not rig.waiting())
-    assert rig.metric("destination_delivery_failures_total", "Work") == REFUSALS + 2, "the others are not tried so often"
+    assert rig.metric("destination_delivery_failures_total", "Work") == REFUSALS + 2, (
+        "the others are not tried so often"
+    )
     assert all(f"{request_id}: its record for OnSuccess of Work" in caplog.text for request_id in ids)
 
 

@@ -135,8 +135,8 @@ class Consumers:
         self._channel.basic_cancel(self._tags.pop(name)[0], callback=lambda _: None)
 
     def _on_cancelled(self, frame: Any) -> None:
-        """The queue was deleted: it is declared anew with the next look at what is wanted."""
+        """The queue was deleted: it is declared anew with its next message, or the next look at what is wanted."""
         for name, (tag, _) in list(self._tags.items()):
             if tag == frame.method.consumer_tag:
-                del self._tags[name]
+                del self._tags[name], self._wanted[name]
                 self._declarations.forget(name)

@@ -16,10 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pika
 from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.adapters.utils.connection_workflow import AMQPConnectionWorkflowFailed
 from pika.channel import Channel
 from pika.spec import Basic
 
@@ -66,6 +67,14 @@ def parameters_of(url: str) -> pika.URLParameters:
     return parameters
 
 
+def _reason(error: BaseException) -> str:
+    """An error of pika's in words; of an attempt to connect, those of the last address that was tried."""
+    inner = next(iter(error.args), None)
+    if isinstance(inner, AMQPConnectionWorkflowFailed):
+        error = inner.exceptions[-1]
+    return reason(error) if isinstance(error, Exception) else str(error)
+
+
 class Link:
     """The connection. `start` once, `stop` any number of times; methods are for the link's thread where not said.
 
@@ -77,7 +86,7 @@ class Link:
 
     def __init__(self, url: str, on_up: Callable[[Channel], None], on_down: Callable[[], None]) -> None:
         parts = urlsplit(url)
-        self.where = f"RabbitMQ at {parts.netloc.rpartition('@')[2]}, virtual host {parts.path[1:]}"
+        self.where = f"RabbitMQ at {parts.netloc.rpartition('@')[2]}, virtual host {unquote(parts.path[1:])}"
         self._url = url
         self._on_up = on_up
         self._on_down = on_down
@@ -157,7 +166,14 @@ class Link:
 
     def _run(self) -> None:
         self._loop.add_callback_threadsafe(self._connect)
-        self._loop.start()
+        while True:
+            try:
+                self._loop.start()
+            except Exception as error:  # noqa: BLE001 - a fault of the client's: the connection is made anew
+                _log.exception("%s: unexpected error", self.where)
+                self._lost(error)
+            else:
+                return
 
     def _guarded(self, action: Callable[[], None]) -> None:
         """A fault of ours must not end the thread: the connection is made anew, and what was in work comes again."""
@@ -183,6 +199,9 @@ class Link:
             self._lost(error)
 
     def _on_connection(self, connection: SelectConnection) -> None:
+        if self._stopping:
+            connection.close()
+            return
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
         connection.channel(on_open_callback=self._on_channel)
@@ -241,7 +260,7 @@ class Link:
 
     def _lost(self, error: BaseException) -> None:
         """No connection: another attempt after a pause."""
-        text = reason(error) if isinstance(error, Exception) else str(error)
+        text = _reason(error)
         if not self._is_up or not self.trouble:
             self.trouble = text
         was_up, self._is_up = self._is_up, False
@@ -266,5 +285,5 @@ class Link:
         connection = self._connection
         if connection is None or connection.is_closed:
             self._loop.stop()
-        elif not connection.is_closing:
-            connection.close()  # `_lost` ends the loop; so it does of one that is only being made
+        elif connection.is_open:
+            connection.close()  # `_lost` ends the loop; one that is only being made is closed once it is open

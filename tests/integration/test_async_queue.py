@@ -37,7 +37,9 @@ pytestmark = pytest.mark.broker
 @pytest.fixture
 def rig(tmp_path: Path, rabbitmq: RabbitMQBroker) -> Iterator[Callable[..., Rig]]:
     made: list[Rig] = []
-    logging.getLogger("pika").setLevel(logging.CRITICAL)  # as the program does; it tells of every queue that is not there
+    logging.getLogger("pika").setLevel(
+        logging.CRITICAL
+    )  # as the program does; it tells of every queue that is not there
 
     def make(configuration: AsyncConfiguration | None = None, *, scale: float = 600.0, **changes: object) -> Rig:
         one = Rig(tmp_path, scale, queue=rabbitmq.url)

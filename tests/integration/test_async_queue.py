@@ -5,13 +5,16 @@ The tests that are imported are those of the file in the state folder: the same 
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from async_rig import Rig
-from brokers import RabbitMQBroker
+from async_rig import Rig, eventually, in_file
+from brokers import RabbitMQBroker, free_port
+from handlers.rig import HANDLERS
 from unit.test_async_invoke import (  # noqa: F401 - collected here, with the fixture below
     test_a_dead_letter_queue_gets_the_event_beside_on_failure_s_record,
     test_a_function_that_is_stuck_holds_up_no_other,
@@ -29,7 +32,9 @@ from unit.test_async_invoke import (  # noqa: F401 - collected here, with the fi
     test_without_retries_a_failing_function_s_event_goes_to_on_failure_after_one_attempt,
 )
 
+from poller.async_invoke.amqp_topology import Topology
 from poller.async_invoke.configuration import AsyncConfiguration
+from poller.cli import main
 
 pytestmark = pytest.mark.broker
 
@@ -51,3 +56,66 @@ def rig(tmp_path: Path, rabbitmq: RabbitMQBroker) -> Iterator[Callable[..., Rig]
     yield make
     for one in made:
         one.stop()
+
+
+def template_of(folder: Path, **settings: str) -> Path:
+    code = {"Code": str(HANDLERS), "Handler": "noted.handler", "Runtime": "python3.13", "FunctionName": "fn"}
+    resources = {"Fn": {"Type": "AWS::Lambda::Function", "Properties": code}}
+    path = folder / "template.json"
+    path.write_text(json.dumps({"Resources": resources, "Metadata": {"Poller": settings}}))
+    return path
+
+
+def answer(capsys: pytest.CaptureFixture[str], template: Path, *arguments: str) -> Any:
+    assert main(["events", *arguments, "--json", "--template", str(template)]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_what_waits_is_counted_by_queue_and_can_be_purged(
+    rig: Callable[..., Rig], tmp_path: Path, rabbitmq: RabbitMQBroker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = rig(AsyncConfiguration(on_success=in_file(tmp_path / "missing" / "done")), scale=1.0)
+    template = template_of(tmp_path, AsyncQueue=rabbitmq.url, AccountId=one.account)
+
+    one.accept("fn", {"fail": "boom"})
+    one.accept("fn", {"number": 1})
+    eventually(lambda: one.written_down() == 1 and one.metric("destination_delivery_failures_total", "fn"))
+    one.stop()  # what is in its hands is not counted
+    names = Topology(one.account, "us-east-1")
+    counts = {line["Queue"]: line["Messages"] for line in answer(capsys, template, "list")}
+    assert counts[names.delay(60_000).name] == 1
+    assert counts[names.records("fn", "OnSuccess").name] == 1
+    assert counts[names.events("fn").name] == 0
+    assert main(["events", "list", "--template", str(template)]) == 0
+    told = capsys.readouterr()
+    assert names.delay(60_000).name in told.out
+    assert "2 waiting on RabbitMQ at 127.0.0.1:" in told.err
+    assert "guest" not in told.out + told.err
+
+    assert main(["events", "show", "id", "--template", str(template)]) == 2
+    assert main(["events", "purge", "--request-id", "id", "--template", str(template)]) == 2
+    assert "its queues let nobody look at or take out a single one" in capsys.readouterr().err
+    assert main(["events", "purge", "--template", str(template)]) == 2
+    assert "--yes: is missing" in capsys.readouterr().err
+    assert answer(capsys, template, "purge", "--function", "fn", "--yes") == {"Purged": 1}
+    assert answer(capsys, template, "list", "--function", "fn") == [
+        {"Queue": names.events("fn").name, "FunctionName": "fn", "WaitsFor": "attempt", "Messages": 0},
+        {
+            "Queue": names.records("fn", "OnSuccess").name,
+            "FunctionName": "fn",
+            "WaitsFor": "OnSuccess",
+            "Messages": 0,
+        },
+    ]
+    assert main(["events", "purge", "--yes", "--template", str(template)]) == 0
+    assert "purged: 1 from RabbitMQ at" in capsys.readouterr().out
+    assert answer(capsys, template, "list", "--state-folder", str(tmp_path / "state")) == []
+
+
+def test_a_broker_that_cannot_be_asked_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    template = template_of(tmp_path, AsyncQueue=f"amqp://guest:top-secret@127.0.0.1:{free_port()}")
+    assert main(["events", "list", "--template", str(template)]) == 1
+    told = capsys.readouterr().err
+    assert "the broker of AsyncQueue cannot be asked: " in told
+    assert "Connection refused" in told
+    assert "top-secret" not in told

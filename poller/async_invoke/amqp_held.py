@@ -108,11 +108,10 @@ class HeldMessages:
     def give_up(self) -> list[Held]:
         """Forget what has not come back."""
         with self._lock:
-            rows, self._lost = list(self._lost.values()), {}
-            found = [self._rows[row] for row in rows if row in self._rows]
-            for row in rows:
+            found = {row: held for row, held in self._rows.items() if held.tag is None}
+            for row in found:
                 self._remove(row)
-            return found
+            return list(found.values())
 
     def _remove(self, row: int) -> None:
         held = self._rows.pop(row, None)

@@ -99,6 +99,8 @@ class Link:
         self._last_tag = 0
         self._failures = 0
         self._is_up = False
+        self._is_pausing = False
+        """Between two attempts to connect."""
         self._closed = False
         self._stopping = False
         self.settled = threading.Event()
@@ -169,9 +171,10 @@ class Link:
         while True:
             try:
                 self._loop.start()
-            except Exception as error:  # noqa: BLE001 - a fault of the client's: the connection is made anew
-                _log.exception("%s: unexpected error", self.where)
-                self._lost(error)
+            except Exception as error:  # noqa: BLE001 - a fault of ours or the client's: the connection is made anew
+                _log.exception("%s: unexpected error; connecting anew", self.where)
+                if not self._close_if_open():
+                    self._lost(error)
             else:
                 return
 
@@ -181,10 +184,17 @@ class Link:
             action()
         except Exception:  # noqa: BLE001 - as said
             _log.exception("%s: unexpected error; connecting anew", self.where)
-            if self._connection is not None and self._connection.is_open:
-                self._connection.close()
+            self._close_if_open()
+
+    def _close_if_open(self) -> bool:
+        """True where `_lost` follows."""
+        connection = self._connection
+        if connection is not None and connection.is_open:
+            connection.close()
+        return connection is not None and not connection.is_closed
 
     def _connect(self) -> None:
+        self._is_pausing = False
         if self._stopping:
             return
         try:
@@ -260,6 +270,8 @@ class Link:
 
     def _lost(self, error: BaseException) -> None:
         """No connection: another attempt after a pause."""
+        if self._is_pausing:
+            return
         text = _reason(error)
         if not self._is_up or not self.trouble:
             self.trouble = text
@@ -276,6 +288,7 @@ class Link:
             self._loop.stop()
             return
         self._failures += 1
+        self._is_pausing = True
         pause = min(FIRST_PAUSE * 2.0 ** min(self._failures - 1, 10), LONGEST_PAUSE)
         _log.warning("%s: no connection (%s); again in %.2f s", self.where, self.trouble, pause)
         self._loop.call_later(pause, self._connect)

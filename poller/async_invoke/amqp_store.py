@@ -129,10 +129,9 @@ class RabbitMQStore:
         try:
             refusal = confirmed.result(ACCEPTED_WITHIN)
         except TimeoutError:
-            reason = link.trouble or f"it has confirmed nothing for {ACCEPTED_WITHIN:.0f} s"
-            raise StateError(f"{link.where}: {reason}: it is not known whether the event is there") from None
+            refusal = link.trouble or f"nothing was heard for {ACCEPTED_WITHIN:.0f} s"
         if refusal:
-            raise StateError(f"{link.where}: {refusal}: the event is not accepted")
+            raise StateError(f"{link.where} did not confirm the event: {refusal}")
 
     def postpone(
         self,

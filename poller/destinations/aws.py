@@ -7,6 +7,7 @@ AWS_ENDPOINT_URL_SQS, the profile, the machine's role. The region is the ARN's.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ TIMEOUT = 5
 
 NUMBERS = {"ErrorCode"}
 """Headers that are attributes of type Number (B.4)."""
+
+
+_NOT_TAKEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that SQS and SNS refuse in attributes; an error's text may have some, such as those that colour it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,8 @@ def object_key(record: bytes) -> str:
 
 
 def _attribute(name: str, value: bytes) -> dict[str, str]:
-    return {"DataType": "Number" if name in NUMBERS else "String", "StringValue": value.decode() or "-"}
+    text = _NOT_TAKEN.sub("\N{REPLACEMENT CHARACTER}", value.decode())
+    return {"DataType": "Number" if name in NUMBERS else "String", "StringValue": text or "-"}
 
 
 def _client(target: AwsTarget) -> Any:

@@ -236,8 +236,8 @@ def test_a_bus_gets_events_with_the_record_as_their_detail(
     assert told["resources"] == [bus.arn, f"{FUNCTION}:$LATEST"]
 
 
-LONG = "ä" * 1000
-"""As an error: 2,000 bytes."""
+LONG = "\x1b[31m" + "ä" * 1000
+"""As an error: 2,005 bytes, with a character that no attribute may have."""
 
 
 @pytest.mark.statement(24)
@@ -251,7 +251,7 @@ def test_a_queue_for_dead_letters_gets_the_event_and_three_attributes(rigs: Call
     assert message["MessageAttributes"] == {
         "RequestID": {"DataType": "String", "StringValue": request_id},
         "ErrorCode": {"DataType": "Number", "StringValue": "200"},
-        "ErrorMessage": {"DataType": "String", "StringValue": "ä" * 512},
+        "ErrorMessage": {"DataType": "String", "StringValue": "\ufffd[31m" + "ä" * 509},
     }
     eventually(lambda: not rig.waiting())
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import boto3
 import pika
 import pytest
 from async_rig import Rig, eventually, in_file, lines
+from botocore.config import Config
 from brokers import RabbitMQBroker
+from handlers.rig import HANDLERS
 from integration.harness.gateway import Gateway
+from integration.harness.service import Service
 from secure_brokers import SecureRabbitMQ
 
 from poller.async_invoke.amqp_topology import Topology
@@ -172,6 +177,54 @@ def test_a_broker_that_is_not_there_at_the_start_holds_up_nothing_but_events(rig
     eventually(lambda: one.attempts("fn"))
 
 
+def test_a_caller_of_the_api_gets_500_with_the_reason_and_202_once_the_broker_is_there(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    """A.3: as boto3 sees `poller run`, which starts without its broker."""
+    gateway.close()
+    code = {"Code": str(HANDLERS), "Handler": "basic.echo", "Runtime": "python3.13", "FunctionName": "fn"}
+    destinations = {"OnSuccess": {"Destination": "file:done"}}
+    template = {
+        "Resources": {
+            "Fn": {"Type": "AWS::Lambda::Function", "Properties": code},
+            "Config": {
+                "Type": "AWS::Lambda::EventInvokeConfig",
+                "Properties": {"FunctionName": "fn", "DestinationConfig": destinations},
+            },
+        },
+        "Metadata": {"Poller": {"AsyncQueue": through(gateway), "AccountId": f"{random.randrange(10**12):012}"}},
+    }
+    with Service(tmp_path, template) as service:
+        keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
+        once = Config(retries={"total_max_attempts": 1})
+        client = boto3.client("lambda", endpoint_url=service.url, config=once, **keys)
+
+        def invoke() -> int:
+            answer = client.invoke(FunctionName="fn", InvocationType="Event", Payload=b'{"number":1}')
+            status: int = answer["StatusCode"]
+            return status
+
+        with pytest.raises(client.exceptions.ServiceException) as refused:
+            invoke()
+        assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
+        assert f"The event was not accepted: RabbitMQ at {gateway.address}" in str(refused.value)
+        assert "guest" not in str(refused.value)
+        gateway.open()
+
+        def accepted() -> bool:
+            try:
+                return invoke() == 202
+            except client.exceptions.ServiceException:
+                return False
+
+        eventually(accepted)
+        [record] = eventually(lambda: lines(tmp_path / "done"))
+        assert record["responsePayload"] == {"number": 1}
+        client.close()
+        assert service.stop() == 0
+        assert "guest" not in service.tail(1000)
+
+
 def test_an_attempt_that_outlives_the_connection_is_not_made_again(rig: Make, gateway: Gateway, tmp_path: Path) -> None:
     """The broker gives the message out anew, and it is known here."""
     one = rig(AsyncConfiguration(on_success=in_file(tmp_path / "done")), queue=through(gateway))
@@ -202,7 +255,7 @@ def test_a_queue_that_is_full_by_the_broker_s_policy_refuses_events(rig: Make, r
             return str(error)
         return ""
 
-    assert "a full queue, or one without a leader: the event is not accepted" in eventually(refused)
+    assert "did not confirm the event: refused: a full queue, or one without a leader" in eventually(refused)
     rabbitmq.container.run("rabbitmqctl", "clear_policy", one.account)
 
 

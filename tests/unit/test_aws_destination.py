@@ -139,6 +139,15 @@ def test_a_dead_letter_queue_gets_the_event_and_three_attributes(services: Servi
     }
 
 
+def test_characters_that_no_attribute_may_have_do_not_keep_a_dead_letter_away(services: Services) -> None:
+    send(QUEUE, DeadLetter(b"{}", headers=(("ErrorMessage", b"\x1b[31mred\x1b[0m\x00\t\n"), ("ErrorCode", b"200"))))
+    (message,) = services.sent("SendMessage")
+    assert message["MessageAttributes"] == {
+        "ErrorMessage": {"DataType": "String", "StringValue": "\ufffd[31mred\ufffd[0m\ufffd\t\n"},
+        "ErrorCode": {"DataType": "Number", "StringValue": "200"},
+    }
+
+
 def test_a_topic_gets_the_event_and_three_attributes(services: Services) -> None:  # B.4
     send(TOPIC, dead_letter(EVENT))
     told = parse_qs(services.asked[0][2].decode())

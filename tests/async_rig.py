@@ -112,12 +112,12 @@ class Rig:
         self.invoker.open()
         self.invoker.start()
 
-    def stop(self, drain: float = 0.0) -> None:
+    def stop(self, drain: float = 0.0, grace: float = 5.0) -> None:
         self.invoker.leave()
         self.invoker.drain(drain)
         for function in self.functions.values():
             function.pool.stop()
-        self.invoker.stop(5.0)
+        self.invoker.stop(grace)
 
     def restart(self) -> None:
         """As a new process would: new pools, a new registry, the same folder."""

@@ -19,9 +19,13 @@ from pika.channel import Channel
 from pika.spec import Basic
 
 from poller.async_invoke.amqp_topology import Queue, Topology
+from poller.async_invoke.rows import Kind
 
 DECLARED_ANEW = 3600.0
 """Seconds after which a queue that expires is declared again when it is used; it lives for a day."""
+
+RECORDS_AT_ONCE = 20
+"""Records of a destination that are taken at the same time: they may have several MB."""
 
 OnMessage = Callable[[int, pika.BasicProperties, bytes], None]
 
@@ -79,6 +83,31 @@ class Consumption:
     queue: Queue
     prefetch: int
     on_message: OnMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What this program takes of a function."""
+
+    events_at_once: int
+    kinds: tuple[Kind, ...] = ()
+    """Destinations that it has, other functions excepted."""
+
+
+def consumptions(
+    topology: Topology,
+    wanted: Mapping[str, Wanted],
+    on_message: Callable[[Queue, int, pika.BasicProperties, bytes], None],
+) -> dict[str, Consumption]:
+    """How to consume what is wanted of each function, by queue's name."""
+    found: dict[str, Consumption] = {}
+    for function, one in wanted.items():
+        queue = topology.events(function)
+        found[queue.name] = Consumption(queue, one.events_at_once, partial(on_message, queue))
+        for kind in one.kinds:
+            queue = topology.records(function, kind)
+            found[queue.name] = Consumption(queue, RECORDS_AT_ONCE, partial(on_message, queue))
+    return found
 
 
 class Consumers:

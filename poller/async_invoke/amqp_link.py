@@ -10,27 +10,20 @@ channel is said in order; what is published is confirmed or not before anybody i
 from __future__ import annotations
 
 import logging
-import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pika
 from pika.adapters.select_connection import IOLoop, SelectConnection
-from pika.adapters.utils.connection_workflow import AMQPConnectionWorkflowFailed
 from pika.channel import Channel
 from pika.spec import Basic
 
+from poller.async_invoke.amqp_client import connection_reason, parameters_of
 from poller.destinations.rabbitmq import CLIENT_ERRORS, reason
-
-HEARTBEAT = 10
-"""Seconds. A broker that goes silent is given up after two of them."""
-
-CONNECT_TIMEOUT = 5.0
-"""Seconds for the TCP connection, and again for the AMQP handshake."""
 
 FIRST_PAUSE = 0.25
 """Seconds before the second attempt to connect; doubled for each further one."""
@@ -47,32 +40,6 @@ class _Published:
     mark: tuple[str, str | None, str | None]
     """What a message that came back is known by."""
     on_result: Callable[[str], None]
-
-
-def parameters_of(url: str) -> pika.URLParameters:
-    """How to connect to a complete URL, as `endpoints.rabbitmq_url` gives it. Reads the authority's file.
-
-    Raises:
-        OSError: that cannot be read, or holds no certificate.
-    """
-    parts = urlsplit(url)
-    parameters = pika.URLParameters(parts._replace(query="").geturl())
-    parameters.heartbeat = HEARTBEAT
-    parameters.socket_timeout = CONNECT_TIMEOUT
-    parameters.stack_timeout = CONNECT_TIMEOUT
-    parameters.connection_attempts = 1
-    if parts.scheme == "amqps":
-        authority = next(iter(parse_qs(parts.query).get("cacertfile", [])), None)
-        parameters.ssl_options = pika.SSLOptions(ssl.create_default_context(cafile=authority), parameters.host)
-    return parameters
-
-
-def _reason(error: BaseException) -> str:
-    """An error of pika's in words; of an attempt to connect, those of the last address that was tried."""
-    inner = next(iter(error.args), None)
-    if isinstance(inner, AMQPConnectionWorkflowFailed):
-        error = inner.exceptions[-1]
-    return reason(error) if isinstance(error, Exception) else str(error)
 
 
 class Link:
@@ -272,7 +239,7 @@ class Link:
         """No connection: another attempt after a pause."""
         if self._is_pausing:
             return
-        text = _reason(error)
+        text = connection_reason(error)
         if not self._is_up or not self.trouble:
             self.trouble = text
         was_up, self._is_up = self._is_up, False

@@ -13,13 +13,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import pika
 from pika.channel import Channel
 
-from poller.async_invoke.amqp_consumers import Consumers, Consumption, Declarations
+from poller.async_invoke.amqp_consumers import Consumers, Declarations, Wanted, consumptions
 from poller.async_invoke.amqp_held import Held, HeldMessages
 from poller.async_invoke.amqp_link import Link
 from poller.async_invoke.amqp_messages import NotOurs, read_event, read_record
@@ -35,11 +35,11 @@ from poller.policy.async_events import Again
 ACCEPTED_WITHIN = 10.0
 """Seconds that the broker may take to confirm an event before its sender is told that it is not accepted."""
 
+LOOK_FOR_TROUBLE = 0.25
+"""Seconds between two looks whether the broker will confirm anything at all."""
+
 SETTLED_WITHIN = 5.0
 """Seconds that the first event waits for the connection after the start."""
-
-RECORDS_AT_ONCE = 20
-"""Records of a destination that are taken at the same time: they may have several MB."""
 
 LOOK_AGAIN = 5.0
 """Seconds until it is asked again which functions there are."""
@@ -48,15 +48,6 @@ BACK_WITHIN = 30.0
 """Seconds after a new connection in which messages of the one before may come back here."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What this program takes of a function."""
-
-    events_at_once: int
-    kinds: tuple[Kind, ...] = ()
-    """Destinations that it has, other functions excepted."""
 
 
 class RabbitMQStore:
@@ -126,12 +117,18 @@ class RabbitMQStore:
             self._publisher.send(outgoing, confirmed.set_result)
 
         link.call(publish)
-        try:
-            refusal = confirmed.result(ACCEPTED_WITHIN)
-        except TimeoutError:
-            refusal = link.trouble or f"nothing was heard for {ACCEPTED_WITHIN:.0f} s"
-        if refusal:
+        if refusal := self._heard(confirmed):
             raise StateError(f"{link.where} did not confirm the event: {refusal}")
+
+    def _heard(self, confirmed: Future[str]) -> str:
+        """Why a message is not known to be there; empty when it is. Blocks."""
+        for _ in range(round(ACCEPTED_WITHIN / LOOK_FOR_TROUBLE)):
+            try:
+                return confirmed.result(LOOK_FOR_TROUBLE)
+            except TimeoutError:
+                if self._link.trouble:  # a broker that is low on memory says so only after it was sent something
+                    return self._link.trouble
+        return f"nothing was heard for {ACCEPTED_WITHIN:.0f} s"
 
     def postpone(
         self,
@@ -240,14 +237,7 @@ class RabbitMQStore:
     def _consume_what_is_wanted(self) -> None:
         if self._consumers is None or not self._consumes:
             return
-        consumptions: dict[str, Consumption] = {}
-        for function, wanted in self._wanted().items():
-            queue = self._topology.events(function)
-            consumptions[queue.name] = Consumption(queue, wanted.events_at_once, partial(self._on_message, queue))
-            for kind in wanted.kinds:
-                queue = self._topology.records(function, kind)
-                consumptions[queue.name] = Consumption(queue, RECORDS_AT_ONCE, partial(self._on_message, queue))
-        self._consumers.want(consumptions)
+        self._consumers.want(consumptions(self._topology, self._wanted(), self._on_message))
 
     def _see_to(self, messages: Sequence[Outgoing]) -> None:
         """Consume the queues of messages at once, where they are the first of a new function or destination."""

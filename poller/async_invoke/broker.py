@@ -67,7 +67,8 @@ def broker_store(
     url = queue_url(settings, folder)
     if url is None:
         return None
-    from poller.async_invoke.amqp_store import RabbitMQStore, Wanted  # noqa: PLC0415
+    from poller.async_invoke.amqp_consumers import Wanted  # noqa: PLC0415
+    from poller.async_invoke.amqp_store import RabbitMQStore  # noqa: PLC0415
     from poller.async_invoke.amqp_topology import Topology  # noqa: PLC0415
 
     def wanted() -> dict[str, Wanted]:

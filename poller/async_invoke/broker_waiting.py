@@ -16,7 +16,7 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
-from poller.async_invoke.amqp_link import parameters_of
+from poller.async_invoke.amqp_client import parameters_of
 from poller.destinations.rabbitmq import CLIENT_ERRORS, reason
 from poller.errors import StateError
 

@@ -80,7 +80,7 @@ def test_what_waits_is_counted_by_queue_and_can_be_purged(
     one.accept("fn", {"fail": "boom"})
     one.accept("fn", {"number": 1})
     eventually(lambda: one.written_down() == 1 and one.metric("destination_delivery_failures_total", "fn"))
-    one.stop()  # what is in its hands is not counted
+    one.stop(grace=0.0)  # what is in its hands is not counted
     names = Topology(one.account, "us-east-1")
     counts = {line["Queue"]: line["Messages"] for line in answer(capsys, template, "list")}
     assert counts[names.delay(60_000).name] == 1

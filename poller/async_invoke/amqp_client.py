@@ -40,7 +40,7 @@ def parameters_of(url: str) -> pika.URLParameters:
 
 def connection_reason(error: BaseException) -> str:
     """An error of pika's in words; of an attempt to connect, those of the last address that was tried."""
-    inner = next(iter(error.args), None)
-    if isinstance(inner, AMQPConnectionWorkflowFailed):
-        error = inner.exceptions[-1]
+    for failed in (error, *error.args):
+        if isinstance(failed, AMQPConnectionWorkflowFailed):
+            error = failed.exceptions[-1]
     return reason(error) if isinstance(error, Exception) else str(error)

@@ -106,7 +106,7 @@ def run(template: Template) -> int:
         return plane.alive() and asynchronous.alive() and triggers.alive()
 
     def states() -> list[dict[str, object]]:
-        return [*plane.mapping_states(), *triggers.states()]
+        return [*plane.mapping_states(), *triggers.states(), *asynchronous.states()]
 
     calls = [
         *event_source_mappings.routes(plane),

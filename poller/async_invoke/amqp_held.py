@@ -77,6 +77,16 @@ class HeldMessages:
         with self._lock:
             return [line for line, rows in self._lines.items() if rows]
 
+    def events(self, function: str, most: int, without: Collection[int]) -> list[StoredEvent]:
+        """Events of a function, but for some rows; they count as given out from now on."""
+        found = self.begin((function, None), most, without)
+        return [held.item for held in found if isinstance(held.item, StoredEvent)]
+
+    def records(self, function: str, kind: Kind, most: int, after: int) -> list[Delivery]:
+        """Records for a destination, behind a row; they count as given out from now on."""
+        found = self.begin((function, kind), most, after=after)
+        return [held.item for held in found if isinstance(held.item, Delivery)]
+
     def begin(self, line: Line, most: int, without: Collection[int] = (), after: int = 0) -> list[Held]:
         """Rows of a line behind that one, in order, but for some; they count as given out from now on."""
         with self._lock:

@@ -93,6 +93,13 @@ class RabbitMQStore:
         """Whether the link's thread runs."""
         return self._link.alive
 
+    @property
+    def problem(self) -> str | None:
+        """As `EventStore`."""
+        link = self._link
+        known = f"{link.where}: {link.trouble}" if link.trouble else ""
+        return known if link.settled.is_set() else None
+
     def start(self, on_event: Callable[[str], None], on_record: Callable[[str, Kind], None]) -> None:
         """As `EventStore`; consumes from now on."""
         self._on_event, self._on_record = on_event, on_record
@@ -171,8 +178,7 @@ class RabbitMQStore:
     def due(self, function: str, now: float, limit: int, without: Collection[int]) -> list[StoredEvent]:
         """As `EventStore`: the broker gives out only what is due."""
         del now
-        found = self._held.begin((function, None), limit, without)
-        return [held.item for held in found if isinstance(held.item, StoredEvent)]
+        return self._held.events(function, limit, without)
 
     def next_due(self, function: str, without: Collection[int]) -> None:
         """It is told by `on_event`."""
@@ -185,8 +191,7 @@ class RabbitMQStore:
     def deliveries(self, function: str, kind: Kind, after: int, most: int, most_bytes: int) -> list[Delivery]:
         """As `EventStore`: at most `RECORDS_AT_ONCE` are in memory anyway."""
         del most_bytes
-        found = self._held.begin((function, kind), most, after=after)
-        return [held.item for held in found if isinstance(held.item, Delivery)]
+        return self._held.records(function, kind, most, after)
 
     def leave(self) -> None:
         """As `EventStore`: what is not begun goes back to the broker."""

@@ -21,6 +21,10 @@ class EventStore(Protocol):
     def alive(self) -> bool:
         """Whether its thread runs."""
 
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be accepted at the moment; empty when it can, None while that is not known yet."""
+
     def start(self, on_event: Callable[[str], None], on_record: Callable[[str, Kind], None]) -> None:
         """Tell from now on of events of a function, and of records for a destination, that others have put here."""
 

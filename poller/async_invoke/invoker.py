@@ -137,6 +137,15 @@ class AsyncInvoker:
         running = self._running
         return running is None or not self._started or self._stopped or all(part.alive for part in running)
 
+    def states(self) -> list[dict[str, object]]:
+        """The broker's queue, as `/readyz` shows mappings; empty without one."""
+        running = self._running
+        if self._broker is None or running is None:
+            return []
+        problem = running[0].problem
+        state = "Creating" if problem is None else "Enabled"
+        return [{"Mapping": "AsyncQueue", "State": state, "Problem": problem or ""}]
+
     def leave(self) -> None:
         """Hand over no more events; those that come are still accepted."""
         with self._opening:

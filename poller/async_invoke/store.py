@@ -85,6 +85,11 @@ class Store:
         """Whether the writing thread runs."""
         return self._writer.alive
 
+    @property
+    def problem(self) -> str:
+        """What is wrong with a disk shows when it is written to."""
+        return ""
+
     def start(self, on_event: Callable[[str], None], on_record: Callable[[str, Kind], None]) -> None:
         """Nobody else puts anything here."""
 

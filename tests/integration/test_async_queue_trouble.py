@@ -60,7 +60,7 @@ def test_while_the_broker_is_away_events_are_refused_with_the_reason_and_those_b
         return ""
 
     text = eventually(refused)
-    assert f"RabbitMQ at {gateway.address}, virtual host /: " in text
+    assert f"RabbitMQ at {gateway.address}, virtual host /" in text
     assert "guest" not in text
     gateway.open()
     [record] = eventually(lambda: lines(tmp_path / "failed"))
@@ -112,6 +112,8 @@ def test_a_caller_of_the_api_gets_500_with_the_reason_and_202_once_the_broker_is
         assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
         assert f"The event was not accepted: RabbitMQ at {gateway.address}" in str(refused.value)
         assert "guest" not in str(refused.value)
+        told = service.wait_for_problem("AsyncQueue", f"RabbitMQ at {gateway.address}.*Connection refused")
+        assert told["State"] == "Enabled"
         gateway.open()
 
         def accepted() -> bool:
@@ -121,6 +123,8 @@ def test_a_caller_of_the_api_gets_500_with_the_reason_and_202_once_the_broker_is
                 return False
 
         eventually(accepted)
+        service.wait_until_ready()
+        assert service.state("AsyncQueue")["Problem"] == ""
         [record] = eventually(lambda: lines(tmp_path / "done"))
         assert record["responsePayload"] == {"number": 1}
         client.close()

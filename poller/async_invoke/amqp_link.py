@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import takewhile
@@ -65,6 +66,7 @@ class Link:
         self._returned: set[tuple[str, str | None, str | None]] = set()
         self._last_tag = 0
         self._failures = 0
+        self._up_since = 0.0
         self._is_up = False
         self._is_pausing = False
         """Between two attempts to connect."""
@@ -192,7 +194,7 @@ class Link:
         self._channel = channel
         self._last_tag = 0
         self._is_up = True
-        self._failures = 0
+        self._up_since = time.monotonic()
         self.trouble = ""
         self.settled.set()
         _log.info("asynchronous events: connected to %s", self.where)
@@ -254,6 +256,8 @@ class Link:
         if self._stopping:
             self._loop.stop()
             return
+        if was_up and time.monotonic() - self._up_since > LONGEST_PAUSE:
+            self._failures = 0  # else it is refused what it asks for, again and again
         self._failures += 1
         self._is_pausing = True
         pause = min(FIRST_PAUSE * 2.0 ** min(self._failures - 1, 10), LONGEST_PAUSE)

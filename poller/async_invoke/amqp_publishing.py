@@ -60,7 +60,7 @@ class Publisher:
         """There is a new channel, or none."""
         before, self._declarations = self._declarations, declarations
         if before is not None:
-            before.fail("the connection ended")
+            before.fail(self._link.trouble or "the connection ended")
 
     def send(self, outgoing: Outgoing, on_result: Callable[[str], None]) -> None:
         """Publish once. `on_result` is called once: empty when the broker has it, else why it may not have it."""

@@ -185,6 +185,25 @@ def test_a_queue_that_somebody_deletes_is_made_anew(sharing: Make, rabbitmq: Rab
     eventually(lambda: len(one.attempts("fn")) >= 2)
 
 
+def test_a_queue_of_that_name_that_is_another_one_s_is_told(sharing: Make, rabbitmq: RabbitMQBroker) -> None:
+    one = sharing(start=False)
+    rabbitmq.declare_queue("classic", name=events_of(one))
+    one.start()
+    with pytest.raises(StateError, match=r"PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue"):
+        one.accept("fn", {})
+    assert one.invoker.alive()
+    rabbitmq.delete_queue(events_of(one))
+
+    def accepted() -> bool:
+        try:
+            one.accept("fn", {})
+        except StateError:
+            return False
+        return True
+
+    eventually(accepted)
+
+
 def test_a_stranger_s_message_is_told_and_thrown_away(
     sharing: Make, rabbitmq: RabbitMQBroker, caplog: pytest.LogCaptureFixture
 ) -> None:

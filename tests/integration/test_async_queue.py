@@ -18,7 +18,6 @@ from handlers.rig import HANDLERS
 from unit.test_async_invoke import (  # noqa: F401 - collected here, with the fixture below
     test_a_dead_letter_queue_gets_the_event_beside_on_failure_s_record,
     test_a_function_that_is_stuck_holds_up_no_other,
-    test_a_record_stays_in_the_store_until_its_destination_has_it,
     test_a_throttled_event_waits_and_uses_up_no_attempt,
     test_an_event_whose_function_always_fails_is_tried_three_times_under_one_request_id,
     test_an_event_whose_retry_would_come_too_late_is_given_up_after_its_first_attempt,

@@ -76,7 +76,12 @@ class Run:
         with (self.folder / "log").open("ab") as log:
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
             self.process = subprocess.Popen(command, env=environment, stderr=log)
-        eventually(self.socket.exists)
+        eventually(self._listens)
+
+    def _listens(self) -> bool:
+        """A socket is there a moment before it takes connections."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            return connection.connect_ex(str(self.socket)) == 0
 
     def end(self, number: int) -> None:
         assert self.process is not None

@@ -102,7 +102,7 @@ class ControlPlane:
 
     def function_names(self) -> list[str]:
         """Names of all functions that there are now."""
-        return list(self._pools)
+        return self._environments.names()
 
     def alive(self) -> bool:
         """Whether every thread that was started still runs."""

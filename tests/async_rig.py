@@ -94,7 +94,7 @@ class Rig:
                 Settings(AsyncQueue=self.queue or None, AccountId=self.account, TimeScale=self.time_scale),
                 self.folder,
                 lambda: list(self.functions),
-                self.functions.get,
+                lambda name, _: self.functions.get(name),
                 self.clock,
             ),
         )

@@ -52,7 +52,7 @@ def broker_store(
     settings: Settings,
     folder: Path,
     names: Callable[[], Iterable[str]],
-    function: Callable[[str], AsyncFunction | None],
+    function: Callable[[str, str], AsyncFunction | None],
     clock: Clock,
 ) -> Callable[[], EventStore] | None:
     """Opens the broker's queues; None without `AsyncQueue`. Its library is imported only then.
@@ -72,7 +72,7 @@ def broker_store(
     from poller.async_invoke.amqp_topology import Topology  # noqa: PLC0415
 
     def wanted() -> dict[str, Wanted]:
-        known = ((name, function(name)) for name in names())
+        known = ((name, function(name, "")) for name in names())
         return {
             # As many again as run: the next one is there when one has ended.
             name: Wanted(2 * most_running(one.function.reserved_concurrent_executions), kinds_of(one.asynchronous))

@@ -92,6 +92,15 @@ def test_a_retry_may_be_another_program_s_and_counts_on(sharing: Make, tmp_path:
     assert [len(program.attempts("fn")) for program in (one, two)] == [1, 1]
 
 
+def test_a_function_that_comes_while_the_program_runs_gets_its_events(sharing: Make) -> None:
+    one = sharing()
+    one.add("later")
+    one.functions["later"].pool.start()  # type: ignore[attr-defined]
+    request_id = one.accept("later", {"number": 1})
+    [attempt] = eventually(lambda: one.attempts("later"))
+    assert attempt["id"] == request_id
+
+
 def test_events_that_were_accepted_without_the_broker_are_told(sharing: Make, caplog: pytest.LogCaptureFixture) -> None:
     before = sharing(queue="", start=False)
     before.invoker.open()

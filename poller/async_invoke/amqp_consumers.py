@@ -9,7 +9,7 @@ For the link's thread; an object lives as long as its channel.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -87,9 +87,10 @@ class Consumption:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What this program takes of a function."""
+    """What this program takes of a function, or of a version or alias that has destinations of its own."""
 
     events_at_once: int
+    """0 for none: those of versions and aliases are their function's."""
     kinds: tuple[Kind, ...] = ()
     """Destinations that it has, other functions excepted."""
 
@@ -97,17 +98,24 @@ class Wanted:
 def consumptions(
     topology: Topology,
     wanted: Mapping[str, Wanted],
+    also: Iterable[tuple[str, Kind]],
     on_message: Callable[[Queue, int, pika.BasicProperties, bytes], None],
 ) -> dict[str, Consumption]:
-    """How to consume what is wanted of each function, by queue's name."""
-    found: dict[str, Consumption] = {}
-    for function, one in wanted.items():
-        queue = topology.events(function)
-        found[queue.name] = Consumption(queue, one.events_at_once, partial(on_message, queue))
-        for kind in one.kinds:
-            queue = topology.records(function, kind)
-            found[queue.name] = Consumption(queue, RECORDS_AT_ONCE, partial(on_message, queue))
-    return found
+    """How to consume what is wanted, by queue's name.
+
+    Args:
+        topology: for the names.
+        wanted: by function.
+        also: destinations for which this program has made records, whether they are still configured or not.
+        on_message: told of each message with its queue.
+    """
+    events = {topology.events(name): one.events_at_once for name, one in wanted.items() if one.events_at_once}
+    lines = {*also, *((name, kind) for name, one in wanted.items() for kind in one.kinds)}
+    records = dict.fromkeys((topology.records(*line) for line in lines), RECORDS_AT_ONCE)
+    return {
+        queue.name: Consumption(queue, prefetch, partial(on_message, queue))
+        for queue, prefetch in (*events.items(), *records.items())
+    }
 
 
 class Consumers:

@@ -1,12 +1,13 @@
 """Publishing asynchronous events and records: their queues are seen to first, and whoever waits hears of the confirm.
 
-For the link's thread, save for making an `Outgoing`.
+For the link's thread where it is not said.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +18,12 @@ from poller.async_invoke.amqp_link import Link
 from poller.async_invoke.amqp_messages import event_message, record_message
 from poller.async_invoke.amqp_topology import Queue, Topology
 from poller.async_invoke.rows import Delivery, StoredEvent
+
+CONFIRMED_WITHIN = 10.0
+"""Seconds that the broker may take to confirm an event before its sender is told that it is not accepted."""
+
+LOOK_FOR_TROUBLE = 0.25
+"""Seconds between two looks whether the broker will confirm anything at all."""
 
 TRY_AGAIN = 1.0
 """Seconds before what the broker refused is published again."""
@@ -47,6 +54,17 @@ def record_outgoing(topology: Topology, delivery: Delivery) -> Outgoing:
     """A record, for the queue of its destination."""
     queue = topology.records(delivery.function, delivery.kind)
     return Outgoing((queue,), "", queue.name, record_message(delivery))
+
+
+def heard(confirmed: Future[str], link: Link) -> str:
+    """Why a message is not known to be there; empty when it is. Blocks, on any thread but the link's."""
+    for _ in range(round(CONFIRMED_WITHIN / LOOK_FOR_TROUBLE)):
+        try:
+            return confirmed.result(LOOK_FOR_TROUBLE)
+        except TimeoutError:
+            if link.trouble:  # a broker that is low on memory says so only after it was sent something
+                return link.trouble
+    return f"nothing was heard for {CONFIRMED_WITHIN:.0f} s"
 
 
 class Publisher:

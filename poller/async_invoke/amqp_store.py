@@ -23,7 +23,7 @@ from poller.async_invoke.amqp_consumers import Consumers, Declarations, Wanted, 
 from poller.async_invoke.amqp_held import Held, HeldMessages
 from poller.async_invoke.amqp_link import Link
 from poller.async_invoke.amqp_messages import NotOurs, read_event, read_record
-from poller.async_invoke.amqp_publishing import Outgoing, Publisher, event_outgoing, record_outgoing
+from poller.async_invoke.amqp_publishing import Outgoing, Publisher, event_outgoing, heard, record_outgoing
 from poller.async_invoke.amqp_topology import Queue, Topology
 from poller.async_invoke.rows import Delivery, Kind, StoredEvent
 from poller.clock import Clock
@@ -31,12 +31,6 @@ from poller.errors import StateError
 from poller.model import InvocationResult
 from poller.policy.async_delays import pause_of, pauses
 from poller.policy.async_events import Again
-
-ACCEPTED_WITHIN = 10.0
-"""Seconds that the broker may take to confirm an event before its sender is told that it is not accepted."""
-
-LOOK_FOR_TROUBLE = 0.25
-"""Seconds between two looks whether the broker will confirm anything at all."""
 
 SETTLED_WITHIN = 5.0
 """Seconds that the first event waits for the connection after the start."""
@@ -78,6 +72,8 @@ class RabbitMQStore:
         self._on_event: Callable[[str], None] = lambda _: None
         self._on_record: Callable[[str, Kind], None] = lambda *_: None
         self._consumes = False
+        self._lines: set[tuple[str, Kind]] = set()
+        """Destinations for which there were records."""
         # Owned by the link's thread; new with each channel.
         self._epoch = 0
         self._channel: Channel | None = None
@@ -124,18 +120,8 @@ class RabbitMQStore:
             self._publisher.send(outgoing, confirmed.set_result)
 
         link.call(publish)
-        if refusal := self._heard(confirmed):
+        if refusal := heard(confirmed, link):
             raise StateError(f"{link.where} did not confirm the event: {refusal}")
-
-    def _heard(self, confirmed: Future[str]) -> str:
-        """Why a message is not known to be there; empty when it is. Blocks."""
-        for _ in range(round(ACCEPTED_WITHIN / LOOK_FOR_TROUBLE)):
-            try:
-                return confirmed.result(LOOK_FOR_TROUBLE)
-            except TimeoutError:
-                if self._link.trouble:  # a broker that is low on memory says so only after it was sent something
-                    return self._link.trouble
-        return f"nothing was heard for {ACCEPTED_WITHIN:.0f} s"
 
     def postpone(
         self,
@@ -160,7 +146,12 @@ class RabbitMQStore:
         """As `EventStore`: the event is acknowledged once all that it leaves is confirmed."""
         outgoing = [record_outgoing(self._topology, delivery) for delivery in deliveries]
         outgoing += [event_outgoing(self._topology, following) for following in events]
-        self._link.call(lambda: self._settle(event.id, outgoing, on_done))
+
+        def settle() -> None:
+            self._lines.update((delivery.function, delivery.kind) for delivery in deliveries)
+            self._settle(event.id, outgoing, on_done)
+
+        self._link.call(settle)
 
     def delivered(self, delivery: Delivery, on_done: Callable[[], None]) -> None:
         """As `EventStore`."""
@@ -242,7 +233,7 @@ class RabbitMQStore:
     def _consume_what_is_wanted(self) -> None:
         if self._consumers is None or not self._consumes:
             return
-        self._consumers.want(consumptions(self._topology, self._wanted(), self._on_message))
+        self._consumers.want(consumptions(self._topology, self._wanted(), self._lines, self._on_message))
 
     def _see_to(self, messages: Sequence[Outgoing]) -> None:
         """Consume the queues of messages at once, where they are the first of a new function or destination."""

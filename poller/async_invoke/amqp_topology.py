@@ -16,7 +16,7 @@ All are durable quorum queues, which take nothing rather than throw something aw
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from poller.async_invoke.rows import Kind
@@ -44,7 +44,7 @@ class Queue:
     """A queue to declare, and where it gets its messages from."""
 
     name: str
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any] = field(hash=False, compare=False)
     exchange: str = ""
     """Empty: the default exchange, which knows every queue by its name."""
     binding_key: str = ""

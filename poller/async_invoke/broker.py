@@ -60,7 +60,8 @@ def broker_store(
     Args:
         settings: checked before.
         folder: as `queue_url`.
-        names: of the functions that this program has now; any thread.
+        names: of the functions that this program has now, and `function:qualifier` of versions and aliases with
+            destinations of their own; any thread.
         function: as `AsyncInvoker`.
         clock: for the time at which events come.
     """
@@ -72,13 +73,15 @@ def broker_store(
     from poller.async_invoke.amqp_topology import Topology  # noqa: PLC0415
 
     def wanted() -> dict[str, Wanted]:
-        known = ((name, function(name, "")) for name in names())
-        return {
-            # As many again as run: the next one is there when one has ended.
-            name: Wanted(2 * most_running(one.function.reserved_concurrent_executions), kinds_of(one.asynchronous))
-            for name, one in known
-            if one is not None
-        }
+        found = {}
+        for name in names():
+            function_name, _, qualifier = name.partition(":")
+            one = function(function_name, qualifier)
+            if one is not None:
+                # As many again as run: the next one is there when one has ended.
+                at_once = 0 if qualifier else 2 * most_running(one.function.reserved_concurrent_executions)
+                found[name] = Wanted(at_once, kinds_of(one.asynchronous))
+        return found
 
     topology = Topology(settings.AccountId, settings.Region)
     return lambda: RabbitMQStore(url, topology, wanted, time_scale=settings.TimeScale, clock=clock)

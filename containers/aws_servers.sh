@@ -25,10 +25,14 @@ echo "aws-servers: fetching ElasticMQ and moto into $folder"
 mkdir -p "$folder"
 # Made beside the one in use, and put in its place when all is there.
 jars=$(mktemp -d "$folder/jars.XXXXXX")
-trap 'rm -rf "$jars"' EXIT
-mvn --quiet --batch-mode -Dstyle.color=never --file "$pins/pom.xml" \
+log=$(mktemp)
+trap 'rm -rf "$jars" "$log"' EXIT
+if ! mvn --quiet --batch-mode --file "$pins/pom.xml" \
     org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
-    -DincludeScope=runtime -DoutputDirectory="$PWD/$jars"
+    -DincludeScope=runtime -DoutputDirectory="$PWD/$jars" >"$log" 2>&1; then
+    cat "$log" >&2
+    die "Maven cannot fetch ElasticMQ; what it said is above"
+fi
 rm -rf "$folder/jars"
 mv "$jars" "$folder/jars"
 

@@ -2,7 +2,7 @@
 # The work is in containers/*.sh, each idempotent; targets only say what stands on what.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: docs help up down clean test lint checked audit unit covered fuzz contract integration secure faults soak e2e bench bench-growth bench-quick images engine compose s3gateway venv format pins brokers coverage
+.PHONY: docs help up down clean test lint checked audit unit covered fuzz contract integration secure faults soak e2e bench bench-growth bench-quick images engine compose s3gateway aws-servers venv format pins brokers coverage
 
 python := .venv/bin/python
 pytest := $(python) -m pytest
@@ -59,7 +59,7 @@ covered: venv
 contract: venv engine images ## one suite for every source, one for every destination, on real brokers too
 	@$(with_brokers) $(pytest) tests/contract
 
-integration: venv engine images s3gateway ## rebalance, broker restart, kill -9: nothing lost
+integration: venv engine images s3gateway aws-servers ## rebalance, broker restart, kill -9: nothing lost
 	@$(with_brokers) $(pytest) tests/integration
 
 secure: venv engine images ## the integration tests on brokers with TLS: SCRAM, client certificates, amqps (15 min)
@@ -74,7 +74,7 @@ soak: venv engine images ## 30 minutes of load and a fault a minute (SOAK_MINUTE
 
 # Contract, integration and the short form of the faults in one run. Most of the time these tests wait for a broker, so
 # two of them run side by side, each process with brokers of its own.
-brokers: venv engine images s3gateway
+brokers: venv engine images s3gateway aws-servers
 	@$(with_brokers) $(pytest) tests/contract tests/integration tests/faults -n 2 --dist loadfile
 
 e2e: venv engine compose images ## docker compose and the command line, as a user
@@ -113,6 +113,9 @@ images: engine ## the brokers' and Python's images: pulled, or stand-ins where n
 
 s3gateway: ## a real S3 server for tests, built with Go: 80 s the first time
 	@containers/s3_gateway.sh
+
+aws-servers: venv ## ElasticMQ and moto, which answer for SQS, SNS and EventBridge in tests: fetched once
+	@containers/aws_servers.sh
 
 docs: venv ## write the generated parts of the documentation anew
 	@$(python) docs/generate.py

@@ -21,3 +21,4 @@ compile requirements-dev.txt "developing and testing, and running too" pyproject
 compile requirements-functions.txt "the sample functions" requirements-functions.in -c requirements-dev.txt
 compile tests/bench/peers/requirements.txt "the Python peers of the bench" tests/bench/peers/requirements.in
 compile tests/e2e/aws_cli/requirements.txt "the AWS CLI that tests call" tests/e2e/aws_cli/requirements.in
+compile tests/aws_servers/requirements.txt "the server of SNS and EventBridge that tests call" tests/aws_servers/requirements.in

@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 ASYNC_COUNTERS: Mapping[str, str] = {
     "async_events_received": "Events accepted for the function.",
     "async_events_dropped": "Events given up without success, whatever destination they went to.",
-    "destination_delivery_failures": "Failed sends of a record to OnSuccess or OnFailure; each is tried again.",
-    "dead_letter_errors": "Failed sends to the function's dead-letter queue; each is tried again.",
+    "destination_delivery_failures": "Failed sends to OnSuccess or OnFailure, tried again unless refused for good.",
+    "dead_letter_errors": "Failed sends to the function's dead-letter queue, tried again unless refused for good.",
     "recursive_invocations_dropped": "Records not handed on to a function, as they go round in a circle.",
 }
 """Every counter of a function's asynchronous events; Prometheus sees `poller_<name>_total`."""

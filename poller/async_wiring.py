@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from poller.async_invoke.broker import queue_url
 from poller.async_invoke.configuration import AsyncConfiguration, AsyncDestination, FunctionTarget
 from poller.destinations.aws import AwsTarget
 from poller.endpoints import KafkaTarget, target
@@ -18,6 +20,7 @@ from poller.resources import EventSourceMapping
 from poller.settings import SECTION, Settings
 from poller.template_async import DeclaredAsync
 from poller.validation import closest
+from poller.wiring import with_login_read_anew
 
 SERVICES = {"sqs": "SQS", "sns": "SNS", "lambda": "Lambda", "events": "EventBridge", "s3": "S3Bucket"}
 """Services of ARNs, and SAM's words for them."""
@@ -52,6 +55,15 @@ def wire_async(
         reason = f"is {settings.Workers}, and asynchronous invocation needs one process"
         hint = "set Workers to 1, or take EventInvokeConfig and dead-letter queues out"
         wiring.problems.append(Problem(f"{SECTION}.Workers", reason, hint))
+    try:
+        shared = queue_url(settings, folder)
+    except ValueError as error:
+        wiring.problems.append(Problem(f"{SECTION}.AsyncQueue", str(error)))
+    else:
+        if shared is not None and settings.Workers > 1:
+            reason = f"is {settings.Workers}, and with AsyncQueue each program has one"
+            hint = "set Workers to 1, and run several programs with the same AsyncQueue"
+            wiring.problems.append(Problem(f"{SECTION}.Workers", reason, hint))
     if wiring.problems:
         raise ConfigError(list(dict.fromkeys(wiring.problems)))
     return wired
@@ -151,12 +163,20 @@ class _AsyncWiring:
             return None
         if isinstance(found, KafkaTarget):
             servers = set(found.bootstrap_servers)
-            logins = (mapping.security for mapping in self._mappings if servers & set(mapping.bootstrap_servers))
-            found = replace(found, security=next(logins, found.security))
+            for mapping in self._mappings:
+                if servers & set(mapping.bootstrap_servers):
+                    found = replace(found, security=mapping.security)
+                    return AsyncDestination(found, bus_arn, partial(_renewed, found, mapping, self._settings))
         return AsyncDestination(found, bus_arn)
 
     def _problem(self, path: str, reason: str, suggestion: str = "") -> None:
         self.problems.append(Problem(path, reason, suggestion))
+
+
+def _renewed(target: KafkaTarget, mapping: EventSourceMapping, settings: Settings) -> KafkaTarget | None:
+    """The target with the login of its mapping as that is now. Blocks as `with_login_read_anew`."""
+    fresh = with_login_read_anew(mapping, settings)
+    return None if fresh is None else replace(target, security=fresh.security)
 
 
 def _refused(on: str, arn: str) -> str:

@@ -45,6 +45,7 @@ SETTINGS = {
     "RevocationGrace": "seconds that batches in flight get when a Kafka partition is taken away (1)",
     "TimeScale": "60 makes a minute a second, for pauses between retries and for ages of records (1)",
     "StateFolder": "folder of what outlives the program; relative to the template's folder (.poller)",
+    "AsyncQueue": "RabbitMQ broker for asynchronous events, amqp://user:password@host:5672/virtual-host (StateFolder)",
     "AllowDrift": "let calls of the API change what the template declares, until the next start",
     "S3Events": "queue or topic with notifications of S3: amqp://user:password@host:5672/queue, kafka://host:9092/topic",
     "KafkaClient": "auto, kafka-python or confluent-kafka; auto is confluent-kafka where it is installed (auto)",

@@ -100,6 +100,10 @@ class ControlPlane:
             return None
         return AsyncFunction(configuration, self.account.asynchronous(name), pool)
 
+    def function_names(self) -> list[str]:
+        """Names of all functions that there are now."""
+        return self._environments.names()
+
     def alive(self) -> bool:
         """Whether every thread that was started still runs."""
         return all(runner.alive() for runner in self._runners.values())

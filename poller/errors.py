@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from poller.api_errors import ApiError
@@ -65,6 +65,18 @@ class SourceRejected(SourceError):  # noqa: N818
 
 class DestinationError(PollerError):
     """A dead letter could not be made durable."""
+
+
+Refusal = Literal["Record", "Missing", "Denied"]
+"""What a destination refuses: this record, for its size or form; all, as there is no such place; all of this sender."""
+
+
+class DestinationRefused(DestinationError):  # noqa: N818 - reads as what it says
+    """… since the destination says no, and by itself will not say anything else."""
+
+    def __init__(self, message: str, kind: Refusal) -> None:
+        super().__init__(message)
+        self.kind: Refusal = kind
 
 
 class DestinationLoginRefused(DestinationError):  # noqa: N818

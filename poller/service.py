@@ -12,6 +12,7 @@
 | `async-store` | the store's writing connection | decide anything |
 | `schedules` | nothing; puts events of schedules on the asynchronous queue | block, save for the store's disk |
 | `s3-events` | the source that notifications of S3 are read from | block, save for the store's disk |
+| `async-broker` | with AsyncQueue the connection to its broker | block, decide anything |
 | `destination-<function>-<kind>` | the client of an OnSuccess, OnFailure or dead-letter queue | decide anything |
 | `mapping-<mapping>` | one change of a mapping's state, while it is carried out | touch clients |
 | `scaling` | how many pollers each Kafka mapping has | touch clients, block |
@@ -48,6 +49,7 @@ from poller.api.health import application
 from poller.api.invocations import Invocations
 from poller.api.s3_webhook import S3Webhook
 from poller.api.server import HttpServer, bind
+from poller.async_invoke.broker import broker_store
 from poller.async_invoke.invoker import AsyncInvoker
 from poller.async_metrics import AsyncMetrics
 from poller.clock import SystemClock
@@ -104,7 +106,7 @@ def run(template: Template) -> int:
         return plane.alive() and asynchronous.alive() and triggers.alive()
 
     def states() -> list[dict[str, object]]:
-        return [*plane.mapping_states(), *triggers.states()]
+        return [*plane.mapping_states(), *triggers.states(), *asynchronous.states()]
 
     calls = [
         *event_source_mappings.routes(plane),
@@ -150,13 +152,16 @@ def async_invoker(template: Template, plane: ControlPlane, metrics: Metrics) -> 
     async_metrics = AsyncMetrics(metrics.registry)
     for function in template.functions:
         async_metrics.show(function.FunctionName)
+    clock = SystemClock()
+    settings, folder = template.settings, template.path.resolve().parent
     return AsyncInvoker(
         template.state_folder,
         plane.async_function,
         required=bool(template.asynchronous or template.triggers),
-        time_scale=template.settings.TimeScale,
+        time_scale=settings.TimeScale,
         metrics=async_metrics,
-        clock=SystemClock(),
+        clock=clock,
+        broker=broker_store(settings, folder, plane.function_names, plane.async_function, clock),
     )
 
 

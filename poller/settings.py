@@ -116,6 +116,9 @@ class Settings(Model):
     StateFolder: Annotated[str, Field(min_length=1)] = ".poller"
     """Folder of what outlives the program: asynchronous events that wait, and what calls have made. Relative to the
     template's folder; one program at a time uses it. It is made when it is needed."""
+    AsyncQueue: SecretStr | None = None
+    """RabbitMQ broker whose queues asynchronous events wait in, instead of StateFolder, so that several programs share
+    them: `amqp://user:password@host:5672/virtual-host`, or `amqps://` with `?cacertfile=path`."""
     AllowDrift: Boolean = False
     """Let calls of the API change what the template declares, until the next start."""
     AccountId: Annotated[str, BeforeValidator(_account)] = "123456789012"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 from handlers.rig import HANDLERS
 from prometheus_client import CollectorRegistry
 
+from poller.async_invoke.amqp_topology import Topology
+from poller.async_invoke.broker import KINDS, broker_store
+from poller.async_invoke.broker_waiting import looked_at
 from poller.async_invoke.configuration import AsyncConfiguration, AsyncDestination
 from poller.async_invoke.invoker import AsyncInvoker
 from poller.async_invoke.lanes import AsyncFunction
@@ -20,7 +24,9 @@ from poller.async_metrics import AsyncMetrics
 from poller.clock import Clock, SystemClock
 from poller.endpoints import FileTarget
 from poller.model import FunctionConfiguration
+from poller.policy.async_delays import pauses
 from poller.runtime.pool import FunctionPool
+from poller.settings import Settings
 
 PATIENCE = 60.0
 """Seconds until a test gives up waiting; nothing takes a tenth of it."""
@@ -47,6 +53,17 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
+def depths(url: str, account: str, functions: Iterable[str], time_scale: float) -> dict[str, int]:
+    """Messages that are ready, by queue's name, of the queues of an account that are there."""
+    topology = Topology(account, "us-east-1")
+    queues = [topology.delay(pause) for pause in pauses(time_scale)]
+    for function in functions:
+        queues += [topology.events(function), *(topology.records(function, kind) for kind in KINDS)]
+    return {
+        name: count for name, count in looked_at(url, [queue.name for queue in queues]).items() if count is not None
+    }
+
+
 @dataclass
 class Rig:
     """Functions by name, each with notes of its attempts."""
@@ -56,6 +73,10 @@ class Rig:
     required: bool = True
     clock: Clock = field(default_factory=SystemClock)
     functions: dict[str, AsyncFunction] = field(default_factory=dict)
+    queue: str = ""
+    """URL of a RabbitMQ broker, for the setting AsyncQueue."""
+    account: str = field(default_factory=lambda: f"{random.randrange(10**12):012}")
+    """What the names of its queues begin with."""
 
     def __post_init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -69,6 +90,13 @@ class Rig:
             time_scale=self.time_scale,
             metrics=AsyncMetrics(self.registry),
             clock=self.clock,
+            broker=broker_store(
+                Settings(AsyncQueue=self.queue or None, AccountId=self.account, TimeScale=self.time_scale),
+                self.folder,
+                lambda: list(self.functions),
+                lambda name, _: self.functions.get(name),
+                self.clock,
+            ),
         )
 
     def add(self, name: str, configuration: AsyncConfiguration | None = None, **changes: Any) -> None:
@@ -84,12 +112,12 @@ class Rig:
         self.invoker.open()
         self.invoker.start()
 
-    def stop(self, drain: float = 0.0) -> None:
+    def stop(self, drain: float = 0.0, grace: float = 5.0) -> None:
         self.invoker.leave()
         self.invoker.drain(drain)
         for function in self.functions.values():
             function.pool.stop()
-        self.invoker.stop(5.0)
+        self.invoker.stop(grace)
 
     def restart(self) -> None:
         """As a new process would: new pools, a new registry, the same folder."""
@@ -112,11 +140,24 @@ class Rig:
 
     def waiting(self) -> int:
         """Events and records in the store."""
+        if self.queue:
+            return sum(self.depths().values()) + self._in_hand()
         return self._ask("SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM deliveries)")
 
     def written_down(self) -> int:
-        """Attempts of all waiting events, as far as the store knows of them."""
+        """Attempts of all waiting events, as far as the store knows of them. On a broker those that wait for another."""
+        if self.queue:
+            return sum(count for name, count in self.depths().items() if ".delays." in name)
         return self._ask("SELECT coalesce(sum(attempts), 0) FROM events")
+
+    def _in_hand(self) -> int:
+        """Messages that the broker has given to this program."""
+        running = self.invoker._running
+        return len(running[0]._held._rows) if running is not None and running[0].alive else 0
+
+    def depths(self) -> dict[str, int]:
+        """Messages that are ready, by the names of the broker's queues that are there."""
+        return depths(self.queue, self.account, self.functions, self.time_scale)
 
     def _ask(self, query: str) -> int:
         connection = sqlite3.connect(self.folder / "state" / "async.sqlite3", timeout=10)

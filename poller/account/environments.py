@@ -129,6 +129,10 @@ class Environments:
         with self._lock:
             self._divide()
 
+    def names(self) -> list[str]:
+        """Of all functions that there are now."""
+        return list(self._functions)
+
     def target(self, name: str, qualifier: str = "") -> Invocable | None:
         """Where invocations of it go; None when there is no such function, version or alias."""
         return Invocable(self, name, qualifier) if self._version(name, qualifier) is not None else None

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from poller.async_invoke.broker import queue_url
 from poller.async_invoke.rows import Delivery, StoredEvent
 from poller.async_invoke.waiting import Waiting, WaitingEvents
 from poller.cli_options import ExitCode
@@ -32,7 +33,15 @@ def run(given: argparse.Namespace, load: Callable[[], Template], print_json: Cal
         ConfigError: no event of that id; nobody to ask.
         StateError: the state cannot be read.
     """
-    waiting = WaitingEvents(load().state_folder)
+    template = load()
+    settings = template.settings
+    url = queue_url(settings, template.path.resolve().parent)
+    if url is not None and given.StateFolder is None:
+        from poller.async_invoke import broker_command  # noqa: PLC0415 - it brings the broker's library
+
+        names = [function.FunctionName for function in template.functions]
+        return broker_command.run(given, settings, url, names, print_json)
+    waiting = WaitingEvents(template.state_folder)
     match given.action:
         case "list":
             return _list(given, waiting, print_json)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from poller.async_invoke.rows import Kind
 from poller.destinations.aws import AwsTarget
@@ -29,6 +29,8 @@ class AsyncDestination:
     target: Target | AwsTarget | FunctionTarget
     bus_arn: str = ""
     """Of an EventBridge bus: records then are the `detail` of an event (B.3)."""
+    renewed: Callable[[], Target | None] = field(default=lambda: None, compare=False, repr=False)
+    """The target with its login read anew, as `RenewingDestination` asks for it; None where it has none to read."""
 
     def __str__(self) -> str:
         return str(self.target)

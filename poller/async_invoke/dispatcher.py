@@ -16,10 +16,10 @@ from functools import partial
 from queue import Empty, SimpleQueue
 
 from poller.async_invoke.ending import MAXIMUM_PASSES, remains
-from poller.async_invoke.lanes import Accepted, Answered, AsyncFunction, Lane, Look, News, Written
+from poller.async_invoke.event_store import EventStore
+from poller.async_invoke.lanes import Accepted, Answered, AsyncFunction, Lane, Look, News, Recorded, Written
 from poller.async_invoke.outbox import Outbox
 from poller.async_invoke.rows import StoredEvent, answers_after
-from poller.async_invoke.store import Store
 from poller.async_metrics import AsyncMetrics
 from poller.clock import Clock
 from poller.errors import StateError
@@ -50,7 +50,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        store: Store,
+        store: EventStore,
         make_outbox: Callable[[Callable[[], None]], Outbox],
         *,
         function: Callable[[str, str], AsyncFunction | None],
@@ -89,6 +89,7 @@ class Dispatcher:
 
     def start(self) -> None:
         """Take up what the store has, and what comes."""
+        self._store.start(self.accepted, lambda function, kind: self._inbox.put(Recorded(function, kind)))
         self._store.bring_forward(self.now + LONGEST_DELAY / self._time_scale, lambda: self._inbox.put(Look()))
         self._thread.start()
 
@@ -99,6 +100,7 @@ class Dispatcher:
     def leave(self) -> None:
         """Hand over nothing more."""
         self._leaving.set()
+        self._store.leave()
 
     def drain(self, seconds: float) -> None:
         """Wait for what was handed over, so long at most."""
@@ -176,6 +178,8 @@ class Dispatcher:
                 for kind in kinds:
                     self._outbox.add(event.function, kind)
                 self._count(-1)
+            case Recorded(function, kind):
+                self._outbox.add(function, kind)
             case Look():
                 pass
 

@@ -1,8 +1,9 @@
 """Asynchronous invocation as a whole: accepts events for good, and sees to it that each is tried and told of (B.1).
 
-The state folder is opened at the start where the template configures asynchronous invocation or events wait from
-before, else with the first event: a service that only reads brokers needs no folder. What is wrong with it stops
-nothing else: events are refused with a text that says why, and the mappings go on.
+Events wait in the state folder or, with the setting `AsyncQueue`, on a broker. The folder is opened at the start where
+the template configures asynchronous invocation or events wait from before, else with the first event: a service that
+only reads brokers needs no folder. What is wrong with either stops nothing else: events are refused with a text that
+says why, and the mappings go on.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from poller.api_errors import ApiError
 from poller.async_invoke.configuration import AsyncDestination
 from poller.async_invoke.dispatcher import Dispatcher
 from poller.async_invoke.ending import MAXIMUM_EVENT
+from poller.async_invoke.event_store import EventStore
 from poller.async_invoke.folder import FILE
 from poller.async_invoke.lanes import AsyncFunction
 from poller.async_invoke.outbox import Outbox
 from poller.async_invoke.rows import Kind, StoredEvent
 from poller.async_invoke.store import Store
+from poller.async_invoke.waiting import WaitingEvents
 from poller.async_metrics import AsyncMetrics
 from poller.clock import Clock
 from poller.errors import StateError, StateInUse
@@ -40,6 +43,7 @@ class AsyncInvoker:
         folder: the state folder.
         function: how a function is now, and its version or alias; None when there is none of that name.
         required: the template configures asynchronous invocation, so the folder must not be somebody else's.
+        broker: opens the broker's queue in place of the folder; None without `AsyncQueue`.
         time_scale: of the settings.
         metrics: what is counted.
         clock: for ages and pauses.
@@ -54,15 +58,17 @@ class AsyncInvoker:
         time_scale: float,
         metrics: AsyncMetrics,
         clock: Clock,
+        broker: Callable[[], EventStore] | None = None,
     ) -> None:
         self._folder = folder
+        self._broker = broker
         self._function = function
         self._required = required
         self._time_scale = time_scale
         self._metrics = metrics
         self._clock = clock
         self._opening = threading.Lock()
-        self._running: tuple[Store, Dispatcher] | None = None
+        self._running: tuple[EventStore, Dispatcher] | None = None
         self._started = False
         self._stopped = False
 
@@ -72,6 +78,10 @@ class AsyncInvoker:
         Raises:
             StateInUse: another service has it, and the template needs it.
         """
+        if self._broker is not None:
+            self._opened()
+            self._tell_what_is_left()
+            return
         if not self._required and not (self._folder / FILE).exists():
             return
         try:
@@ -127,6 +137,15 @@ class AsyncInvoker:
         running = self._running
         return running is None or not self._started or self._stopped or all(part.alive for part in running)
 
+    def states(self) -> list[dict[str, object]]:
+        """The broker's queue, as `/readyz` shows mappings; empty without one."""
+        running = self._running
+        if self._broker is None or running is None:
+            return []
+        problem = running[0].problem
+        state = "Creating" if problem is None else "Enabled"
+        return [{"Mapping": "AsyncQueue", "State": state, "Problem": problem or ""}]
+
     def leave(self) -> None:
         """Hand over no more events; those that come are still accepted."""
         with self._opening:
@@ -148,12 +167,12 @@ class AsyncInvoker:
             dispatcher.stop(grace)
             store.close()
 
-    def _opened(self) -> tuple[Store, Dispatcher]:
+    def _opened(self) -> tuple[EventStore, Dispatcher]:
         with self._opening:
             if self._stopped:
                 raise StateError("the service is stopping: the event is not accepted")
             if self._running is None:
-                store = Store(self._folder)
+                store = Store(self._folder) if self._broker is None else self._broker()
                 dispatcher = Dispatcher(
                     store,
                     lambda on_room: Outbox(store, self._destination, self._metrics, self._clock, on_room),
@@ -166,6 +185,18 @@ class AsyncInvoker:
                     dispatcher.start()
                 self._running = store, dispatcher
             return self._running
+
+    def _tell_what_is_left(self) -> None:
+        """Events that were accepted without the broker stay where they are."""
+        left = WaitingEvents(self._folder)
+        try:
+            count = left.count(None, None)
+        except StateError as error:
+            _log.error("%s", error)
+            return
+        if count:
+            text = "%d events or records wait in %s, and are not worked off while AsyncQueue is set"
+            _log.warning(text, count, left.file)
 
     def _destination(self, function_name: str, kind: Kind) -> AsyncDestination | None:
         function = self._function(function_name, "")

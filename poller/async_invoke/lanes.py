@@ -24,6 +24,11 @@ class Pool(Protocol):
         """As `runtime.pool.FunctionPool`."""
 
 
+def most_running(reserved: int | None) -> int:
+    """Events of a function at the same time, with that reserved concurrency; with 0 they end untried."""
+    return min(reserved, MOST_RUNNING) if reserved else MOST_RUNNING
+
+
 @dataclass(frozen=True, slots=True)
 class AsyncFunction:
     """A function as it is now, for the next event of it."""
@@ -51,8 +56,7 @@ class Lane:
 
     def room(self, reserved: int | None) -> int:
         """How many more may be handed over, with that reserved concurrency."""
-        limit = min(reserved, MOST_RUNNING) if reserved else MOST_RUNNING
-        return max(0, min(limit - len(self.running), MOST_ENDING - len(self.ending)))
+        return max(0, min(most_running(reserved) - len(self.running), MOST_ENDING - len(self.ending)))
 
     def taken(self) -> set[int]:
         """Rows that are not to be read again."""
@@ -86,8 +90,16 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class Recorded:
+    """A record waits for that destination of a function, which another program has put there."""
+
+    function: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """Something else has changed: look around."""
 
 
-News = Accepted | Answered | Written | Look
+News = Accepted | Answered | Written | Recorded | Look

@@ -1,5 +1,6 @@
 """Brings records from the store to their destinations: each stays in the store until its destination has it.
 
+One that its destination refuses for good is lost, and told in the log with what it says beside the payloads (B.3).
 Feeds a `DestinationWorker` for each function and kind, some records at a time, so that memory is bounded however many
 wait. Owned by the dispatcher's thread; the workers have their own.
 """
@@ -12,15 +13,15 @@ from dataclasses import dataclass
 
 from poller.assembly import destination_of
 from poller.async_invoke.configuration import AsyncDestination, FunctionTarget
+from poller.async_invoke.event_store import EventStore
 from poller.async_invoke.rows import Delivery, Kind
-from poller.async_invoke.store import Store
 from poller.async_metrics import AsyncMetrics
 from poller.clock import Clock
-from poller.destinations import Destination
 from poller.destinations.aws import AwsDestination, AwsTarget
+from poller.destinations.renewing import RenewingDestination
 from poller.destinations.worker import DestinationWorker
-from poller.endpoints import Target
 from poller.errors import StateError
+from poller.policy.async_deliveries import is_lost
 
 MOST = 100
 """Records of a destination in memory."""
@@ -38,10 +39,6 @@ FAILURE_METRICS: dict[Kind, str] = {
 }
 
 _log = logging.getLogger(__name__)
-
-
-def _client_of(target: Target | AwsTarget) -> Destination:
-    return AwsDestination(target) if isinstance(target, AwsTarget) else destination_of(target)
 
 
 @dataclass(slots=True)
@@ -71,7 +68,7 @@ class Outbox:
 
     def __init__(
         self,
-        store: Store,
+        store: EventStore,
         destination: Callable[[str, Kind], AsyncDestination | None],
         metrics: AsyncMetrics,
         clock: Clock,
@@ -125,7 +122,7 @@ class Outbox:
         line.more = bool(found)
         for delivery in found:
             line.last = delivery.id
-            line.worker.submit([delivery.letter], self._on_done(delivery))
+            line.worker.submit([delivery.letter], self._on_done(delivery), self._on_lost(delivery, line.destination))
 
     def stop(self, grace: float) -> None:
         """Send what the workers have within that time; the rest comes again at the next start. Blocks."""
@@ -136,13 +133,33 @@ class Outbox:
     def _on_done(self, delivery: Delivery) -> Callable[[], None]:
         return lambda: self._store.delivered(delivery, self._on_room)
 
+    def _on_lost(self, delivery: Delivery, destination: AsyncDestination) -> Callable[[str], None]:
+        def on_lost(text: str) -> None:
+            told = (delivery.letter.without_payload or b"").decode()
+            what = f"{delivery.kind} of {delivery.function}, {len(delivery.letter.body)} bytes"
+            _log.error("%s: its record for %s to %s is lost: %s %s", delivery.request_id, what, destination, text, told)
+            self._store.delivered(delivery, self._on_room)
+
+        return on_lost
+
     def _worker(self, function: str, kind: Kind, destination: AsyncDestination) -> DestinationWorker:
-        assert not isinstance(destination.target, FunctionTarget)
+        target = destination.target
+        assert not isinstance(target, FunctionTarget)
 
         def on_error(text: str) -> None:
             self._metrics.count(FAILURE_METRICS[kind], function)
             _log.warning("%s of %s to %s: %s", kind, function, destination, text)
 
+        client = (
+            AwsDestination(target)
+            if isinstance(target, AwsTarget)
+            else RenewingDestination(target, destination_of, destination.renewed)
+        )
         return DestinationWorker(
-            _client_of(destination.target), f"{function}-{kind}", clock=self._clock, on_error=on_error
+            client,
+            f"{function}-{kind}",
+            clock=self._clock,
+            on_error=on_error,
+            one_by_one=isinstance(client, AwsDestination),
+            is_lost=is_lost,
         )

@@ -52,7 +52,7 @@ DELIVERIES = "SELECT * FROM deliveries WHERE function = ? AND kind = ? AND id > 
 
 
 class Store:
-    """Events and records on the disk. Any thread, unless a method says otherwise."""
+    """Events and records on the disk, as `EventStore`. Any thread, unless a method says otherwise."""
 
     def __init__(self, folder: Path) -> None:
         """Lock the folder, and open or make the file.
@@ -84,6 +84,17 @@ class Store:
     def alive(self) -> bool:
         """Whether the writing thread runs."""
         return self._writer.alive
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with a disk shows when it is written to."""
+        return ""
+
+    def start(self, on_event: Callable[[str], None], on_record: Callable[[str, Kind], None]) -> None:
+        """Nobody else puts anything here."""
+
+    def leave(self) -> None:
+        """Nobody else could work off what is here."""
 
     def accept(self, event: StoredEvent) -> None:
         """Take an event; it is on the disk when this returns. Blocks for a flush of the disk.

@@ -7,12 +7,14 @@ AWS_ENDPOINT_URL_SQS, the profile, the machine's role. The region is the ARN's.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from poller.errors import DestinationError
+from poller.destinations.aws_refusals import refusal
+from poller.errors import DestinationError, DestinationLoginRefused, DestinationRefused
 from poller.model import DeadLetter
 
 TIMEOUT = 5
@@ -20,6 +22,10 @@ TIMEOUT = 5
 
 NUMBERS = {"ErrorCode"}
 """Headers that are attributes of type Number (B.4)."""
+
+
+_NOT_TAKEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that SQS and SNS refuse in attributes; an error's text may have some, such as those that colour it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +68,15 @@ class AwsDestination:
     def send(self, letters: Sequence[DeadLetter]) -> None:
         """Send one by one, each confirmed; blocks half a minute at most for each.
 
-        A letter that is refused is sent once more without its payload, where that would do.
+        A letter that is too large is refused, as on AWS: it does not go without its payload.
 
         Raises:
-            DestinationError: a letter was refused, or nobody answered.
+            DestinationRefused: a letter, the sender or the place is refused; the letters before it have arrived.
+            DestinationLoginRefused: the next `send` looks for credentials anew.
+            DestinationError: nobody answered, or the service cannot now.
         """
         for letter in letters:
-            attributes = {name: _attribute(name, value) for name, value in letter.headers}
-            try:
-                self._send(letter.body, attributes)
-            except _Refused as refusal:
-                if letter.without_payload is None:
-                    raise DestinationError(str(refusal)) from None
-                try:
-                    self._send(letter.without_payload, attributes)
-                except _Refused:
-                    raise DestinationError(str(refusal)) from None
+            self._send(letter.body, {name: _attribute(name, value) for name, value in letter.headers})
 
     def close(self) -> None:
         """Drop the connections."""
@@ -86,7 +85,7 @@ class AwsDestination:
             client.close()
 
     def _send(self, body: bytes, attributes: Mapping[str, Any]) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
+        from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError  # noqa: PLC0415 - an extra
 
         try:
             if self._client is None:
@@ -94,10 +93,19 @@ class AwsDestination:
             self._send_one(body, attributes)
         except ClientError as error:
             told = error.response.get("Error", {})
-            raise _Refused(f"{self._target} refuses: {told.get('Code')}: {told.get('Message')}") from None
+            status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+            raise self._refused(str(told.get("Code")), str(told.get("Message")), status) from None
+        except ParamValidationError as error:
+            raise DestinationRefused(f"{self._target} cannot take this: {error}", "Record") from None
         except (BotoCoreError, ValueError) as error:  # no credentials, no answer, no such profile, no URL
             self.close()
             raise DestinationError(f"{self._target} cannot be reached: {error}") from None
+
+    def _refused(self, code: str, message: str, status: int) -> DestinationError:
+        error = refusal(f"{self._target} refuses: {code}: {message}", code, status)
+        if isinstance(error, DestinationLoginRefused):
+            self.close()
+        return error
 
     def _to_queue(self, body: bytes, attributes: Mapping[str, Any]) -> None:
         if not self._queue_url:
@@ -125,14 +133,10 @@ class AwsDestination:
         answer = self._client.put_events(Entries=[entry])
         if answer.get("FailedEntryCount"):
             told = answer["Entries"][0]
-            raise _Refused(f"{self._target} refuses: {told.get('ErrorCode')}: {told.get('ErrorMessage')}")
+            raise self._refused(str(told.get("ErrorCode")), str(told.get("ErrorMessage")), 0)
 
     def _to_bucket(self, body: bytes, _: Mapping[str, Any]) -> None:
         self._client.put_object(Bucket=self._target.name, Key=object_key(body), Body=body)
-
-
-class _Refused(Exception):  # noqa: N818 - reads as what it says
-    """The service said no."""
 
 
 def object_key(record: bytes) -> str:
@@ -145,7 +149,8 @@ def object_key(record: bytes) -> str:
 
 
 def _attribute(name: str, value: bytes) -> dict[str, str]:
-    return {"DataType": "Number" if name in NUMBERS else "String", "StringValue": value.decode() or "-"}
+    text = _NOT_TAKEN.sub("\N{REPLACEMENT CHARACTER}", value.decode())
+    return {"DataType": "Number" if name in NUMBERS else "String", "StringValue": text or "-"}
 
 
 def _client(target: AwsTarget) -> Any:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
-from poller.errors import LOGIN_REFUSED, DestinationError, DestinationLoginRefused, SourceRejected
+from poller.errors import LOGIN_REFUSED, DestinationError, DestinationLoginRefused, DestinationRefused, SourceRejected
 from poller.model import DeadLetter
 from poller.sources.kafka_oauth import TokenError
 from poller.sources.kafka_python_client import Connections
@@ -119,8 +119,8 @@ class KafkaDestination:
     def _deliver_without_payload(self, refused: Sequence[DeadLetter]) -> None:
         reduced = [(letter, letter.without_payload) for letter in refused if letter.without_payload is not None]
         if len(reduced) < len(refused) or self._deliver(reduced):
-            raise DestinationError(
-                f"{self._where} refuses a dead letter for its size: raise max.message.bytes of the topic"
+            raise DestinationRefused(
+                f"{self._where} refuses a dead letter for its size: raise max.message.bytes of the topic", "Record"
             )
         _log.warning(
             "%d dead letters went to %s without their payload, which is over max.message.bytes of the topic; "

@@ -23,7 +23,7 @@ from pika.exceptions import (
     UnroutableError,
 )
 
-from poller.errors import DestinationError, DestinationLoginRefused
+from poller.errors import DestinationError, DestinationLoginRefused, DestinationRefused
 from poller.model import DeadLetter
 
 HEARTBEAT = 5
@@ -137,8 +137,11 @@ class RabbitMQDestination:
             self._connect().basic_publish(self._exchange, self._routing_key, body, properties, mandatory=True)
         except CLIENT_ERRORS as error:
             self.close()
+            text = f"dead letters cannot be sent to {self._where}: {reason(error)}"
+            if _is_too_large(error):
+                raise DestinationRefused(text, "Record") from error
             kind = DestinationLoginRefused if isinstance(error, ProbableAuthenticationError) else DestinationError
-            raise kind(f"dead letters cannot be sent to {self._where}: {reason(error)}") from error
+            raise kind(text) from error
 
     def _connect(self) -> BlockingChannel:
         if self._channel is None:

@@ -8,10 +8,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from poller.clock import Clock
 from poller.destinations import Destination
-from poller.errors import DestinationError
+from poller.errors import DestinationError, DestinationRefused
 from poller.model import DeadLetter
 
 FIRST_DELAY = 0.5
@@ -42,10 +43,13 @@ def jittered_delay(failures: int) -> float:
 class _Item:
     letters: Sequence[DeadLetter]
     on_done: Callable[[], None]
+    on_lost: Callable[[str], None] | None
 
 
 class DestinationWorker:
     """Owns a destination on the thread `destination-<name>`: sends in the order of `submit`, repeats until it works.
+
+    What a destination refuses for good is repeated, too, unless whoever submits it can bear its loss (`on_lost`).
 
     `start` and `stop` may come in any order and any number of times; once stopped, a worker stays stopped.
 
@@ -56,6 +60,9 @@ class DestinationWorker:
         on_error: called on the worker's thread with the text of each failed `send`; for a metric and the state.
         delay: seconds to wait after so many failures in a row.
         idle_close: seconds without letters after which the destination is closed until the next one.
+        one_by_one: the destination has nothing to gain from several letters in one `send`: each goes by itself, so
+            that those before one that fails are not sent twice.
+        is_lost: whether a letter that can be lost is given up, by its error and the failed sends in a row.
     """
 
     def __init__(
@@ -67,6 +74,8 @@ class DestinationWorker:
         on_error: Callable[[str], None],
         delay: Callable[[int], float] = jittered_delay,
         idle_close: float = IDLE_CLOSE,
+        one_by_one: bool = False,
+        is_lost: Callable[[DestinationError, int], bool] = lambda *_: False,
     ) -> None:
         self._destination = destination
         self._name = name
@@ -74,6 +83,10 @@ class DestinationWorker:
         self._on_error = on_error
         self._delay = delay
         self._idle_close = idle_close
+        self._one_by_one = one_by_one
+        self._is_lost = is_lost
+        self._singly = 0
+        """Items among which is one that is refused, so that each of them is sent by itself."""
         self._thread: threading.Thread | None = None
         # Guards what follows. Never held while the destination or a callback runs.
         self._changed = threading.Condition()
@@ -90,15 +103,21 @@ class DestinationWorker:
                 self._thread = threading.Thread(target=self._run, name=f"destination-{self._name}", daemon=True)
                 self._thread.start()
 
-    def submit(self, letters: Sequence[DeadLetter], on_done: Callable[[], None]) -> None:
+    def submit(
+        self,
+        letters: Sequence[DeadLetter],
+        on_done: Callable[[], None],
+        on_lost: Callable[[str], None] | None = None,
+    ) -> None:
         """Queue letters; from any thread, never blocks on the destination.
 
         `on_done` is called on the worker's thread once all of them are durable, and never when the worker stops before
-        that: whoever waits for it leaves the origin unacknowledged. It must be quick.
+        that: whoever waits for it leaves the origin unacknowledged. `on_lost` is called instead of it, with the reason,
+        when the destination refuses them for good; without it they are sent again for ever. Both must be quick.
         """
         with self._changed:
             if not self._given_up:
-                self._queue.append(_Item(tuple(letters), on_done))
+                self._queue.append(_Item(tuple(letters), on_done, on_lost))
                 self._changed.notify_all()
 
     @property
@@ -136,12 +155,18 @@ class DestinationWorker:
     def _run(self) -> None:
         failures = 0
         while self._wait_for_work():
-            items = self._next_items(single=failures > 0)
-            if self._try_to_send(items):
+            items = self._next_items(single=self._one_by_one or failures > 0 or self._singly > 0)
+            error = self._try_to_send(items)
+            if error is None:
                 failures = 0
                 self._finish(items)
+                continue
+            failures += 1
+            if len(items) == 1 and items[0].on_lost is not None and self._is_lost(error, failures):
+                self._settle(partial(items[0].on_lost, str(error)))
             else:
-                failures += 1
+                if isinstance(error, DestinationRefused):
+                    self._singly = max(self._singly, len(items))
                 self._pause(self._delay(failures))
         self._destination.close()
 
@@ -175,27 +200,34 @@ class DestinationWorker:
                 items.append(item)
         return items
 
-    def _try_to_send(self, items: Sequence[_Item]) -> bool:
+    def _try_to_send(self, items: Sequence[_Item]) -> DestinationError | None:
         try:
             self._destination.send([letter for item in items for letter in item.letters])
         except DestinationError as error:
-            text = str(error)
+            failure = error
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread, and the letters with it
             _log.exception("destination %s: unexpected error", self._name)
-            text = f"unexpected error: {error!r}"
+            failure = DestinationError(f"unexpected error: {error!r}")
         else:
-            return True
-        self._call(lambda: self._on_error(text))
-        return False
+            return None
+        self._call(lambda: self._on_error(str(failure)))
+        return failure
 
     def _finish(self, items: Sequence[_Item]) -> None:
         for item in items:
-            with self._reporting:
-                with self._changed:
-                    if self._given_up:
-                        return
-                    self._queue.popleft()
-                self._call(item.on_done)
+            if not self._settle(item.on_done):
+                return
+
+    def _settle(self, callback: Callable[[], None]) -> bool:
+        """Take the first item out of the queue and tell of it; False when everything was given up meanwhile."""
+        with self._reporting:
+            with self._changed:
+                if self._given_up:
+                    return False
+                self._queue.popleft()
+            self._singly = max(0, self._singly - 1)
+            self._call(callback)
+        return True
 
     def _pause(self, seconds: float) -> None:
         """Wait, but no longer than until `stop` is called or gives up."""

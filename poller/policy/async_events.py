@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from poller.model import InvocationResult
@@ -62,6 +62,8 @@ class Again:
 
     due: float
     standing: Standing
+    pause: float = field(compare=False, default=0.0)
+    """Seconds until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class AsyncPolicy:
         # B.1: a retry that would start after the age limit is not waited for.
         if self._is_too_old(standing, due):
             return Ended("EventAgeExceeded", standing.attempts)
-        return Again(due, standing)
+        return Again(due, standing, pause / self.time_scale)
 
     def _is_too_old(self, standing: Standing, time: float) -> bool:
         return time - standing.accepted_at >= self.maximum_event_age / self.time_scale

@@ -6,6 +6,7 @@ Every accepted event is attempted at least once, and ends in exactly one of succ
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import signal
@@ -19,26 +20,34 @@ from typing import Any
 
 import pytest
 import yaml
-from async_rig import eventually, lines
-from faults.tally import FORM, Tally
+from async_rig import depths, eventually, lines
+from faults.tally import Tally, either
 from handlers.rig import HANDLERS
 from integration.harness.service import Service
 
 from poller.async_invoke.waiting import WaitingEvents
 
 TESTS = Path(__file__).parents[1]
-KILLS = 20 if FORM == "full" else 6
+KILLS = either(6, 20)
+KILLS_WITH_BROKER = either(4, 20)
 SENDERS = 4
-MOST = 400 if FORM == "full" else 150
+MOST = either(150, 400)
 """Events of one sender at most, so that the load is bounded."""
 SEED = 20_251_125
+FOLDER, BROKER = "state folder", "AsyncQueue"
+"""Where events wait."""
 
 
 class Run:
-    """One folder, and the services that use it one after the other."""
+    """One folder, and the services that use it one after the other; with `queue` events wait on that broker instead."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], time_scale: float) -> None:
+    def __init__(
+        self, folder: Path, config: dict[str, Any], time_scale: float, queue: str = "", account: str = ""
+    ) -> None:
         self.folder = folder
+        self.queue = queue
+        self.account = account or f"{random.randrange(10**12):012}"
+        self.time_scale = time_scale
         self.socket = folder / "socket"
         self.accepted: set[str] = set()
         self.process: subprocess.Popen[bytes] | None = None
@@ -50,7 +59,14 @@ class Run:
                 "Work": function,
                 "Config": {"Type": "AWS::Lambda::EventInvokeConfig", "Properties": {"FunctionName": "Work", **config}},
             },
-            "Metadata": {"Poller": {"TimeScale": time_scale, "StateFolder": "state"}},
+            "Metadata": {
+                "Poller": {
+                    "TimeScale": time_scale,
+                    "StateFolder": "state",
+                    "AccountId": self.account,
+                    **({"AsyncQueue": queue} if queue else {}),
+                }
+            },
         }
         (folder / "template.yaml").write_text(yaml.safe_dump(template))
 
@@ -60,7 +76,12 @@ class Run:
         with (self.folder / "log").open("ab") as log:
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
             self.process = subprocess.Popen(command, env=environment, stderr=log)
-        eventually(self.socket.exists)
+        eventually(self._listens)
+
+    def _listens(self) -> bool:
+        """A socket is there a moment before it takes connections."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            return connection.connect_ex(str(self.socket)) == 0
 
     def end(self, number: int) -> None:
         assert self.process is not None
@@ -87,6 +108,14 @@ class Run:
     def ids(self, name: str) -> list[str]:
         return [line["requestContext"]["requestId"] for line in lines(self.folder / name)]
 
+    def is_worked_off(self) -> bool:
+        """Nothing waits. Of a broker's queue it is only known what is in nobody's hands, so records have to agree."""
+        if not self.queue:
+            return not self.waiting()
+        if sum(depths(self.queue, self.account, ["Work"], self.time_scale).values()):
+            return False
+        return self.accepted <= {*self.ids("done"), *self.ids("failed")}
+
     def waiting(self) -> list[str]:
         return [line.request_id for line in WaitingEvents(self.folder / "state").lines(None, 1_000_000)]
 
@@ -98,22 +127,31 @@ def events(chance: random.Random) -> Iterator[dict[str, Any]]:
         yield {"number": number, "padding": "x" * chance.randrange(2000), **kind}
 
 
+DESTINATIONS = {
+    "OnSuccess": {"Destination": "file:done"},
+    "OnFailure": {"Destination": "file:failed"},
+}
+CONFIG = {"MaximumRetryAttempts": 1, "DestinationConfig": DESTINATIONS}
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    destinations = {
-        "OnSuccess": {"Destination": "file:done"},
-        "OnFailure": {"Destination": "file:failed"},
-    }
-    one = Run(tmp_path, {"MaximumRetryAttempts": 1, "DestinationConfig": destinations}, 100)  # an age of 216 s
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run]:
+    queue = ""
+    if getattr(request, "param", FOLDER) != FOLDER:
+        logging.getLogger("pika").setLevel(logging.CRITICAL)  # it tells of every queue that is not there
+        queue = request.getfixturevalue("rabbitmq").url
+    one = Run(tmp_path, CONFIG, 100, queue)  # an age of 216 s
     yield one
     if one.process is not None and one.process.poll() is None:
         one.process.kill()
         one.process.wait()
 
 
+@pytest.mark.parametrize("run", [FOLDER, pytest.param(BROKER, marks=pytest.mark.broker)], indirect=True)
 def test_kill_9_at_random_moments_loses_no_accepted_event(run: Run, tally: Tally) -> None:
     chance = random.Random(SEED)
-    for _ in range(KILLS):
+    kills = KILLS_WITH_BROKER if run.queue else KILLS
+    for _ in range(kills):
         run.start()
         senders = [
             threading.Thread(target=run.send, args=(events(random.Random(chance.random())),)) for _ in range(SENDERS)
@@ -127,19 +165,36 @@ def test_kill_9_at_random_moments_loses_no_accepted_event(run: Run, tally: Tally
         for sender in senders:
             sender.join()
     run.start()
-    eventually(lambda: not run.waiting())
+    eventually(run.is_worked_off)
     run.end(signal.SIGTERM)
     assert run.process is not None
     assert run.process.returncode == 0
 
     attempted = {line["id"] for line in lines(run.folder / "notes")}
     done, failed = set(run.ids("done")), set(run.ids("failed"))
-    assert len(run.accepted) >= KILLS * 20
+    assert len(run.accepted) >= kills * 20
     assert run.accepted <= attempted
     assert run.accepted <= done | failed
     assert not done & failed
     outcome = {line["id"]: line["event"] for line in lines(run.folder / "notes")}
     assert all(("fail" in outcome[id_] or "exit" in outcome[id_]) == (id_ in failed) for id_ in run.accepted)
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("run", [BROKER], indirect=True)
+def test_what_a_killed_program_had_in_hand_is_taken_by_one_that_shares_its_queue(
+    run: Run, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = Run(tmp_path_factory.mktemp("other"), CONFIG, 100, run.queue, run.account)
+    run.start()
+    run.send(iter([{"wait_for": str(run.folder / "gate")}] * 30))
+    eventually(lambda: len(lines(run.folder / "notes")) == 10)
+    other.start()
+    run.end(signal.SIGKILL)
+    (run.folder / "gate").touch()
+    eventually(lambda: run.accepted <= set(other.ids("done")))
+    other.end(signal.SIGTERM)
+    assert {line["id"] for line in lines(other.folder / "notes")} == run.accepted
 
 
 def test_what_waits_for_its_retry_still_waits_after_kill_9(tmp_path: Path) -> None:

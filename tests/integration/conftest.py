@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from async_rig import Rig
 from brokers import RabbitMQBroker
 from contract.source_harnesses import KAFKA_CLIENTS, Calls
 from integration.harness.ledger import Ledger
@@ -15,6 +17,7 @@ from integration.harness.runs import wait_until_gone
 from integration.harness.service import KAFKA_CLIENT
 from secure_brokers import CERTIFICATE, SCRAM
 
+from poller.async_invoke.configuration import AsyncConfiguration
 from poller.sources.rabbitmq import RabbitMQSource
 
 OPEN, TLS = "", "TLS"
@@ -80,3 +83,31 @@ def opened_queue(rabbitmq: RabbitMQBroker) -> Iterator[Callable[..., RabbitMQSou
     yield open_one
     for source in sources:
         source.close()
+
+
+@pytest.fixture
+def sharing(tmp_path: Path, rabbitmq: RabbitMQBroker) -> Iterator[Callable[..., Rig]]:
+    """Makes programs; those with the same `account` share their queues."""
+    logging.getLogger("pika").setLevel(logging.CRITICAL)  # as the program does
+    made: list[Rig] = []
+
+    def make(
+        configuration: AsyncConfiguration | None = None,
+        *,
+        name: str = "one",
+        start: bool = True,
+        reserved: int | None = None,
+        **values: Any,
+    ) -> Rig:
+        folder = tmp_path / name
+        folder.mkdir()
+        one = Rig(folder, **{"queue": rabbitmq.url, **values})
+        one.add("fn", configuration, reserved_concurrent_executions=reserved)
+        made.append(one)
+        if start:
+            one.start()
+        return one
+
+    yield make
+    for one in made:
+        one.stop()

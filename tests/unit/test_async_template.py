@@ -9,9 +9,11 @@ import pytest
 from templates import SECRET, _transform_in_process, document, load, problems  # noqa: F401 - a fixture
 
 from poller import async_wiring
+from poller.async_invoke.broker import queue_url
 from poller.async_invoke.configuration import AsyncConfiguration, FunctionTarget
 from poller.destinations.aws import AwsTarget
 from poller.endpoints import KafkaTarget
+from poller.resources import EventSourceMapping
 from poller.sources.kafka_security import KafkaSecurity
 
 REGION, ACCOUNT = "us-east-1", "123456789012"
@@ -270,6 +272,68 @@ def test_several_workers_and_asynchronous_settings_do_not_go_together(tmp_path: 
             "(set Workers to 1, or take EventInvokeConfig and dead-letter queues out)"
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("kafka://127.0.0.1:9092", "must have the form amqp://user:password@host:5672"),
+        ("amqp://127.0.0.1:5672", "holds no login"),
+        ("amqp://poller:top-secret@[", "is not a URL"),
+        ("amqp://poller:top-secret@127.0.0.1:5672/vhost?cacertfile=ca.pem", "has cacertfile without TLS"),
+        ("amqps://poller:top-secret@127.0.0.1:5671/vhost?cacertfile=missing.pem", "which cannot be read"),
+        ("amqps://poller:top-secret@127.0.0.1:5671?verify=none", "knows no other option behind ?"),
+    ],
+)
+def test_an_address_of_a_shared_queue_that_cannot_be_is_refused_and_not_repeated(
+    tmp_path: Path, value: str, text: str
+) -> None:
+    (problem,) = problems(tmp_path, document(Metadata={"Poller": endpoints(AsyncQueue=value)}))
+    assert problem.startswith("Metadata.Poller.AsyncQueue: ")
+    assert text in problem
+    assert "top-secret" not in problem
+
+
+def test_a_shared_queue_s_address_has_a_virtual_host_and_shows_no_password(tmp_path: Path) -> None:
+    url = "amqp://poller:top-secret@127.0.0.1/a%2Fb"
+    settings = load(tmp_path, document(Metadata={"Poller": endpoints(AsyncQueue=url)})).settings
+    assert queue_url(settings, tmp_path) == "amqp://poller:top-secret@127.0.0.1:5672/a%2Fb"
+    assert "top-secret" not in repr(settings)
+    plain = load(tmp_path, document()).settings
+    assert queue_url(plain, tmp_path) is None
+
+
+def test_programs_that_share_a_queue_have_one_process_each(tmp_path: Path) -> None:
+    shared = endpoints(AsyncQueue="amqp://guest:guest@127.0.0.1", Workers=2)
+    assert problems(tmp_path, document(Metadata={"Poller": shared})) == [
+        (
+            "Metadata.Poller.Workers: is 2, and with AsyncQueue each program has one "
+            "(set Workers to 1, and run several programs with the same AsyncQueue)"
+        )
+    ]
+
+
+def test_a_topic_on_a_mapping_s_cluster_is_written_to_with_the_login_that_the_mapping_has_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a refusal: the login is read anew, as for the mapping's own dead letters."""
+    found = wired(tmp_path, configured(destinations(failure=QUEUE))).on_failure
+    assert found is not None
+    assert isinstance(found.target, KafkaTarget)
+    newer = KafkaSecurity(username="another", password="password")
+
+    def read_anew(mapping: EventSourceMapping, _: object) -> EventSourceMapping:
+        return mapping.model_copy(update={"security": newer})
+
+    monkeypatch.setattr(async_wiring, "with_login_read_anew", read_anew)
+    renewed = found.renewed()
+    assert isinstance(renewed, KafkaTarget)
+    assert (renewed.topic, renewed.security) == (found.target.topic, newer)
+    monkeypatch.setattr(async_wiring, "with_login_read_anew", lambda *_: None)
+    assert found.renewed() is None, "what cannot be read leaves the login as it is"
+    elsewhere = wired(tmp_path, configured(destinations(failure=TOPIC))).on_failure
+    assert elsewhere is not None
+    assert elsewhere.renewed() is None
 
 
 def test_the_state_folder_is_beside_the_template_unless_told(tmp_path: Path) -> None:

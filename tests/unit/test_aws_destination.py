@@ -13,7 +13,8 @@ import pytest
 from builders import function_error
 
 from poller.destinations.aws import AwsDestination, AwsTarget, object_key
-from poller.errors import DestinationError
+from poller.destinations.aws_refusals import refusal
+from poller.errors import DestinationError, DestinationLoginRefused, DestinationRefused
 from poller.model import DeadLetter
 from poller.policy.async_events import Ended
 from poller.policy.async_records import EndedEvent, dead_letter, event_bridge_letter, record_letter
@@ -40,6 +41,8 @@ class Services(HTTPServer):
         self.largest = 1_000_000
         """Bytes of a request; larger ones are refused."""
         self.failed_entries = 0
+        self.refused_key = ""
+        """Access key whose requests are refused."""
 
     @property
     def url(self) -> str:
@@ -59,7 +62,9 @@ class _Handler(BaseHTTPRequestHandler):
         headers.setdefault("x-amz-target", "")
         self.server.asked.append((self.path, headers, body))
         target = headers["x-amz-target"]
-        if len(body) > self.server.largest:
+        if self.server.refused_key and f"={self.server.refused_key}/" in headers["authorization"]:
+            self._answer(403, b'{"__type":"InvalidClientTokenId","message":"The security token is invalid."}')
+        elif len(body) > self.server.largest:
             self._answer(400, b'{"__type":"InvalidParameterValue","message":"One or more parameters are invalid."}')
         elif target.endswith("GetQueueUrl"):
             self._answer(200, json.dumps({"QueueUrl": f"{self.server.url}/123456789012/failed"}).encode())
@@ -134,6 +139,15 @@ def test_a_dead_letter_queue_gets_the_event_and_three_attributes(services: Servi
     }
 
 
+def test_characters_that_no_attribute_may_have_do_not_keep_a_dead_letter_away(services: Services) -> None:
+    send(QUEUE, DeadLetter(b"{}", headers=(("ErrorMessage", b"\x1b[31mred\x1b[0m\x00\t\n"), ("ErrorCode", b"200"))))
+    (message,) = services.sent("SendMessage")
+    assert message["MessageAttributes"] == {
+        "ErrorMessage": {"DataType": "String", "StringValue": "\ufffd[31mred\ufffd[0m\ufffd\t\n"},
+        "ErrorCode": {"DataType": "Number", "StringValue": "200"},
+    }
+
+
 def test_a_topic_gets_the_event_and_three_attributes(services: Services) -> None:  # B.4
     send(TOPIC, dead_letter(EVENT))
     told = parse_qs(services.asked[0][2].decode())
@@ -165,12 +179,13 @@ def test_a_bucket_gets_an_object_under_the_key_of_the_specification(services: Se
     assert "/eu-west-1/s3/" in headers["authorization"], "a bucket's ARN names no region"
 
 
-def test_a_record_that_is_too_large_goes_without_its_payloads(services: Services) -> None:
+def test_a_record_that_is_too_large_is_refused_and_does_not_go_without_its_payloads(services: Services) -> None:  # B.3
     services.largest = 2000
     large = record_letter(replace(EVENT, payload=b'"' + b"x" * 2000 + b'"'), now=NOW)
-    send(QUEUE, large)
-    assert large.without_payload is not None
-    assert services.sent("SendMessage")[-1]["MessageBody"] == large.without_payload.decode()
+    with pytest.raises(DestinationRefused) as refused:
+        send(QUEUE, large)
+    assert refused.value.kind == "Record"
+    assert len(services.sent("SendMessage")) == 1
 
 
 def test_what_is_refused_or_not_answered_is_told(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,3 +200,48 @@ def test_what_is_refused_or_not_answered_is_told(services: Services, monkeypatch
     monkeypatch.setenv("HOME", "/nonexistent")
     with pytest.raises(DestinationError, match="cannot be reached"):
         send(QUEUE, RECORD)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("QueueDoesNotExist", 400, "Missing"),
+        ("com.amazonaws.sqs#QueueDoesNotExist", 400, "Missing"),
+        ("AWS.SimpleQueueService.NonExistentQueue", 400, "Missing"),
+        ("NotFound", 404, "Missing"),
+        ("ResourceNotFoundException", 400, "Missing"),
+        ("NoSuchBucket", 404, "Missing"),
+        ("AuthorizationError", 403, "Denied"),
+        ("AccessDeniedException", 400, "Denied"),
+        ("SomethingNew", 403, "Denied"),
+        ("InvalidParameterValue", 400, "Record"),
+        ("InvalidParameter", 400, "Record"),
+        ("EntityTooLarge", 400, "Record"),
+        ("MalformedDetail", 0, "Record"),
+    ],
+)
+def test_refusals_for_good_are_told_apart(code: str, status: int, kind: str) -> None:
+    error = refusal("text", code, status)
+    assert isinstance(error, DestinationRefused)
+    assert (error.kind, str(error)) == (kind, "text")
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("ThrottlingException", 400), ("SlowDown", 503), ("InternalFailure", 0), ("TooMany", 429), ("Odd", 500)],
+)
+def test_throttles_and_faults_of_the_service_are_for_another_try(code: str, status: int) -> None:
+    assert type(refusal("text", code, status)) is DestinationError
+
+
+def test_credentials_that_are_not_taken_are_looked_for_anew_at_the_next_send(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination = AwsDestination(AwsTarget(QUEUE, "eu-west-1"))
+    services.refused_key = "key"
+    with pytest.raises(DestinationLoginRefused, match="InvalidClientTokenId"):
+        destination.send([RECORD])
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
+    destination.send([RECORD])
+    destination.close()
+    assert len(services.sent("SendMessage")) == 1

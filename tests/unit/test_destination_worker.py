@@ -17,7 +17,7 @@ from poller.destinations.worker import (
     DestinationWorker,
     jittered_delay,
 )
-from poller.errors import DestinationError
+from poller.errors import DestinationError, DestinationRefused
 from poller.model import DeadLetter
 
 WAIT = 5.0
@@ -195,6 +195,42 @@ def test_after_a_failure_items_go_one_by_one_so_that_only_the_failing_one_is_rep
     worker.start()
     done.wait("a", "b", "c")
     assert destination.sends == [[b"a", b"b", b"c"], [b"a"], [b"a"], [b"b", b"c"]]
+
+
+def test_what_is_refused_for_good_is_lost_where_it_may_be_and_holds_up_nothing(
+    worker_of: Any, done: Done, errors: list[str]
+) -> None:
+    """Those around it are sent by themselves, so that none of them goes twice."""
+    refused = DestinationRefused("too large", "Record")
+    destination = Scripted(refused, None, refused)
+    lost: list[str] = []
+    worker = worker_of(destination, is_lost=lambda error, _: isinstance(error, DestinationRefused))
+    for name in ("a", "b", "c", "d"):
+        worker.submit(letters(name), done(name), lost.append)
+    worker.start()
+    done.wait("a", "c", "d")
+    assert destination.sends == [[b"a", b"b", b"c", b"d"], [b"a"], [b"b"], [b"c"], [b"d"]]
+    assert lost == ["too large"]
+    assert errors == ["too large"] * 2
+
+
+def test_what_may_not_be_lost_is_repeated_though_it_is_refused_for_good(worker_of: Any, done: Done) -> None:
+    destination = Scripted(*[DestinationRefused("too large", "Record")] * 3)
+    worker = worker_of(destination, is_lost=lambda *_: True)
+    worker.submit(letters("a"), done("a"))
+    worker.start()
+    done.wait("a")
+    assert destination.sends == [[b"a"]] * 4
+
+
+def test_one_by_one_no_letter_before_one_that_fails_goes_twice(worker_of: Any, done: Done) -> None:
+    destination = Scripted(None, DestinationError("no answer"))
+    worker = worker_of(destination, one_by_one=True)
+    for name in ("a", "b", "c"):
+        worker.submit(letters(name), done(name))
+    worker.start()
+    done.wait("a", "b", "c")
+    assert destination.sends == [[b"a"], [b"b"], [b"b"], [b"c"]]
 
 
 def test_an_unexpected_error_is_repeated_as_well_and_does_not_end_the_thread(

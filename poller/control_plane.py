@@ -14,6 +14,8 @@ from dataclasses import replace
 from typing import Any
 
 from poller import mapping_calls
+from poller.account.configs import FunctionConfigs
+from poller.account.configs_usage import Usage, size_of
 from poller.account.documents import Documents, ForgettingDocuments
 from poller.api_errors import FUNCTION_MISSING, error_of, in_use, invalid_parameter, mapping_missing
 from poller.assembly import Assembly
@@ -60,11 +62,11 @@ class ControlPlane:
         self.region = template.settings.Region
         configurations = {item.FunctionName: item.configuration() for item in template.functions}
         self._pools = {name: self._pool(configuration) for name, configuration in configurations.items()}
-        reserved = {name: item.reserved_concurrent_executions for name, item in configurations.items()}
-        self._unreserved = {name: self._pools[name] for name, count in reserved.items() if count is None}
-        self._for_unreserved = template.settings.AccountConcurrency - sum(count or 0 for count in reserved.values())
+        self._divide_concurrency()
         self._assembly = Assembly(self._settings, metrics, clock, self._share, configurations, self._pools)
         self._asynchronous = template.asynchronous
+        self._declared = {mapping.UUID for mapping in template.mappings}
+        self.configs = FunctionConfigs(self, template, self._documents, clock.time)
         self._calls = threading.Lock()
         """One change at a time."""
         self._runners = {mapping.UUID: self._runner(mapping) for mapping in template.mappings}
@@ -103,12 +105,15 @@ class ControlPlane:
         for pool in self._pools.values():
             pool.stop(max(0.0, grace_ends - time.monotonic()))  # what was called directly is still in work
 
-    def async_function(self, name: str) -> AsyncFunction | None:
-        """A function as it is now, for an asynchronous event of it; None when there is none of that name."""
+    def async_function(self, name: str, qualifier: str = "") -> AsyncFunction | None:
+        """A function, version or alias as it is now, for an asynchronous event of it; None when there is none."""
         pool = self._pools.get(name)
-        if pool is None:
+        if pool is None or not self.has(name, qualifier):
             return None
-        return AsyncFunction(pool.configuration, self._asynchronous.get(name, AsyncConfiguration()), pool)
+        found = self.configs.asynchronous(name, qualifier)
+        if (queue := self._asynchronous.get(name, AsyncConfiguration()).dead_letter_queue) is not None:
+            found = replace(found, dead_letter_queue=queue)
+        return AsyncFunction(pool.configuration, found, pool, self.configs.recursion.allowed(name))
 
     def alive(self) -> bool:
         """Whether every thread that was started still runs."""
@@ -129,6 +134,23 @@ class ControlPlane:
     def is_declared(self, function_name: str) -> bool:
         """As `Directory`."""
         return function_name in self._pools
+
+    def has_mapping(self, identifier: str) -> bool:
+        """As `Account`."""
+        return identifier in self._runners
+
+    def is_declared_mapping(self, identifier: str) -> bool:
+        """As `Account`."""
+        return identifier in self._declared
+
+    def reserve(self, function_name: str, concurrency: int | None) -> None:
+        """As `Account`."""
+        self._pools[function_name].reserve(concurrency, self._settings.AccountConcurrency)
+        self._divide_concurrency()
+
+    def usage(self) -> Usage:
+        """As `Account`."""
+        return Usage(len(self._pools), sum(size_of(pool.configuration.code) for pool in self._pools.values()))
 
     def pool(self, function_name: str) -> FunctionPool | None:
         """The environments of a function, to invoke it directly; None when there is none of that name."""
@@ -159,6 +181,12 @@ class ControlPlane:
         if configuration.reserved_concurrent_executions is not None:
             configuration = replace(configuration, reserved_concurrent_executions=limit)
         return FunctionPool(configuration, log=FunctionLog(configuration.function_name), account_concurrency=limit)
+
+    def _divide_concurrency(self) -> None:
+        """What functions reserve, the others do not have (A.2)."""
+        reserved = {name: pool.configuration.reserved_concurrent_executions for name, pool in self._pools.items()}
+        self._unreserved = {name: self._pools[name] for name, count in reserved.items() if count is None}
+        self._for_unreserved = self._settings.AccountConcurrency - sum(count or 0 for count in reserved.values())
 
     # --- calls ----------------------------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ from contextlib import suppress
 from types import FrameType
 
 from poller.account.store import AccountFile
-from poller.api import event_source_mappings
+from poller.api import event_source_mappings, function_configs
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.invocations import Invocations
@@ -101,7 +101,8 @@ def run(template: Template) -> int:
     def states() -> list[dict[str, object]]:
         return [*plane.mapping_states(), *triggers.states()]
 
-    app = application(metrics.registry, states, alive, calls=event_source_mappings.routes(plane))
+    routes = [*event_source_mappings.routes(plane), *function_configs.routes(plane.configs)]
+    app = application(metrics.registry, states, alive, calls=routes)
     calls = Endpoint(app, Invocations(plane, asynchronous), door(settings), S3Webhook(triggers.s3))
     server = HttpServer(calls, listener)
     stopping = threading.Event()

@@ -41,6 +41,8 @@ class Template:
     """By function, of those that have one; the others have AWS's defaults."""
     triggers: Triggers = field(default_factory=Triggers)
     """What starts functions by itself."""
+    event_invoke_configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The same in AWS's words, by function, of those whose configuration is declared."""
 
     @property
     def state_folder(self) -> Path:
@@ -125,8 +127,13 @@ class _Loading:
                 self._problems += error.problems
         if self._problems or settings is None:
             raise ConfigError(list(dict.fromkeys(self._problems)))
+        configs = {
+            name: item.config.model_dump(mode="json", exclude_unset=True)
+            for name, item in reader.asynchronous.declared.items()
+            if item.config.model_fields_set
+        }
         return Template(
-            self._sources.template, tuple(reader.functions), tuple(mappings), settings, asynchronous, triggers
+            self._sources.template, tuple(reader.functions), tuple(mappings), settings, asynchronous, triggers, configs
         )
 
     def _problem(self, path: str, reason: str, suggestion: str = "") -> None:

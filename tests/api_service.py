@@ -13,7 +13,7 @@ import boto3
 from botocore.config import Config
 from handlers.rig import HANDLERS
 
-from poller.api import event_source_mappings
+from poller.api import event_source_mappings, function_configs
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.invocations import Invocations
@@ -49,7 +49,8 @@ def served(template: Template) -> Iterator[str]:
     """Serve the template's functions; gives the URL."""
     metrics = Metrics()
     plane = ControlPlane(template, metrics, SystemClock())
-    app = application(metrics.registry, plane.mapping_states, plane.alive, calls=event_source_mappings.routes(plane))
+    routes = [*event_source_mappings.routes(plane), *function_configs.routes(plane.configs)]
+    app = application(metrics.registry, plane.mapping_states, plane.alive, calls=routes)
     asynchronous = async_invoker(template, plane, metrics)
     calls = Endpoint(app, Invocations(plane, asynchronous), door(template.settings))
     server = HttpServer(calls, bind(template.settings.Bind, 0))

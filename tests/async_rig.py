@@ -64,7 +64,7 @@ class Rig:
     def _invoker(self) -> AsyncInvoker:
         return AsyncInvoker(
             self.folder / "state",
-            self.functions.get,
+            lambda name, _: self.functions.get(name),
             required=self.required,
             time_scale=self.time_scale,
             metrics=AsyncMetrics(self.registry),

@@ -9,14 +9,31 @@ from poller.api.operation_table import OPERATIONS
 
 BUILT = frozenset(
     {
+        "AddPermission",
         "CreateEventSourceMapping",
         "DeleteEventSourceMapping",
+        "DeleteFunctionConcurrency",
+        "DeleteFunctionEventInvokeConfig",
+        "GetAccountSettings",
         "GetEventSourceMapping",
+        "GetFunctionConcurrency",
+        "GetFunctionEventInvokeConfig",
+        "GetFunctionRecursionConfig",
+        "GetPolicy",
         "Invoke",
         "InvokeAsync",
         "InvokeWithResponseStream",
         "ListEventSourceMappings",
+        "ListFunctionEventInvokeConfigs",
+        "ListTags",
+        "PutFunctionConcurrency",
+        "PutFunctionEventInvokeConfig",
+        "PutFunctionRecursionConfig",
+        "RemovePermission",
+        "TagResource",
+        "UntagResource",
         "UpdateEventSourceMapping",
+        "UpdateFunctionEventInvokeConfig",
     }
 )
 

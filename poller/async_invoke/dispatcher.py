@@ -25,6 +25,7 @@ from poller.clock import Clock
 from poller.errors import StateError
 from poller.model import Invocation, InvocationResult
 from poller.policy.async_events import LONGEST_DELAY, SHORTEST_DELAY, Again, Ended, is_delay
+from poller.runtime.answers import error_answer
 
 LONGEST_WAIT = 5.0
 """Seconds until the store is looked into all the same: events may have been purged or a function have come back."""
@@ -41,7 +42,7 @@ class Dispatcher:
     Args:
         store: where events wait.
         outbox: brings records to their destinations; used by this thread only.
-        function: how a function is now; None when there is none of that name.
+        function: how a function is now, and its version or alias; None when there is none of that name.
         time_scale: of the settings.
         metrics: what is counted.
         clock: wall time is read once; what follows is counted on from there, so a clock that is set changes nothing.
@@ -52,7 +53,7 @@ class Dispatcher:
         store: Store,
         make_outbox: Callable[[Callable[[], None]], Outbox],
         *,
-        function: Callable[[str], AsyncFunction | None],
+        function: Callable[[str, str], AsyncFunction | None],
         time_scale: float,
         metrics: AsyncMetrics,
         clock: Clock,
@@ -172,8 +173,8 @@ class Dispatcher:
                 self._lane(event.function).ending.discard(event.id)
                 for function in (event.function, *functions):
                     self._lane(function).look_at = 0.0
-                for kind in kinds:
-                    self._outbox.add(event.function, kind)
+                for kind, whose in kinds:
+                    self._outbox.add(whose, kind)
                 self._count(-1)
             case Look():
                 pass
@@ -193,7 +194,7 @@ class Dispatcher:
         due_in = max(lane.look_at, lane.held_until) - steady
         if due_in > 0:
             return due_in
-        function = self._function(lane.function)
+        function = self._function(lane.function, "")
         if function is None:
             return self._missing(lane)
         lane.is_missing = False
@@ -221,7 +222,9 @@ class Dispatcher:
         lane.look_at = self._clock.monotonic() + LONGEST_WAIT
         return LONGEST_WAIT
 
-    def _begin(self, lane: Lane, event: StoredEvent, function: AsyncFunction, now: float) -> None:
+    def _begin(self, lane: Lane, event: StoredEvent, unqualified: AsyncFunction, now: float) -> None:
+        called = self._function(event.function, event.qualifier)
+        function = called or unqualified
         policy = function.asynchronous.policy(self._time_scale)
         reserved = function.function.reserved_concurrent_executions
         step = policy.before(event.standing, now=now, reserved=reserved)
@@ -233,11 +236,15 @@ class Dispatcher:
         lane.running[event.id] = event
         arn = function.function.function_arn
         arn = f"{arn}:{event.qualifier}" if event.qualifier else arn
+        if called is None:  # its version or alias was deleted; somebody may make it again while the event is young
+            result = error_answer(event.request_id, 500, f"Function not found: {arn}")
+            self._inbox.put(Answered(event, result))
+            return
         invocation = Invocation(event.request_id, event.payload, arn, client_context=event.client_context)
         function.pool.submit(invocation, lambda result: self._inbox.put(Answered(event, result)), wait=False)
 
     def _answered(self, lane: Lane, event: StoredEvent, result: InvocationResult) -> None:
-        function = self._function(event.function)
+        function = self._function(event.function, event.qualifier) or self._function(event.function, "")
         throttled = is_delay(result)
         if function is None or (throttled and self._leaving.is_set()):
             # The function is gone, or the pool has stopped: the event waits as it was.
@@ -276,6 +283,7 @@ class Dispatcher:
             now=self.now,
             wall=self._clock.time(),
             new_id=lambda: str(uuid.uuid4()),
+            may_recur=self._may_recur,
         )
         if not ended.succeeded:
             self._metrics.count("async_events_dropped", event.function)
@@ -291,9 +299,13 @@ class Dispatcher:
             self._metrics.count("async_events_received", name)
         lane.ending.add(event.id)
 
-        kinds = tuple(delivery.kind for delivery in found.deliveries)
+        kinds = tuple((delivery.kind, delivery.function) for delivery in found.deliveries)
 
         def on_written() -> None:
             self._inbox.put(Written(event, functions, kinds))
 
         self._store.finish(event, found.deliveries, found.events, on_written)
+
+    def _may_recur(self, name: str) -> bool:
+        function = self._function(name, "")
+        return function is not None and function.may_recur

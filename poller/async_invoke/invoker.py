@@ -38,7 +38,7 @@ class AsyncInvoker:
 
     Args:
         folder: the state folder.
-        function: how a function is now; None when there is none of that name.
+        function: how a function is now, and its version or alias; None when there is none of that name.
         required: the template configures asynchronous invocation, so the folder must not be somebody else's.
         time_scale: of the settings.
         metrics: what is counted.
@@ -48,7 +48,7 @@ class AsyncInvoker:
     def __init__(
         self,
         folder: Path,
-        function: Callable[[str], AsyncFunction | None],
+        function: Callable[[str, str], AsyncFunction | None],
         *,
         required: bool,
         time_scale: float,
@@ -103,7 +103,7 @@ class AsyncInvoker:
             ApiError: no such function, or an event over 1 MB.
             StateError: the disk or the state folder does not work; the event is not accepted.
         """
-        function = self._function(function_name)
+        function = self._function(function_name, qualifier)
         if function is None:
             arn = f"{function_name}:{qualifier or '$LATEST'}"
             raise ApiError(404, NOT_FOUND, f"Function not found: {arn}")
@@ -168,5 +168,6 @@ class AsyncInvoker:
             return self._running
 
     def _destination(self, function_name: str, kind: Kind) -> AsyncDestination | None:
-        function = self._function(function_name)
+        name, _, qualifier = function_name.partition(":")
+        function = self._function(name, qualifier)
         return None if function is None else function.asynchronous.destination(kind)

@@ -15,7 +15,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import NamedTuple
@@ -142,13 +142,7 @@ class FunctionPool:
             init_timeout: seconds of the init phase (E.3).
         """
         self.configuration = configuration
-        reserved = configuration.reserved_concurrent_executions
-        self._limit = account_concurrency if reserved is None else reserved
-        self._reason = (
-            "ConcurrentInvocationLimitExceeded"
-            if reserved is None
-            else "ReservedFunctionConcurrentInvocationLimitExceeded"
-        )
+        self._limit, self._reason = _limit(configuration.reserved_concurrent_executions, account_concurrency)
         self._sink = log
         self._idle_timeout = idle_timeout
         self._init_timeout = init_timeout
@@ -203,6 +197,32 @@ class FunctionPool:
         if answer is not None:
             self._answer([(on_result, answer)])
         else:
+            self._start(worker, job)
+
+    def reserve(self, concurrency: int | None, account_concurrency: int = 1000) -> None:
+        """Let that be the function's reserved concurrency from now on; what is in work ends as it would.
+
+        Args:
+            concurrency: most environments; None reserves none, 0 switches the function off.
+            account_concurrency: as in the constructor.
+        """
+        with self._lock:
+            self.configuration = replace(self.configuration, reserved_concurrent_executions=concurrency)
+            self._limit, self._reason = _limit(concurrency, account_concurrency)
+            while self._idle and len(self._workers) > self._limit:
+                worker = self._idle.pop()
+                self._leave(worker)
+                worker.inbox.put(None)
+            refused = list(self._waiting) if not self._limit else []
+            self._waiting = self._waiting if self._limit else deque()
+            self._throttles += len(refused)
+            begun = []
+            while self._running and self._waiting and len(self._workers) < self._limit:
+                worker, job = self._new_worker(), self._waiting.popleft()
+                worker.inbox.put(job)
+                begun.append((worker, job))
+        self._answer([(job.on_result, throttled(job.invocation.request_id, self._reason)) for job in refused])
+        for worker, job in begun:
             self._start(worker, job)
 
     @property
@@ -292,6 +312,10 @@ class FunctionPool:
                 self._invocations += 1
                 self._errors += result.function_error is not None
             worker.hungry = False
+            if len(self._workers) > self._limit and not worker.ahead:  # it was lowered
+                self._leave(worker)
+                worker.inbox.put(None)
+                return None
             if worker.ahead:
                 self._lying -= 1
                 return worker.ahead.popleft().job
@@ -397,6 +421,13 @@ def _call_back(on_result: OnResult, result: InvocationResult) -> None:
         on_result(result)
     except Exception:  # noqa: BLE001 - whatever it is, the next job must not suffer
         _log.exception("The callback of invocation %s failed", result.request_id)
+
+
+def _limit(reserved: int | None, account_concurrency: int) -> tuple[int, str]:
+    """Most environments, and why there are no more (A.3)."""
+    if reserved is None:
+        return account_concurrency, "ConcurrentInvocationLimitExceeded"
+    return reserved, "ReservedFunctionConcurrentInvocationLimitExceeded"
 
 
 def _stopped(invocation: Invocation) -> InvocationResult:

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from prometheus_client import CollectorRegistry
 
 from poller import log, service
+from poller.api import function_configs
 from poller.api.endpoint import Endpoint, door
 from poller.api.event_source_mappings import refusing_routes
 from poller.api.health import application
@@ -46,7 +47,7 @@ STOP_MARGIN = 9.0
 BACK_OFF = BackOff(first=0.5, cap=30.0)
 """Pauses before a worker is started again."""
 
-NO_CALLS = "Mappings cannot be changed while the service runs with several Workers."
+NO_CALLS = "Functions and mappings cannot be changed while the service runs with several Workers."
 """A change would have to be divided anew among workers that run already; none of them is asked that."""
 
 NO_INVOCATIONS = "Functions cannot be invoked while the service runs with several Workers."
@@ -73,7 +74,7 @@ def supervise(template: Template) -> int:
         workers.alive,
         refresh=workers.refresh,
         workers=workers.worker_states,
-        calls=refusing_routes(NO_CALLS),
+        calls=[*refusing_routes(NO_CALLS), *function_configs.refusing_routes(NO_CALLS)],
     )
     server = HttpServer(Endpoint(app, NO_INVOCATIONS, door(settings)), listener)
     stopping = threading.Event()

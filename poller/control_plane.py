@@ -62,6 +62,7 @@ class ControlPlane:
         self.region = template.settings.Region
         configurations = {item.FunctionName: item.configuration() for item in template.functions}
         self._pools = {name: self._pool(configuration) for name, configuration in configurations.items()}
+        self._reserved = {name: item.reserved_concurrent_executions for name, item in configurations.items()}
         self._divide_concurrency()
         self._assembly = Assembly(self._settings, metrics, clock, self._share, configurations, self._pools)
         self._asynchronous = template.asynchronous
@@ -146,6 +147,7 @@ class ControlPlane:
     def reserve(self, function_name: str, concurrency: int | None) -> None:
         """As `Account`."""
         self._pools[function_name].reserve(concurrency, self._settings.AccountConcurrency)
+        self._reserved[function_name] = concurrency
         self._divide_concurrency()
 
     def usage(self) -> Usage:
@@ -184,9 +186,8 @@ class ControlPlane:
 
     def _divide_concurrency(self) -> None:
         """What functions reserve, the others do not have (A.2)."""
-        reserved = {name: pool.configuration.reserved_concurrent_executions for name, pool in self._pools.items()}
-        self._unreserved = {name: self._pools[name] for name, count in reserved.items() if count is None}
-        self._for_unreserved = self._settings.AccountConcurrency - sum(count or 0 for count in reserved.values())
+        self._unreserved = {name: self._pools[name] for name, count in self._reserved.items() if count is None}
+        self._for_unreserved = self._settings.AccountConcurrency - sum(count or 0 for count in self._reserved.values())
 
     # --- calls ----------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +17,7 @@ from poller.endpoints import FileTarget, KafkaTarget, RabbitMQTarget, Target
 from poller.event_poller import EventPoller
 from poller.mapping_plan import MappingPlan, PollerChange
 from poller.metrics import MappingLabels, MappingMetrics, Metrics
-from poller.model import DeadLetter, Discard, FunctionConfiguration
+from poller.model import DeadLetter, Discard, FunctionConfiguration, Invocation, InvocationResult
 from poller.policy.batching import DEFAULT_WINDOW, BatchingLimits, WindowStart
 from poller.policy.error_headers import KafkaOrigin, RabbitMQOrigin
 from poller.policy.filtering import compile_filters
@@ -26,6 +27,7 @@ from poller.policy.retrying import RETRIES_BEFORE_ON_FAILURE, WITHOUT_END, BackO
 from poller.policy.scaling import CONCURRENCY_PER_POLLER
 from poller.policy.workers import Share
 from poller.resources import EventSourceMapping
+from poller.runtime.answers import error_answer
 from poller.runtime.pool import FunctionPool
 from poller.settings import KafkaClientName, Settings, kafka_client
 from poller.sources import Source
@@ -50,6 +52,17 @@ _log = logging.getLogger(__name__)
 def labels_of(mapping: EventSourceMapping) -> MappingLabels:
     """Who the series of a mapping belong to."""
     return MappingLabels(mapping.name, mapping.FunctionName, (*mapping.Topics, *mapping.Queues)[0])
+
+
+class MissingFunction:
+    """Stands for the function of a mapping that outlived it: every batch comes again later (C.2)."""
+
+    @staticmethod
+    def submit(invocation: Invocation, on_result: Callable[[InvocationResult], None], *, wait: bool) -> None:  # noqa: ARG004
+        """As `FunctionPool.submit`; the answer is a fault of the service, as of a function that does not run."""
+        text = f"Function not found: {invocation.invoked_function_arn}"
+        answer = error_answer(invocation.request_id, 500, text)
+        threading.Thread(target=on_result, args=(answer,), name="invoke-nobody", daemon=True).start()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +109,15 @@ class Assembly:
     def change(self, mapping: EventSourceMapping, source: Source, letters: DestinationWorker | None) -> PollerChange:
         """What a poller is to do, by the values of its mapping as they are now."""
         settings = self.settings
-        configuration = self.configurations[mapping.FunctionName]
+        configuration = self.configurations.get(mapping.FunctionName) or FunctionConfiguration(
+            mapping.FunctionName, settings.folder, "", account_id=settings.AccountId, region=settings.Region
+        )
         retry = retry_policy(mapping, settings.TimeScale)
         filters = compile_filters(mapping.filter_patterns, "data" if mapping.kind == "MQ" else "value")
         plan = MappingPlan(
             name=mapping.name,
             function_arn=configuration.function_arn,
-            pool=self.pools[mapping.FunctionName],
+            pool=self.pools.get(mapping.FunctionName) or MissingFunction(),
             retry=retry,
             report_batch_item_failures=mapping.report_batch_item_failures,
             metrics=self.metrics.of_mapping(labels_of(mapping)),

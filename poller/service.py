@@ -101,7 +101,7 @@ def run(template: Template) -> int:
     def states() -> list[dict[str, object]]:
         return [*plane.mapping_states(), *triggers.states()]
 
-    routes = [*event_source_mappings.routes(plane), *function_configs.routes(plane.configs)]
+    routes = [*event_source_mappings.routes(plane.sources), *function_configs.routes(plane.configs)]
     app = application(metrics.registry, states, alive, calls=routes)
     calls = Endpoint(app, Invocations(plane, asynchronous), door(settings), S3Webhook(triggers.s3))
     server = HttpServer(calls, listener)

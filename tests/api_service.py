@@ -49,7 +49,7 @@ def served(template: Template) -> Iterator[str]:
     """Serve the template's functions; gives the URL."""
     metrics = Metrics()
     plane = ControlPlane(template, metrics, SystemClock())
-    routes = [*event_source_mappings.routes(plane), *function_configs.routes(plane.configs)]
+    routes = [*event_source_mappings.routes(plane.sources), *function_configs.routes(plane.configs)]
     app = application(metrics.registry, plane.mapping_states, plane.alive, calls=routes)
     asynchronous = async_invoker(template, plane, metrics)
     calls = Endpoint(app, Invocations(plane, asynchronous), door(template.settings))

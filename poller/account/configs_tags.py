@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from poller.account.documents import Change
@@ -100,6 +101,15 @@ class Tags:
         """
         given = checked(tags)
         return [self.shelf.adopt(resource, {"Tags": given})] if given else []
+
+    @contextmanager
+    def recalled_on(self, fault: type[Exception]) -> Iterator[None]:
+        """Around the writing of what `adopt` or `forget_…` returned: where it fails, nothing has changed."""
+        try:
+            yield
+        except fault:
+            self.shelf.recall()
+            raise
 
     def forget_function(self, name: str) -> list[Change]:
         """Of a function that is being deleted; as `FunctionConfigs.forget`."""

@@ -17,39 +17,39 @@ from poller.api.json_calls import LONGEST_BODY, answered, body_of, refusing
 from poller.api_errors import invalid_parameter
 
 if TYPE_CHECKING:
-    from poller.control_plane import ControlPlane
+    from poller.event_source_mappings import EventSourceMappings
 
 PATH = "/2015-03-31/event-source-mappings"
 
 __all__ = ["LONGEST_BODY", "PATH", "refusing_routes", "routes"]
 
 
-def routes(plane: ControlPlane) -> list[BaseRoute]:
-    """The five calls on this control plane."""
+def routes(sources: EventSourceMappings) -> list[BaseRoute]:
+    """The five calls on these mappings."""
 
     async def create(request: Request) -> Response:
         body = await body_of(request)
-        return await answered(202, lambda: plane.create_event_source_mapping(body))
+        return await answered(202, lambda: sources.create_event_source_mapping(body))
 
     async def listed(request: Request) -> Response:
         query = request.query_params
         return await answered(
             200,
-            lambda: plane.list_event_source_mappings(
+            lambda: sources.list_event_source_mappings(
                 query.get("EventSourceArn"), query.get("FunctionName"), query.get("Marker"), _max_items(query)
             ),
         )
 
     async def get(request: Request) -> Response:
-        return await answered(200, lambda: plane.get_event_source_mapping(request.path_params["identifier"]))
+        return await answered(200, lambda: sources.get_event_source_mapping(request.path_params["identifier"]))
 
     async def update(request: Request) -> Response:
         body = await body_of(request)
         identifier = request.path_params["identifier"]
-        return await answered(202, lambda: plane.update_event_source_mapping(identifier, body))
+        return await answered(202, lambda: sources.update_event_source_mapping(identifier, body))
 
     async def delete(request: Request) -> Response:
-        return await answered(202, lambda: plane.delete_event_source_mapping(request.path_params["identifier"]))
+        return await answered(202, lambda: sources.delete_event_source_mapping(request.path_params["identifier"]))
 
     one = PATH + "/{identifier}"
     return [

@@ -21,12 +21,12 @@ from starlette.responses import Response
 from poller.api.answers import refusal
 from poller.api.call import Call, Memory, Receive, Scope, Send
 from poller.api.invocations import READ_HERE, Invocations
-from poller.api.operations import operation_of
+from poller.api.operations import BUILT, operation_of
 from poller.api.passwords import check_password
 from poller.api.s3_webhook import PATH as S3_EVENTS
 from poller.api.s3_webhook import S3Webhook
 from poller.api.signatures import Signatures
-from poller.api_errors import ApiError, invalid_parameter
+from poller.api_errors import VALIDATION, ApiError, invalid_parameter
 from poller.model import MAXIMUM_PAYLOAD
 from poller.settings import Settings
 
@@ -215,6 +215,8 @@ async def _unknown(request: Request, _: Exception) -> Response:
     operation = operation_of(request.method, path, request.url.query)
     if operation is None:
         error = ApiError(404, "UnknownOperationException", f"No operation of Lambda's API: {request.method} {path}")
+    elif operation in BUILT:  # what is percent-encoded in it can be in no name, such as a line's end
+        error = ApiError(400, VALIDATION, f"1 validation error detected: a name in this path cannot be one: {path}")
     else:
         error = ApiError(501, "NotImplementedException", f"The operation {operation} of Lambda's API is not built.")
     return refusal(error)

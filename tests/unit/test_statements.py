@@ -11,9 +11,8 @@ from typing import NamedTuple
 import pytest
 
 TESTS = Path(__file__).parents[1]
-SHOWN = (*range(1, 16), *range(19, 25), 26, *range(27, 41))
-"""Statements that are shown: about synchronous and asynchronous invocation and event source mappings. 25 is an answer of
-a call that is not built, 16 to 18 are about function URLs."""
+SHOWN = (*range(1, 16), *range(19, 27), *range(27, 41))
+"""Statements that are shown: all but 16 to 18, which are about function URLs."""
 WITH_BROKERS = range(34, 41)
 """Those about records and messages: shown with real brokers, besides."""
 

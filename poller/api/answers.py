@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from poller.api_errors import IN_USE, NOT_FOUND, VALIDATION, ApiError
 
@@ -29,7 +30,8 @@ SERVER_FAULT = 500
 def refusal(error: ApiError) -> Response:
     """The answer to a call that is refused, for a Starlette route."""
     headers = {"x-amzn-ErrorType": error.type, "x-amzn-RequestId": str(uuid.uuid4())}
-    return JSONResponse(body_of(error), error.status, headers)
+    # In ASCII: a lone surrogate, which a caller's JSON may hold and a text repeat, has no other form.
+    return Response(json.dumps(body_of(error), separators=(",", ":")), error.status, headers, "application/json")
 
 
 def body_of(error: ApiError) -> Mapping[str, Any]:

@@ -51,6 +51,7 @@ from poller.async_metrics import AsyncMetrics
 from poller.clock import SystemClock
 from poller.control_plane import ControlPlane
 from poller.metrics import Metrics, StateCollector
+from poller.running_service import identity_of
 from poller.template import Template
 from poller.triggers.running import RunningTriggers
 
@@ -102,7 +103,7 @@ def run(template: Template) -> int:
         return [*plane.mapping_states(), *triggers.states()]
 
     routes = [*event_source_mappings.routes(plane.sources), *function_configs.routes(plane.configs)]
-    app = application(metrics.registry, states, alive, calls=routes)
+    app = application(metrics.registry, states, alive, calls=routes, identity=identity_of(template.path))
     calls = Endpoint(app, Invocations(plane, asynchronous), door(settings), S3Webhook(triggers.s3))
     server = HttpServer(calls, listener)
     stopping = threading.Event()

@@ -21,6 +21,7 @@ from poller.api.server import HttpServer, bind
 from poller.clock import SystemClock
 from poller.control_plane import ControlPlane
 from poller.metrics import Metrics
+from poller.running_service import identity_of
 from poller.service import async_invoker
 from poller.template import Template, load
 
@@ -50,7 +51,8 @@ def served(template: Template) -> Iterator[str]:
     metrics = Metrics()
     plane = ControlPlane(template, metrics, SystemClock())
     routes = [*event_source_mappings.routes(plane.sources), *function_configs.routes(plane.configs)]
-    app = application(metrics.registry, plane.mapping_states, plane.alive, calls=routes)
+    identity = identity_of(template.path)
+    app = application(metrics.registry, plane.mapping_states, plane.alive, calls=routes, identity=identity)
     asynchronous = async_invoker(template, plane, metrics)
     calls = Endpoint(app, Invocations(plane, asynchronous), door(template.settings))
     server = HttpServer(calls, bind(template.settings.Bind, 0))

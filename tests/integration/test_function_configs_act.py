@@ -107,7 +107,8 @@ def test_reserved_concurrency_acts_at_once(account: Account, tmp_path: Path) -> 
 
 
 @pytest.mark.statement(20)
-def test_the_next_event_is_treated_by_the_configuration_that_was_put(account: Account) -> None:  # B.2
+def test_the_next_event_is_treated_by_the_configuration_that_was_put(account: Account) -> None:
+    """G 20, B.2: no retries and OnFailure, as a call puts them."""
     client = account.client
 
     def destination(name: str) -> dict[str, Any]:

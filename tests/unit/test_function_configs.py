@@ -45,7 +45,8 @@ def to(success: str = "", failure: str = "") -> dict[str, Any]:
 
 
 @pytest.mark.statement(25)
-def test_a_configuration_with_nothing_set_is_refused(configs: FunctionConfigs) -> None:  # B.2
+def test_a_configuration_with_nothing_set_is_refused(configs: FunctionConfigs) -> None:
+    """G 25, B.2."""
     text = "You must specify at least one of error handling or destination setting."
     assert refused(configs.event_invoke.put, "f", None, {}) == (*INVALID, text)
     assert refused(configs.event_invoke.update, "f", None, {}) == (*INVALID, text)
@@ -63,7 +64,8 @@ def test_a_configuration_with_nothing_set_is_refused(configs: FunctionConfigs) -
 )
 def test_values_out_of_range_are_refused(
     configs: FunctionConfigs, body: dict[str, Any], field: str, value: str, constraint: str
-) -> None:  # B.2
+) -> None:
+    """G 26, B.2."""
     text = (
         f"1 validation error detected: Value '{value}' at '{field}' failed to satisfy constraint: "
         f"Member must have value {constraint}"

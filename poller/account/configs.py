@@ -67,7 +67,7 @@ class FunctionConfigs:
                 return f"event source mapping {name}" if account.is_declared_mapping(name) else ""
             return of_function(name)
 
-        calls = threading.Lock()
+        self._calls = calls = threading.Lock()
         """One change at a time."""
         owners = Ownership(of_function, drift)
         begun = time()
@@ -106,13 +106,16 @@ class FunctionConfigs:
         """
         if qualifier:
             key = key_of(name, qualifier)
-            return [*self.event_invoke.shelf.forget(key.__eq__), *self.policies.shelf.forget(key.__eq__)]
+            with self._calls:
+                return [*self.event_invoke.shelf.forget(key.__eq__), *self.policies.shelf.forget(key.__eq__)]
 
         def belongs(key: str) -> bool:
             return function_of(key) == name
 
         shelves = (self.event_invoke.shelf, self.concurrency.shelf, self.recursion.shelf, self.policies.shelf)
-        return [*(change for shelf in shelves for change in shelf.forget(belongs)), *self.tags.forget_function(name)]
+        with self._calls:
+            gone = [change for shelf in shelves for change in shelf.forget(belongs)]
+            return [*gone, *self.tags.forget_function(name)]
 
     def recall(self) -> None:
         """Read anew what is kept: what `forget`, or `adopt` of the tags, returned could not be written.

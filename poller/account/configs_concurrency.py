@@ -48,8 +48,8 @@ class ReservedConcurrency:
             StateError: nothing was changed.
         """
         wanted = request_of(PutFunctionConcurrency, body).ReservedConcurrentExecutions
-        found = self._function(function_name)
         with self._calls:
+            found = self._function(function_name)
             reserved = self.reserved()
             before = reserved.get(found.name) or 0
             left = self._limit - sum(reserved.values()) + before - wanted
@@ -69,8 +69,8 @@ class ReservedConcurrency:
 
     def delete(self, function_name: str) -> None:
         """DeleteFunctionConcurrency; without any, nothing happens."""
-        found = self._function(function_name)
         with self._calls:
+            found = self._function(function_name)
             self.shelf.put(found.name, None)
             self._account.reserve(found.name, None)
 

@@ -157,10 +157,10 @@ class EventInvokeConfigs:
         given = _given(body)
         if not given:
             raise invalid_parameter(NOTHING_SET)
-        if not existing(self._account, found):
-            raise _no_function()
         key = key_of(found.name, found.qualifier)
         with self._calls:
+            if not existing(self._account, found):
+                raise _no_function()
             document = {**complete(found, given), "LastModified": self._time()}
             try:
                 wired = self._meaning(found.name, document, self._account.has)

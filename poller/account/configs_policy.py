@@ -93,8 +93,6 @@ class Policies:
         if found.qualifier == LATEST:
             raise invalid_parameter("We currently do not support adding policies for $LATEST.")
         principal = _principal(asked.Principal)
-        if not existing(self._account, found):
-            raise not_here(found)
         resource = function_arn(self._account, found.name) + (f":{found.qualifier}" if found.qualifier else "")
         statement = {
             "Sid": asked.StatementId,
@@ -106,6 +104,8 @@ class Policies:
         }
         key = key_of(found.name, found.qualifier)
         with self._calls:
+            if not existing(self._account, found):
+                raise not_here(found)
             before = self.shelf.get(key)
             _check_revision(asked.RevisionId, before)
             statements = list(before["Statement"]) if before else []

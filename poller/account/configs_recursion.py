@@ -49,8 +49,8 @@ class RecursionConfigs:
         if value is not None and value not in _CHOICES:
             raise violation(value, _LOOP, one_of(_CHOICES))
         chosen = request_of(PutFunctionRecursionConfig, body).RecursiveLoop
-        found = self._function(function_name)
         with self._calls:
+            found = self._function(function_name)
             self.shelf.put(found.name, {_LOOP: chosen})
         return {_LOOP: chosen}
 

@@ -62,8 +62,8 @@ class Tags:
         given = checked(body.get("Tags"))
         if not given:
             raise invalid_parameter("An error occurred and the request cannot be processed.", "no tags are given")
-        resource = self._resource(arn)
         with self._calls:
+            resource = self._resource(arn)
             tags = checked({**self._of(resource), **given})
             self.shelf.put(resource, {"Tags": tags})
 
@@ -76,8 +76,8 @@ class Tags:
         """
         if not keys:
             raise violation(None, "TagKeys", "Member must not be null")
-        resource = self._resource(arn)
         with self._calls:
+            resource = self._resource(arn)
             left = {key: value for key, value in self._of(resource).items() if key not in keys}
             self.shelf.put(resource, {"Tags": left} if left else None)
 

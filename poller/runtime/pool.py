@@ -213,14 +213,14 @@ class FunctionPool:
                 worker = self._idle.pop()
                 self._leave(worker)
                 worker.inbox.put(None)
-            refused = list(self._waiting) if not self._limit else []
-            self._waiting = self._waiting if self._limit else deque()
-            self._throttles += len(refused)
-            begun = []
-            while self._running and self._waiting and len(self._workers) < self._limit:
-                worker, job = self._new_worker(), self._waiting.popleft()
+            refused, begun = [], []
+            while not self._limit and (job := self._longest_waiting()):
+                refused.append(job)
+            while self._running and len(self._workers) < self._limit and (job := self._longest_waiting()):
+                worker = self._new_worker()
                 worker.inbox.put(job)
                 begun.append((worker, job))
+            self._throttles += len(refused)
         self._answer([(job.on_result, throttled(job.invocation.request_id, self._reason)) for job in refused])
         for worker, job in begun:
             self._start(worker, job)
@@ -365,6 +365,13 @@ class FunctionPool:
                 worker.hungry = False
                 return worker
         return None
+
+    def _longest_waiting(self) -> _Job | None:
+        """With the lock held: what lies ahead somewhere and is not begun, else what waits."""
+        for worker in self._workers.values():
+            if worker.ahead and (jobs := self._take_back(worker)):
+                return jobs[0]
+        return self._waiting.popleft() if self._waiting else None
 
     def _take_back(self, worker: _Worker, *, all_of_them: bool = False) -> list[_Job]:
         """With the lock held: the first invocation, or all, that lie ahead there and that its process has not begun."""

@@ -85,7 +85,8 @@ class FunctionConfigs:
         self.concurrency = ReservedConcurrency(
             Shelf("FunctionConcurrency", documents, owners, reserved), account, template.settings, calls
         )
-        self.recursion = RecursionConfigs(Shelf("FunctionRecursionConfig", documents, owners), account, calls)
+        loops = {item.FunctionName: {"RecursiveLoop": item.RecursiveLoop} for item in template.functions}
+        self.recursion = RecursionConfigs(Shelf("FunctionRecursionConfig", documents, owners, loops), account, calls)
         self.policies = Policies(Shelf("Policy", documents, owners), account, calls)
         self.tags = Tags(Shelf("Tags", documents, Ownership(of_resource, drift)), account, calls)
         self.settings = AccountSettings(account, self.concurrency, template.settings)

@@ -326,6 +326,12 @@ def test_loops_end_unless_they_are_allowed(configs: FunctionConfigs) -> None:  #
     assert refused(calls.get, "nobody")[:2] == MISSING
 
 
+def test_a_template_may_allow_loops(tmp_path: Path) -> None:  # B.5
+    configs = configs_of(tmp_path, declared={"declared": {"Handler": "basic.echo", "RecursiveLoop": "Allow"}})
+    assert configs.recursion.allowed("declared")
+    assert configs.recursion.get("declared") == {"RecursiveLoop": "Allow"}
+
+
 # --- tags ----------------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.client
+import ipaddress
 import json
 import time
 from collections.abc import Mapping
@@ -26,8 +27,6 @@ LOOKING = 2.0
 PATIENCE = 960.0
 """Seconds for an answer: the longest timeout of a function, and its start."""
 
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a service may be bound to, and how to reach it
-
 ACCEPTED, NO_CONTENT = 202, 204
 
 
@@ -47,8 +46,7 @@ def found_for(template: Path, settings: Settings) -> str | None:
     """
     if not settings.Port or settings.Workers > 1:  # a port that nobody knows, or a service that refuses to invoke
         return None
-    host = ANY_ADDRESS.get(settings.Bind, settings.Bind)
-    url = f"http://[{host}]:{settings.Port}" if ":" in host else f"http://{host}:{settings.Port}"
+    url = f"http://{_host(settings.Bind)}:{settings.Port}"
     try:
         _, headers, _ = _ask(url, "GET", "/healthz", timeout=LOOKING)
     except NoService:
@@ -116,6 +114,17 @@ def refusal(result: InvocationResult) -> str:
         return str(body.get("message") or body.get("Message"))
     except (ValueError, RecursionError, AttributeError):
         return result.payload[:200].decode(errors="replace")
+
+
+def _host(bind: str) -> str:
+    """How what is bound to that address is reached from here."""
+    try:
+        address = ipaddress.ip_address(bind)
+    except ValueError:
+        return bind
+    if address.version == 4:  # noqa: PLR2004
+        return "127.0.0.1" if address.is_unspecified else bind
+    return "[::1]" if address.is_unspecified else f"[{bind}]"
 
 
 def _signed(url: str, headers: Mapping[str, str], payload: bytes, settings: Settings) -> dict[str, str]:

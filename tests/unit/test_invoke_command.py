@@ -13,6 +13,7 @@ import pytest
 from api_service import arn, served, template_of
 from async_rig import eventually, lines
 
+from poller import running_service
 from poller.cli import main
 from poller.cli_options import ExitCode
 
@@ -144,6 +145,20 @@ def test_what_only_a_service_can_do_is_refused_without_one(shell: Shell) -> None
     assert code == ExitCode.BAD_CONFIGURATION
     assert err.startswith("poller: --qualifier 7: there are no versions and aliases but ")
     assert shell("echo", "--qualifier", "$LATEST", "--local")[0] == ExitCode.OK
+
+
+@pytest.mark.parametrize(
+    ("bind", "host"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "[::1]"),
+        ("fe80::1", "[fe80::1]"),
+        ("localhost", "localhost"),
+    ],
+)
+def test_a_service_that_is_bound_to_every_address_is_reached_at_this_machine_s(bind: str, host: str) -> None:
+    assert running_service._host(bind) == host
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "1"])

@@ -26,6 +26,9 @@ from docs.model_tables import table  # noqa: E402
 from poller import events, log  # noqa: E402
 from poller.async_metrics import ASYNC_COUNTERS, ASYNC_HISTOGRAMS  # noqa: E402
 from poller.cli_options import EXIT_CODES, ExitCode, parser  # noqa: E402
+from poller.fronts.events import Target, payload_1, payload_2  # noqa: E402
+from poller.fronts.front_metrics import FRONT_COUNTERS, FRONT_HISTOGRAMS  # noqa: E402
+from poller.fronts.request import FrontRequest  # noqa: E402
 from poller.metrics import COUNTERS, HISTOGRAMS, StateCollector  # noqa: E402
 from poller.model import Discard, InvocationResult, Record  # noqa: E402
 from poller.policy.async_events import Ended  # noqa: E402
@@ -121,6 +124,14 @@ def async_series() -> str:
     )
 
 
+def front_series() -> str:
+    """Counters and histograms of functions over HTTP."""
+    rows = [[f"`poller_{name}_total`", text] for name, text in FRONT_COUNTERS.items()]
+    return table(
+        ["Series", "Meaning"], rows + [[f"`poller_{name}`", text] for name, (text, _) in FRONT_HISTOGRAMS.items()]
+    )
+
+
 def gauges() -> str:
     """What is asked for at a scrape."""
     rows = []
@@ -192,8 +203,38 @@ def _ended_event() -> EndedEvent:
     return EndedEvent(_FAILED.request_id, arn, b'{"order":7}', Ended("RetriesExhausted", 3), _FAILED, _FAILED)
 
 
+def _http_request() -> tuple[FrontRequest, Target]:
+    """A request to an HTTP API, and where it arrives."""
+    request = FrontRequest(
+        method="PUT",
+        path="/orders/7",
+        query="dry=1&dry=2",
+        headers=[("Host", "127.0.0.1:9002"), ("Content-Type", "application/json"), ("Cookie", "session=a1")],
+        body=b'{"quantity":2}',
+        source_ip="127.0.0.1",
+        scheme="http",
+        port=9002,
+        protocol="HTTP/1.1",
+        request_id=_FAILED.request_id,
+        time=NOW,
+        trace_id="Root=1-69257d21-0123456789abcdef01234567",
+    )
+    target = Target(
+        account_id="123456789012",
+        api_id="serverlesshttpapi",
+        domain_name="serverlesshttpapi.execute-api.us-east-1.amazonaws.com",
+        route_key="PUT /orders/{id}",
+        resource="/orders/{id}",
+        path_parameters={"id": "7"},
+        decoded=True,
+    )
+    return request, target
+
+
 SECTIONS = {
     **MODEL_TABLES,
+    "payload 2.0": lambda: code("json", pretty(payload_2(*_http_request()))),
+    "payload 1.0": lambda: code("json", pretty(payload_1(*_http_request()))),
     "tree": tree,
     "operations": operations.page,
     "command line": command_line,
@@ -202,6 +243,7 @@ SECTIONS = {
     "histograms": histograms,
     "gauges": gauges,
     "async series": async_series,
+    "front series": front_series,
     "async record": lambda: code("json", pretty(json.loads(async_record(_ended_event(), now=NOW)))),
     "dead-letter queue headers": lambda: table(
         ["Header", "Such as"],

@@ -16,13 +16,16 @@ from typing import Any, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from poller import access_rules, supported
+from poller import access_rules, supported, supported_http
 from poller.event_invoke import DeadLetterTarget, EventInvokeConfig
+from poller.fronts.url_config import UrlConfig
+from poller.http_resources import HttpApi, HttpApiEvent, RestApi, RestApiEvent
 from poller.intrinsics import CONDITIONS, FUNCTIONS
 from poller.mapping_rules import broken_rules
 from poller.parameters import TYPES
 from poller.resources import EventSourceMapping, Extensions, Function
 from poller.settings import MAPS, Settings, option, variable
+from poller.supported_http import HTTP_API, REST_API
 from poller.triggers.resources import S3Event, Schedule, ScheduleV2
 from poller.triggers.supported import TRIGGER_REFUSED, TRIGGER_WITHOUT_EFFECT
 from poller.wiring import KAFKA_EXTENSIONS, MQ_EXTENSIONS
@@ -303,6 +306,33 @@ def trigger_properties() -> str:
     return table(["Event", "Property", "Values", "Default", "Meaning"], rows)
 
 
+def url_properties() -> str:
+    """What is supported of a function URL."""
+    return table(["Property", "Values", "Default", "Meaning"], [_row(*fields) for fields in _fields(UrlConfig)])
+
+
+def http_events() -> str:
+    """What is supported of events that make routes."""
+    rows = []
+    for kind, model in (("HttpApi", HttpApiEvent), ("Api", RestApiEvent)):
+        rows += [[f"`{kind}`", *_row(*fields)] for fields in _fields(model)]
+    return table(["Type of event", "Property", "Values", "Default", "Meaning"], rows)
+
+
+def apis() -> str:
+    """What is supported of APIs."""
+    rows = []
+    for kind, model in ((HTTP_API, HttpApi), (REST_API, RestApi)):
+        rows += [[kind, *_row(*fields)] for fields in _fields(model)]
+    return table(["Resource", "Property", "Values", "Default", "Meaning"], rows)
+
+
+def _of_kinds(whys: Mapping[str, Mapping[str, str]]) -> str:
+    """Names and why, of several kinds of events and resources."""
+    rows = [[kind, f"`{name}`", why] for kind, reasons_of in whys.items() for name, why in sorted(reasons_of.items())]
+    return table(["Event or resource", "Property", "Why"], rows)
+
+
 def mapping_properties() -> str:
     """What is supported of an event source mapping, and by which source."""
     rows = []
@@ -365,6 +395,11 @@ SECTIONS = {
     "extensions": extensions,
     "function properties": function_properties,
     "async properties": async_properties,
+    "url properties": url_properties,
+    "http events": http_events,
+    "apis": apis,
+    "apis without effect": lambda: _of_kinds(supported_http.APIS_WITHOUT_EFFECT),
+    "apis refused": lambda: _of_kinds({**supported_http.EVENTS_REFUSED, **supported_http.APIS_REFUSED}),
     "function without effect": lambda: reasons(supported.FUNCTION_WITHOUT_EFFECT),
     "function refused": lambda: reasons(supported.FUNCTION_REFUSED),
     "mapping properties": mapping_properties,

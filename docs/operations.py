@@ -23,8 +23,6 @@ from __future__ import annotations
 OPERATIONS = (
 '''
 ELSEWHERE = {
-    "GetFunction": "the template",
-    "ListFunctions": "the template; `poller validate --json`",
     "PutProvisionedConcurrencyConfig": "environments stay warm for 5 minutes as it is",
 }
 """What there is instead of an operation that is not built."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from poller.account.environments import Environments, Invocable
 from poller.clock import Clock
 from poller.destinations import Destination
 from poller.destinations.renewing import RenewingDestination
@@ -17,7 +17,7 @@ from poller.endpoints import FileTarget, KafkaTarget, RabbitMQTarget, Target
 from poller.event_poller import EventPoller
 from poller.mapping_plan import MappingPlan, PollerChange
 from poller.metrics import MappingLabels, MappingMetrics, Metrics
-from poller.model import DeadLetter, Discard, FunctionConfiguration, Invocation, InvocationResult
+from poller.model import DeadLetter, Discard
 from poller.policy.batching import DEFAULT_WINDOW, BatchingLimits, WindowStart
 from poller.policy.error_headers import KafkaOrigin, RabbitMQOrigin
 from poller.policy.filtering import compile_filters
@@ -27,8 +27,6 @@ from poller.policy.retrying import RETRIES_BEFORE_ON_FAILURE, WITHOUT_END, BackO
 from poller.policy.scaling import CONCURRENCY_PER_POLLER
 from poller.policy.workers import Share
 from poller.resources import EventSourceMapping
-from poller.runtime.answers import error_answer
-from poller.runtime.pool import FunctionPool
 from poller.settings import KafkaClientName, Settings, kafka_client
 from poller.sources import Source
 from poller.wiring import with_login_read_anew
@@ -54,17 +52,6 @@ def labels_of(mapping: EventSourceMapping) -> MappingLabels:
     return MappingLabels(mapping.name, mapping.FunctionName, (*mapping.Topics, *mapping.Queues)[0])
 
 
-class MissingFunction:
-    """Stands for the function of a mapping that outlived it: every batch comes again later (C.2)."""
-
-    @staticmethod
-    def submit(invocation: Invocation, on_result: Callable[[InvocationResult], None], *, wait: bool) -> None:  # noqa: ARG004
-        """As `FunctionPool.submit`; the answer is a fault of the service, as of a function that does not run."""
-        text = f"Function not found: {invocation.invoked_function_arn}"
-        answer = error_answer(invocation.request_id, 500, text)
-        threading.Thread(target=on_result, args=(answer,), name="invoke-nobody", daemon=True).start()
-
-
 @dataclass(frozen=True, slots=True)
 class Assembly:
     """What the parts of every mapping are made with. Makes them; starts nothing, keeps nothing."""
@@ -73,10 +60,7 @@ class Assembly:
     metrics: Metrics
     clock: Clock
     share: Share
-    configurations: Mapping[str, FunctionConfiguration]
-    """By function."""
-    pools: Mapping[str, FunctionPool] = field(repr=False)
-    """By function."""
+    environments: Environments
 
     def dead_letters(self, mapping: EventSourceMapping) -> DestinationWorker | None:
         """What sends a mapping's dead letters, not yet started; None when they go nowhere."""
@@ -109,20 +93,18 @@ class Assembly:
     def change(self, mapping: EventSourceMapping, source: Source, letters: DestinationWorker | None) -> PollerChange:
         """What a poller is to do, by the values of its mapping as they are now."""
         settings = self.settings
-        configuration = self.configurations.get(mapping.FunctionName) or FunctionConfiguration(
-            mapping.FunctionName, settings.folder, "", account_id=settings.AccountId, region=settings.Region
-        )
+        arn = f"arn:aws:lambda:{settings.Region}:{settings.AccountId}:function:{mapping.FunctionName}"
         retry = retry_policy(mapping, settings.TimeScale)
         filters = compile_filters(mapping.filter_patterns, "data" if mapping.kind == "MQ" else "value")
         plan = MappingPlan(
             name=mapping.name,
-            function_arn=configuration.function_arn,
-            pool=self.pools.get(mapping.FunctionName) or MissingFunction(),
+            function_arn=f"{arn}:{mapping.qualifier}" if mapping.qualifier else arn,
+            pool=Invocable(self.environments, mapping.FunctionName, mapping.qualifier),
             retry=retry,
             report_batch_item_failures=mapping.report_batch_item_failures,
             metrics=self.metrics.of_mapping(labels_of(mapping)),
             dead_letters=letters,
-            build_letters=letters_for(mapping, configuration, source, self.clock) if letters else None,
+            build_letters=letters_for(mapping, arn, source, self.clock) if letters else None,
             revocation_grace=settings.RevocationGrace,
             shutdown_grace=settings.ShutdownGrace,
         )
@@ -278,7 +260,7 @@ def destination_of(target: Target) -> Destination:
 
 
 def letters_for(
-    mapping: EventSourceMapping, configuration: FunctionConfiguration, source: Source, clock: Clock
+    mapping: EventSourceMapping, function_arn: str, source: Source, clock: Clock
 ) -> Callable[[Discard], list[DeadLetter]]:
     """Makes the on-failure records of one mapping (D.1.4)."""
     origin: KafkaOrigin | RabbitMQOrigin = (
@@ -287,8 +269,9 @@ def letters_for(
         else KafkaOrigin(",".join(mapping.bootstrap_servers), mapping.consumer_group_id)
     )
     context = RecordContext(
-        function_name=configuration.function_name,
-        function_arn=configuration.function_arn,
+        function_name=mapping.FunctionName,
+        function_arn=function_arn,
+        qualifier=mapping.qualifier,
         mapping_uuid=mapping.UUID,
         event_source_arn=mapping.EventSourceArn,
         origin=origin,

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from poller.cli_options import SETTINGS, ExitCode, parser
+from poller.cli_options import SETTINGS, TEMPLATE, ExitCode, parser
 from poller.errors import ConfigError, PollerError, Problem
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    template = _load(given)
+    template = _load(given, or_empty=True)
     from poller import log, service  # noqa: PLC0415
     from poller.api.server import PortInUse  # noqa: PLC0415
 
@@ -85,9 +85,18 @@ def _validate(given: argparse.Namespace) -> int:
             for one in template.triggers.schedules
         ),
     ]
+    urls = [
+        {"FunctionName": url.function_name, "UrlId": url.url_id, "AuthType": url.config.AuthType}
+        for url in template.function_urls
+    ]
+    routes = [
+        {"Api": api.api_id, "Kind": api.kind, "Route": route.key, "FunctionName": route.function_name}
+        for api in template.apis
+        for route in api.routes
+    ]
     if given.json:
-        valid = {"valid": True, "problems": [], "functions": functions, "mappings": mappings, "triggers": triggers}
-        _print_json(valid)
+        found = {"functions": functions, "mappings": mappings, "triggers": triggers, "urls": urls, "routes": routes}
+        _print_json({"valid": True, "problems": [], **found})
         return ExitCode.OK
     print(f"{given.template} is valid")  # noqa: T201
     for function in functions:
@@ -97,13 +106,17 @@ def _validate(given: argparse.Namespace) -> int:
         print(f"  mapping {item['Name']}: {item['Source']} {item['From']} to {item['FunctionName']}{failed}")  # noqa: T201
     for one in triggers:
         print(f"  trigger {one['Name']}: {one['From']} to {one['FunctionName']}")  # noqa: T201
+    for url in urls:
+        print(f"  function URL of {url['FunctionName']}: AuthType {url['AuthType']}, id {url['UrlId']}")  # noqa: T201
+    for route in routes:
+        print(f"  route {route['Route']} of {route['Kind']} API {route['Api']} to {route['FunctionName']}")  # noqa: T201
     return ExitCode.OK
 
 
 def _invoke(given: argparse.Namespace) -> int:
     from poller import invoke_command  # noqa: PLC0415
 
-    return invoke_command.run(given, lambda: _load(given), _print_json)
+    return invoke_command.run(given, lambda: _load(given, or_empty=True), _print_json)
 
 
 def _generate_event(given: argparse.Namespace) -> int:
@@ -141,7 +154,7 @@ def _dead_letters(given: argparse.Namespace) -> int:
 def _events(given: argparse.Namespace) -> int:
     from poller.async_invoke import command  # noqa: PLC0415
 
-    return command.run(given, lambda: _load(given), _print_json)
+    return command.run(given, lambda: _load(given, or_empty=True), _print_json)
 
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
@@ -157,9 +170,13 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
 # --- what commands share -------------------------------------------------------------------------------------------
 
 
-def _load(given: argparse.Namespace) -> Template:
-    from poller.template import load  # noqa: PLC0415
+def _load(given: argparse.Namespace, *, or_empty: bool = False) -> Template:
+    """The template; where none was named and there is none, an empty account, if that will do."""
+    from poller.template import empty, load  # noqa: PLC0415
 
+    options = {name: value for name in SETTINGS if (value := getattr(given, name, None)) is not None}
+    if or_empty and given.template is TEMPLATE and not given.parameter and not TEMPLATE.exists():
+        return empty(TEMPLATE, settings_file=given.settings, options=options)
     try:
         missing = not given.template.exists()
     except OSError:  # longer than a path can be, or in a folder that nobody may look into: reading it tells which
@@ -168,7 +185,6 @@ def _load(given: argparse.Namespace) -> Template:
         is_option = given.command in {"invoke", "dead-letters", "events"}
         hint = "give --template PATH" if is_option else _MISSING_TEMPLATE.format(command=given.command)
         raise ConfigError([Problem(str(given.template), "no such file", hint)])
-    options = {name: value for name in SETTINGS if (value := getattr(given, name, None)) is not None}
     return load(given.template, dict(given.parameter), settings_file=given.settings, options=options)
 
 

@@ -32,7 +32,8 @@ exit codes:
 
 SETTINGS = {
     "Port": "of Lambda's API, /metrics, /healthz and /readyz; 0 takes a free one (9001)",
-    "Bind": "address on which the port is opened (127.0.0.1)",
+    "ApiPort": "of the template's HTTP and REST APIs, if it has some; 0 takes a free one (9002)",
+    "Bind": "address on which the ports are opened (127.0.0.1)",
     "InsecureBind": "open the port to other machines without looking at signatures",
     "RequireSignature": "answer calls only that are signed with a key of the settings' SignatureKeys",
     "Hosts": "names by which the service is called, with commas between; addresses and localhost always are",
@@ -51,6 +52,9 @@ SETTINGS = {
     "Region": "region in ARNs and for handlers (AWS_REGION, else us-east-1)",
 }
 """Settings that are options, and their help: names as in the template, defaults in brackets."""
+
+TEMPLATE = Path("template.yaml")
+"""What is read where no template is named. This very object, so that it is known whether one was."""
 
 FLAGS = frozenset({"AllowDrift", "InsecureBind", "RequireSignature"})
 """Those without a value."""
@@ -134,14 +138,14 @@ def _add_template_argument(parser: argparse.ArgumentParser) -> None:
         metavar="TEMPLATE",
         nargs="?",
         type=Path,
-        default=Path("template.yaml"),
+        default=TEMPLATE,
         help="SAM template (template.yaml)",
     )
 
 
 def _add_template_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--template", metavar="TEMPLATE", type=Path, default=Path("template.yaml"), help="SAM template (template.yaml)"
+        "--template", metavar="TEMPLATE", type=Path, default=TEMPLATE, help="SAM template (template.yaml)"
     )
     _add_template_options(parser)
 
@@ -152,7 +156,8 @@ def _add_run(commands: Any) -> None:
         "run",
         "read the event sources and invoke the functions until a signal",
         "Read the template's event sources and invoke its functions until SIGTERM or Ctrl-C: then what is in work\n"
-        "ends and is acknowledged. A second signal stops at once; what was not acknowledged comes again.",
+        "ends and is acknowledged. A second signal stops at once; what was not acknowledged comes again.\n"
+        "Without TEMPLATE, and without a template.yaml here, it is an empty account: calls of the API make functions.",
     )
     _add_template_argument(parser)
     _add_template_options(parser)

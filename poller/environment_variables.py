@@ -40,7 +40,12 @@ RESERVED_VARIABLES = frozenset(
 """Variables that belong to the platform (E.2)."""
 
 
-def _variables(variables: dict[str, str]) -> dict[str, str]:
+def checked_variables(variables: dict[str, str]) -> dict[str, str]:
+    """The variables as they are.
+
+    Raises:
+        ValueError: AWS's text: names of the platform, names that are none, or more than 4 KB.
+    """
     reserved = sorted(RESERVED_VARIABLES & variables.keys())
     if reserved:
         raise ValueError(
@@ -65,4 +70,4 @@ def _variables(variables: dict[str, str]) -> dict[str, str]:
 class FunctionEnvironment(Model):
     """A function's environment variables."""
 
-    Variables: Annotated[dict[str, Text], AfterValidator(_variables)] = Field(default_factory=dict)
+    Variables: Annotated[dict[str, Text], AfterValidator(checked_variables)] = Field(default_factory=dict)

@@ -67,7 +67,6 @@ class EventSourceMappings:
         self._functions = functions
         self._kept = kept
         self._tags = tags
-        self._names = [item.FunctionName for item in template.functions]
         self._declared = {mapping.UUID for mapping in template.mappings}
         self._faults: Mapping[str, str] = {}
         """Why a mapping that was kept cannot run, by UUID."""
@@ -155,7 +154,7 @@ class EventSourceMappings:
         shown, following = mapping_calls.page(
             [runner.mapping for runner in runners.values()],
             event_source_arn=event_source_arn,
-            function_name=None if function_name is None else named_function(function_name)[0],
+            function=None if function_name is None else named_function(function_name),
             marker=marker,
             max_items=max_items,
         )
@@ -235,12 +234,12 @@ class EventSourceMappings:
             raise invalid_parameter(f"unknown parameter: {', '.join(own)}")
         function_name, qualifier = named_function(str(values.get("FunctionName", "")))
         if not restored and not self._functions.has(function_name, qualifier):
-            raise invalid_parameter(FUNCTION_MISSING, f"the template has {', '.join(self._names) or 'none'}")
-        if qualifier:
-            raise invalid_parameter(f"versions and aliases are not supported: {qualifier}")
+            raise invalid_parameter(FUNCTION_MISSING, f"there are {', '.join(self._functions.names()) or 'none'}")
         try:
             mapping = event_source_mapping(
-                {**values, "FunctionName": function_name, "name": name}, _as_it_is, extension=_EXTENSIONS
+                {**values, "FunctionName": function_name, "qualifier": qualifier, "name": name},
+                _as_it_is,
+                extension=_EXTENSIONS,
             )
             wired = wire_one(Declared(mapping, _as_it_is), self._settings, self._folder, extensions)
         except ConfigError as error:
@@ -264,7 +263,9 @@ class EventSourceMappings:
         except ApiError as error:
             _log.error("it cannot run with these settings, and is Disabled: %s", error, extra={"mapping": identifier})
             self._faults = {**self._faults, identifier: str(error)}
-            mapping = EventSourceMapping.model_validate({**values, "name": identifier, "Enabled": False})
+            function_name, qualifier = named_function(str(values["FunctionName"]))
+            values |= {"FunctionName": function_name, "qualifier": qualifier, "name": identifier, "Enabled": False}
+            mapping = EventSourceMapping.model_validate(values)
         runner = self._runner(mapping)
         runner.last_modified = kept.last_modified
         self._runners = {**self._runners, identifier: runner}

@@ -44,7 +44,8 @@ def run(given: argparse.Namespace, load: Callable[[], Template], print_json: Pri
         log=given.log,
     )
     if given.endpoint is not None:
-        settings = load().settings if given.template.exists() else None
+        is_missing = given.template is not None and not given.template.exists()
+        settings = None if is_missing else load().settings
         return _by_service(
             given.endpoint, asked, running_service.invoke(given.endpoint, asked, settings), given, print_json
         )
@@ -94,6 +95,8 @@ def _by_service(
 
 def _here(template: Template, asked: Asked, given: argparse.Namespace, print_json: PrintJson) -> int:
     """Without a service: a handler's process for this one invocation."""
+    if not template.functions and not template.path.exists():
+        raise ConfigError([Problem(str(template.path), "no such file", f"give --template PATH, or {_HINT}")])
     function = _function_named(asked.function, template)
     if asked.qualifier not in {None, "$LATEST"}:
         reason = "there are no versions and aliases but those of a service that runs"

@@ -33,7 +33,8 @@ HIGHEST_MAX_ITEMS = 10_000
 def values_of(mapping: EventSourceMapping) -> dict[str, Any]:
     """AWS's properties of a mapping as they were given, for `poller.resources.event_source_mapping`."""
     dumped = mapping.model_dump(mode="json", exclude_unset=True)
-    return {name: value for name, value in dumped.items() if name[0].isupper() and value is not None}
+    values = {name: value for name, value in dumped.items() if name[0].isupper() and value is not None}
+    return {**values, "FunctionName": mapping.called_function}
 
 
 def merged(mapping: EventSourceMapping, update: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def configuration(
     answer: dict[str, Any] = {
         "UUID": mapping.UUID,
         "EventSourceMappingArn": f"{arn}:event-source-mapping:{mapping.UUID}",
-        "FunctionArn": f"{arn}:function:{mapping.FunctionName}",
+        "FunctionArn": f"{arn}:function:{mapping.called_function}",
         "State": state,
         "StateTransitionReason": reason,
         "LastProcessingResult": result,
@@ -163,7 +164,7 @@ def page(
     mappings: Iterable[EventSourceMapping],
     *,
     event_source_arn: str | None,
-    function_name: str | None,
+    function: tuple[str, str] | None,
     marker: str | None,
     max_items: int | None,
 ) -> tuple[list[EventSourceMapping], str | None]:
@@ -172,7 +173,7 @@ def page(
     Args:
         mappings: all there are.
         event_source_arn: only of this source.
-        function_name: only of this function; a name.
+        function: only of this one; name and qualifier, which is empty for any.
         marker: from the page before.
         max_items: most for this page.
 
@@ -191,7 +192,9 @@ def page(
             mapping
             for mapping in mappings
             if event_source_arn in {None, mapping.EventSourceArn}
-            and function_name in {None, mapping.FunctionName}
+            and (
+                function is None or function in {(mapping.FunctionName, ""), (mapping.FunctionName, mapping.qualifier)}
+            )
             and (marker is None or marker < mapping.UUID)
         ),
         key=lambda mapping: mapping.UUID,

@@ -97,6 +97,8 @@ class FunctionConfiguration:
     reserved_concurrent_executions: int | None = None
     account_id: str = "123456789012"
     region: str = "us-east-1"
+    version: str = "$LATEST"
+    """`$LATEST`, or the number of a published version."""
 
     @property
     def function_arn(self) -> str:

@@ -195,6 +195,8 @@ class EventSourceMapping(Model):
 
     name: str
     """`Function.Event` of the template, for logs and metrics and for `EventSources` of the settings."""
+    qualifier: str = ""
+    """Version or alias of the function; empty for `$LATEST`."""
     bootstrap_servers: tuple[str, ...] = ()
     """Of a Kafka mapping: where the cluster is, whatever the kind."""
     security: KafkaSecurity = KafkaSecurity()
@@ -212,6 +214,11 @@ class EventSourceMapping(Model):
         kind = kind_of({"EventSourceArn": self.EventSourceArn, "SelfManagedEventSource": self.SelfManagedEventSource})
         assert kind is not None, "refused by broken_rules"
         return kind
+
+    @property
+    def called_function(self) -> str:
+        """The function's name, with its version or alias where it has one."""
+        return f"{self.FunctionName}:{self.qualifier}" if self.qualifier else self.FunctionName
 
     @property
     def consumer_group_id(self) -> str:

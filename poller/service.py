@@ -6,6 +6,7 @@
 | `poller-<mapping>-<n>` | its source, its lanes, its decisions and commits | run handlers, send dead letters |
 | the Kafka client's | sockets, heartbeats; in its listener the parked poller's lanes | block beyond RevocationGrace |
 | `invoke-<function>-<n>` | one execution environment | touch a source, save `wake` |
+| `finish-<function>` | a pool that was given up, until it has finished | hand invocations over |
 | `destination-<mapping>` | its destination's client | decide anything |
 | `async` | asynchronous events in memory, reading of the store | block, save for the store's disk |
 | `async-store` | the store's writing connection | decide anything |
@@ -15,6 +16,7 @@
 | `mapping-<mapping>` | one change of a mapping's state, while it is carried out | touch clients |
 | `scaling` | how many pollers each Kafka mapping has | touch clients, block |
 | `api` | HTTP connections | block |
+| `apis` | HTTP connections to the APIs of the template | block |
 | `log` | nothing; writes log lines that were said together | |
 
 With more than one worker these are the threads of each worker's process, `api` apart: see `poller.workers.supervisor`.
@@ -40,7 +42,7 @@ from contextlib import suppress
 from types import FrameType
 
 from poller.account.store import AccountFile
-from poller.api import event_source_mappings, function_configs
+from poller.api import event_source_mappings, function_configs, function_urls, functions
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.invocations import Invocations
@@ -50,6 +52,7 @@ from poller.async_invoke.invoker import AsyncInvoker
 from poller.async_metrics import AsyncMetrics
 from poller.clock import SystemClock
 from poller.control_plane import ControlPlane
+from poller.fronts.serving import Fronts
 from poller.metrics import Metrics, StateCollector
 from poller.running_service import identity_of
 from poller.template import Template
@@ -90,6 +93,8 @@ def run(template: Template) -> int:
     metrics = Metrics()
     documents = AccountFile(template.state_folder)
     plane = ControlPlane(template, metrics, SystemClock(), documents=documents)
+    fronts = Fronts(template, plane, documents, metrics.registry)
+    plane.on_function_deleted(fronts.urls.gone, fronts.urls.recall)
     metrics.registry.register(StateCollector(plane.mappings, plane.functions))
     asynchronous = async_invoker(template, plane, metrics)
     asynchronous.open()
@@ -102,10 +107,16 @@ def run(template: Template) -> int:
     def states() -> list[dict[str, object]]:
         return [*plane.mapping_states(), *triggers.states()]
 
-    routes = [*event_source_mappings.routes(plane.sources), *function_configs.routes(plane.configs)]
+    routes = [
+        *event_source_mappings.routes(plane.sources),
+        *functions.routes(plane.account),
+        *function_configs.routes(plane.configs),
+        *function_urls.routes(fronts.urls),
+    ]
     app = application(metrics.registry, states, alive, calls=routes, identity=identity_of(template.path))
-    calls = Endpoint(app, Invocations(plane, asynchronous), door(settings), S3Webhook(triggers.s3))
-    server = HttpServer(calls, listener)
+    invocations = Invocations(plane, asynchronous)
+    endpoint = Endpoint(app, invocations, door(settings), S3Webhook(triggers.s3), fronts.url_front)
+    server = HttpServer(endpoint, listener)
     stopping = threading.Event()
     on_signals(stopping)
     tune()
@@ -113,6 +124,8 @@ def run(template: Template) -> int:
     asynchronous.start()
     triggers.start()
     server.start()
+    if not template.path.exists():
+        _log.info("there is no template: calls of the API make functions, in %s", template.state_folder)
     _log.info(
         "serving %d functions and %d mappings; http://%s/metrics, /healthz, /readyz (ready after %.2f s)",
         len(template.functions),
@@ -120,12 +133,14 @@ def run(template: Template) -> int:
         server.address,
         time.monotonic() - started,
     )
+    fronts.start(server.address)
     stopping.wait()
     _log.info("stopping: what is in work may take up to %.0f s", settings.ShutdownGrace)
     triggers.stop()
     asynchronous.leave()
     plane.stop(asynchronous.drain)
     server.stop()
+    fronts.stop()
     asynchronous.stop(LAST_RECORDS)
     documents.close()
     _log.info("stopped")

@@ -89,8 +89,10 @@ class Settings(Model):
 
     Port: Annotated[Integer, Field(ge=0, le=65_535)] = 9001
     """Of Lambda's API, /metrics, /healthz and /readyz; 0 takes a free one."""
+    ApiPort: Annotated[Integer, Field(ge=0, le=65_535)] = 9002
+    """Of the template's HTTP and REST APIs, opened where it has some; 0 takes a free one."""
     Bind: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    """Address on which the port is opened. One that other machines reach needs RequireSignature or InsecureBind."""
+    """Address on which the ports are opened. One that other machines reach needs RequireSignature or InsecureBind."""
     InsecureBind: Boolean = False
     """Open the port to other machines without looking at signatures: whoever reaches it can run the functions."""
     RequireSignature: Boolean = False
@@ -136,7 +138,7 @@ class Settings(Model):
     Secrets: dict[str, dict[str, SecretStr]] = Field(default_factory=dict)
     """What the secret behind an ARN holds."""
     SignatureKeys: dict[str, SecretStr] = Field(default_factory=dict)
-    """Secret access key by access key ID, for RequireSignature."""
+    """Secret access key by access key ID, for RequireSignature and function URLs of AuthType AWS_IAM."""
     EventSources: dict[str, Extensions] = Field(default_factory=dict)
     """Extensions per mapping, by `Function.Event`."""
 

@@ -40,7 +40,7 @@ ATTRIBUTES = {
 
 _NO_IAM = "there is no IAM here: everything is permitted"
 _NO_IMAGES = "functions are folders with Python code: give CodeUri, Handler and Runtime"
-_NO_VERSIONS = "there are no versions and aliases here"
+_NO_VERSIONS = "versions and aliases are made by calls of the API here, not by the template"
 
 FUNCTION = {
     "CodeUri",
@@ -49,6 +49,7 @@ FUNCTION = {
     "EventInvokeConfig",
     "Events",
     "FunctionName",
+    "FunctionUrlConfig",
     "Handler",
     "MemorySize",
     "PackageType",
@@ -59,15 +60,16 @@ FUNCTION = {
 }
 """Supported properties of AWS::Serverless::Function."""
 
-SERVERLESS_ONLY = {"CodeUri", "DeadLetterQueue", "EventInvokeConfig", "Events"}
+SERVERLESS_ONLY = {"CodeUri", "DeadLetterQueue", "EventInvokeConfig", "Events", "FunctionUrlConfig"}
 LAMBDA_ONLY = {"Code", "DeadLetterConfig"}
 """Supported properties that AWS::Lambda::Function has instead of those."""
-KEPT_BACK = {"DeadLetterQueue", "EventInvokeConfig"}
-"""Properties that are not for AWS's transform, which would make queues of them."""
+KEPT_BACK = {"DeadLetterQueue", "EventInvokeConfig", "FunctionUrlConfig"}
+"""Properties that are not for AWS's transform, which would make resources of them."""
 LAMBDA_REFUSED = {
     "CodeUri": "AWS::Lambda::Function has Code",
     "DeadLetterQueue": "AWS::Lambda::Function has DeadLetterConfig",
     "EventInvokeConfig": "AWS::Lambda::EventInvokeConfig is a resource of its own",
+    "FunctionUrlConfig": "AWS::Lambda::Url is a resource of its own",
 }
 
 FUNCTION_WITHOUT_EFFECT = {
@@ -97,7 +99,6 @@ FUNCTION_REFUSED = {
     "DurableConfig": "there are no durable functions here",
     "FileSystemConfigs": "network file systems are not mounted here",
     "FunctionScalingConfig": "there are no managed instances here",
-    "FunctionUrlConfig": "there are no function URLs here",
     "ImageConfig": _NO_IMAGES,
     "ImageUri": _NO_IMAGES,
     "InlineCode": "put the code into a folder, and name that in CodeUri",
@@ -151,14 +152,12 @@ EVENTS: Mapping[str, Mapping[str, str]] = {
 
 EVENTS_REFUSED = {
     "AlexaSkill",
-    "Api",
     "CloudWatchEvent",
     "CloudWatchLogs",
     "Cognito",
     "DocumentDB",
     "DynamoDB",
     "EventBridgeRule",
-    "HttpApi",
     "IoTRule",
     "Kinesis",
     "SNS",
@@ -204,13 +203,22 @@ EVENT_INVOKE_CONFIG = {
 }
 """Supported properties of AWS::Lambda::EventInvokeConfig: all there are."""
 
+FUNCTION_URL = {"AuthType", "Cors", "InvokeMode", "Qualifier", "TargetFunctionArn"}
+"""Supported properties of AWS::Lambda::Url: all there are."""
+
 RESOURCES = (
     "AWS::Serverless::Function",
     "AWS::Lambda::Function",
     "AWS::Lambda::EventSourceMapping",
     "AWS::Lambda::EventInvokeConfig",
     *TRIGGER_RESOURCES,
+    "AWS::Lambda::Url",
+    "AWS::Serverless::HttpApi",
+    "AWS::Serverless::Api",
 )
+
+SERVERLESS = frozenset(kind for kind in RESOURCES if kind.startswith("AWS::Serverless::"))
+"""Those that need SAM's transform."""
 
 PASSED_OVER = {
     "AWS::AmazonMQ::Broker": "your own broker stands for it: Metadata.Poller.Endpoints",
@@ -264,6 +272,8 @@ REF_FORMATS = {
         )
     },
     "AWS::SQS::Queue": "https://sqs.{region}.amazonaws.com/{account}/{name}",
+    "AWS::Serverless::Api": "{logical}",
+    "AWS::Serverless::HttpApi": "{logical}",
 }
 """What Ref gives, where it is not the name."""
 

@@ -14,12 +14,15 @@ from poller.async_wiring import wire_async
 from poller.document import read
 from poller.errors import ConfigError, Problem
 from poller.exposure import concurrency_problems
+from poller.fronts.apis import Api
+from poller.fronts.url_config import FunctionUrl
 from poller.intrinsics import Resolver
 from poller.parameters import parameter_values
 from poller.resources import EventSourceMapping, Function
 from poller.sam import FUNCTION, TRANSFORM, Translator
 from poller.settings import SECTION, Settings, Sources, identity
 from poller.settings import load as load_settings
+from poller.template_http import http_problems
 from poller.template_resources import ResourceReader
 from poller.triggers.wiring import Triggers, wire_triggers
 from poller.validation import closest, describe
@@ -41,6 +44,8 @@ class Template:
     """By function, of those that have one; the others have AWS's defaults."""
     triggers: Triggers = field(default_factory=Triggers)
     """What starts functions by itself."""
+    function_urls: tuple[FunctionUrl, ...] = ()
+    apis: tuple[Api, ...] = ()
     event_invoke_configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The same in AWS's words, by function, of those whose configuration is declared."""
 
@@ -74,6 +79,31 @@ def load(
     environment = os.environ if environment is None else environment
     document = read(path)
     return _Loading(document, Sources(path, settings_file, environment, options or {}), parameters or {}).run()
+
+
+def empty(
+    path: Path,
+    *,
+    settings_file: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Template:
+    """What there is without a template: an account in which only calls make something.
+
+    Args:
+        path: where a template would be; StateFolder is relative to its folder.
+        settings_file: YAML with settings.
+        options: settings by name that win over all others.
+        environment: variables, `os.environ` by default.
+
+    Raises:
+        ConfigError: every problem of the settings at once.
+    """
+    sources = Sources(path, settings_file, os.environ if environment is None else environment, options or {})
+    settings = load_settings(None, sources)
+    if problems := list(unknown_extensions(settings, [])):
+        raise ConfigError(problems)
+    return Template(sources.template, (), (), settings)
 
 
 class _Loading:
@@ -112,6 +142,7 @@ class _Loading:
             self._problems += unknown_extensions(settings, reader.mapping_names)
             reserved = {item.FunctionName: item.ReservedConcurrentExecutions for item in reader.functions}
             self._problems += concurrency_problems(reserved, settings)
+            self._problems += http_problems(reader.http, reader.apis, settings)
             try:
                 mappings = wire(reader.mappings, settings, self._sources.folder)
             except ConfigError as error:
@@ -133,7 +164,15 @@ class _Loading:
             if item.config.model_fields_set
         }
         return Template(
-            self._sources.template, tuple(reader.functions), tuple(mappings), settings, asynchronous, triggers, configs
+            self._sources.template,
+            tuple(reader.functions),
+            tuple(mappings),
+            settings,
+            asynchronous,
+            triggers,
+            tuple(url for url, _ in reader.http.urls.values()),
+            tuple(reader.apis),
+            configs,
         )
 
     def _problem(self, path: str, reason: str, suggestion: str = "") -> None:
@@ -220,7 +259,7 @@ class _Loading:
         for name, resource in resources.items():
             named = (resource["Properties"].get(key) for key in supported.NAME_PROPERTIES)
             given = early.resolve(next((value for value in named if value is not None), None), "")
-            parts = {"name": given or name, "region": region, "account": account, "partition": "aws"}
+            parts = {"name": given or name, "logical": name, "region": region, "account": account, "partition": "aws"}
             references[name] = supported.REF_FORMATS.get(resource["Type"], "{name}").format(**parts)
             if resource["Type"] in supported.ARN_FORMATS:
                 attributes[f"{name}.Arn"] = supported.ARN_FORMATS[resource["Type"]].format(**parts)
@@ -231,7 +270,7 @@ class _Loading:
         wanted = {}
         for name, resource in resources.items():
             path, kind = f"Resources.{name}", resource["Type"]
-            if kind == FUNCTION and not self._transforms():
+            if kind in supported.SERVERLESS and not self._transforms():
                 self._problem("Transform", "is missing", f"{kind} needs Transform: {TRANSFORM}")
             if kind in supported.RESOURCES:
                 condition = resource.get("Condition")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from poller import supported
+from poller import supported, supported_http
 from poller.errors import ConfigError, Problem
 from poller.intrinsics import Resolver
 from poller.resources import event_source_mapping
@@ -141,7 +141,7 @@ class EventReader:
         return kind, properties
 
     def _wrong_kind(self, source: Any, kind: Any, path: str) -> Problem:
-        known = ", ".join([*supported.EVENTS, *TRIGGERS])
+        known = ", ".join([*supported.EVENTS, *TRIGGERS, *supported_http.EVENTS])
         if not isinstance(source, dict):
             return Problem(path, f"{describe(source)} is not a mapping with Type and Properties")
         if isinstance(kind, str) and kind in supported.EVENTS_REFUSED:
@@ -149,7 +149,7 @@ class EventReader:
             return Problem(join(path, "Type"), f"events of type {kind} are not supported", hint)
         if kind is None:
             return Problem(join(path, "Type"), "is missing", f"supported: {known}")
-        near = closest(str(kind), [*supported.EVENTS, *TRIGGERS, *supported.EVENTS_REFUSED])
+        near = closest(str(kind), [*supported.EVENTS, *TRIGGERS, *supported_http.EVENTS, *supported.EVENTS_REFUSED])
         return Problem(join(path, "Type"), f"{describe(kind)} is no type of event", near or f"supported: {known}")
 
     def _validate(self, event: Event, properties: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from poller import supported
 from poller.api_errors import FUNCTION_MISSING
 from poller.errors import ConfigError, Problem
+from poller.fronts.apis import Api
 from poller.function_names import named_function
 from poller.intrinsics import Resolver
 from poller.resources import RUNTIMES, Function, event_source_mapping, function
@@ -16,6 +17,7 @@ from poller.sam import FUNCTION, TRANSFORM, Translator
 from poller.settings import SECTION
 from poller.template_async import AsyncReader
 from poller.template_events import Event, EventReader
+from poller.template_http import FUNCTION_URL, HTTP_API, REST_API, HttpReader
 from poller.template_triggers import TriggerReader
 from poller.triggers.supported import TRIGGER_RESOURCES
 from poller.validation import closest, describe, join, under
@@ -52,6 +54,8 @@ class ResourceReader:
         self.mappings: list[Declared] = []
         self.asynchronous = AsyncReader()
         self.triggers = TriggerReader(account, region, checked=self._checked, named_function=self._named_function)
+        self.http = HttpReader(account, region, self._checked)
+        self.apis: list[Api] = []
         self.mapping_names: list[str] = []
         """Of all mappings, also of those that have problems."""
         self._resolver = resolver
@@ -73,19 +77,7 @@ class ResourceReader:
     def read(self, global_section: Any, translator: Translator | None) -> None:
         """Read everything; what comes of it stands in the attributes."""
         self._read_globals(global_section)
-        sam: dict[str, Any] = {}
-        for name, resource in self._resources.items():
-            path = f"Resources.{name}.Properties"
-            if resource["Type"] == FUNCTION:
-                sam |= self._sam_function(name, resource["Properties"], path)
-            elif resource["Type"] == LAMBDA_FUNCTION:
-                self._plain_function(name, resource["Properties"], path)
-            elif resource["Type"] == MAPPING:
-                self._plain_mapping(name, resource["Properties"], path)
-            elif resource["Type"] in TRIGGER_RESOURCES:
-                self.triggers.resource(name, resource["Type"], resource["Properties"], path)
-            else:
-                self._event_invoke_config(resource["Properties"], path)
+        sam = self._read_resources()
         if sam and translator is not None:
             template: dict[str, Any] = {"Transform": TRANSFORM, "Resources": sam}
             if self._globals:
@@ -97,7 +89,29 @@ class ResourceReader:
         for item in self.functions:
             if names.count(item.FunctionName) > 1:
                 self._problem("Resources", f"two functions have the name {item.FunctionName}")
-        self._report([*self.asynchronous.problems, *self.triggers.problems])
+        self.apis = self.http.apis()
+        self._report([*self.asynchronous.problems, *self.triggers.problems, *self.http.problems])
+
+    def _read_resources(self) -> dict[str, Any]:
+        """Read all but what AWS's transform has to see first, which is given: SAM functions."""
+        sam: dict[str, Any] = {}
+        for name, resource in self._resources.items():
+            path = f"Resources.{name}.Properties"
+            if resource["Type"] == FUNCTION:
+                sam |= self._sam_function(name, resource["Properties"], path)
+            elif resource["Type"] == LAMBDA_FUNCTION:
+                self._plain_function(name, resource["Properties"], path)
+            elif resource["Type"] == MAPPING:
+                self._plain_mapping(name, resource["Properties"], path)
+            elif resource["Type"] in TRIGGER_RESOURCES:
+                self.triggers.resource(name, resource["Type"], resource["Properties"], path)
+            elif resource["Type"] == FUNCTION_URL:
+                self._function_url(resource["Properties"], path)
+            elif resource["Type"] in {HTTP_API, REST_API}:
+                self.http.api(name, resource["Type"], resource["Properties"], path)
+            else:
+                self._event_invoke_config(resource["Properties"], path)
+        return sam
 
     def _problem(self, path: str, reason: str, suggestion: str = "") -> None:
         self._report([Problem(path, reason, suggestion)])
@@ -109,7 +123,7 @@ class ResourceReader:
         self,
         properties: Mapping[str, Any],
         path: str,
-        known: set[str],
+        known: Collection[str],
         refused: Mapping[str, str],
         without_effect: Collection[str],
     ) -> dict[str, Any]:
@@ -133,9 +147,12 @@ class ResourceReader:
         if not isinstance(section, dict):
             self._problem("Globals", f"{describe(section)} is not a mapping")
             return
+        known = ["Function", "HttpApi", "Api"]
         for name in section:
-            if name != "Function":
-                self._problem(f"Globals.{name}", "not supported: only Globals.Function is", closest(name, ["Function"]))
+            if name not in known:
+                reason = "not supported: Globals.Function, HttpApi and Api are"
+                self._problem(f"Globals.{name}", reason, closest(name, known))
+        self.http.read_globals(section)
         functions = section.get("Function") or {}
         if isinstance(functions, dict):
             self._globals = self._checked(
@@ -158,8 +175,10 @@ class ResourceReader:
             supported.FUNCTION_WITHOUT_EFFECT,
         )
         self.asynchronous.sam_function(self._name_of(name), kept, self._globals, path)
+        self.http.function_url(self._name_of(name), kept, self._globals, path)
+        others = self.http.take_events(self._name_of(name), properties.get("Events", {}), join(path, "Events"))
         events = EventReader(name, self._resolver, taken={*self._resources, *self._events})
-        valid = events.read(properties.get("Events", {}))
+        valid = events.read(others)
         self.problems += events.problems
         self.mapping_names += events.mapping_names
         for trigger in events.triggers:
@@ -277,6 +296,16 @@ class ResourceReader:
         name = self._named_function(function_name, place)
         if name in self._function_names:
             self.asynchronous.event_invoke_config(name, kept, path)
+
+    def _function_url(self, properties: Mapping[str, Any], path: str) -> None:
+        kept = self._checked(properties, path, supported.FUNCTION_URL, {}, ())
+        target, place = kept.get("TargetFunctionArn"), join(path, "TargetFunctionArn")
+        name = None
+        if isinstance(target, str):
+            name = self._named_function(target, place)
+        elif place not in self._unresolved:
+            self._problem(place, "is missing" if target is None else f"{describe(target)} is no name")
+        self.http.url(name if name in self._function_names else None, kept, path)
 
     def _name_of(self, logical_id: str) -> str:
         """A function's name."""

@@ -244,9 +244,9 @@ def duplicates(declared: Sequence[Declared], settings: Settings) -> Iterator[Pro
     for index, item in enumerate(declared):
         for earlier in declared[:index]:
             mapping, first = item.mapping, earlier.mapping
-            if (mapping.FunctionName, mapping.kind) != (first.FunctionName, first.kind):
+            if (mapping.called_function, mapping.kind) != (first.called_function, first.kind):
                 continue
-            arn = f"arn:aws:lambda:{settings.Region}:{settings.AccountId}:function:{mapping.FunctionName}"
+            arn = f"arn:aws:lambda:{settings.Region}:{settings.AccountId}:function:{mapping.called_function}"
             if mapping.kind == "SelfManagedKafka":
                 sources = [
                     cluster.Endpoints.KAFKA_BOOTSTRAP_SERVERS

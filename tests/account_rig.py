@@ -45,6 +45,9 @@ class Account:
             qualifier in {"", "$LATEST", *self.functions[function_name]} if function_name in self.functions else False
         )
 
+    def names(self) -> list[str]:
+        return list(self.functions)
+
     def is_declared(self, function_name: str) -> bool:
         return function_name == "declared"
 

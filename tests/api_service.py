@@ -13,13 +13,15 @@ import boto3
 from botocore.config import Config
 from handlers.rig import HANDLERS
 
-from poller.api import event_source_mappings, function_configs
+from poller.account.documents import Documents, ForgettingDocuments
+from poller.api import event_source_mappings, function_configs, function_urls, functions
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.invocations import Invocations
 from poller.api.server import HttpServer, bind
 from poller.clock import SystemClock
 from poller.control_plane import ControlPlane
+from poller.fronts.serving import Fronts
 from poller.metrics import Metrics
 from poller.running_service import identity_of
 from poller.service import async_invoker
@@ -46,25 +48,42 @@ def template_of(folder: Path, functions: Mapping[str, Mapping[str, Any]], **sett
 
 
 @contextmanager
-def served(template: Template) -> Iterator[str]:
+def served(template: Template, documents: Documents | None = None) -> Iterator[str]:
     """Serve the template's functions; gives the URL."""
+    with served_with_apis(template, documents) as (url, _):
+        yield url
+
+
+@contextmanager
+def served_with_apis(template: Template, documents: Documents | None = None) -> Iterator[tuple[str, str]]:
+    """Serve the template's functions and APIs; gives the URL, and that of the APIs."""
     metrics = Metrics()
-    plane = ControlPlane(template, metrics, SystemClock())
-    routes = [*event_source_mappings.routes(plane.sources), *function_configs.routes(plane.configs)]
+    documents = documents or ForgettingDocuments()
+    plane = ControlPlane(template, metrics, SystemClock(), documents=documents)
+    fronts = Fronts(template, plane, documents, metrics.registry)
+    plane.on_function_deleted(fronts.urls.gone, fronts.urls.recall)
+    routes = [
+        *event_source_mappings.routes(plane.sources),
+        *functions.routes(plane.account),
+        *function_configs.routes(plane.configs),
+        *function_urls.routes(fronts.urls),
+    ]
     identity = identity_of(template.path)
     app = application(metrics.registry, plane.mapping_states, plane.alive, calls=routes, identity=identity)
     asynchronous = async_invoker(template, plane, metrics)
-    calls = Endpoint(app, Invocations(plane, asynchronous), door(template.settings))
-    server = HttpServer(calls, bind(template.settings.Bind, 0))
+    endpoint = Endpoint(app, Invocations(plane, asynchronous), door(template.settings), urls=fronts.url_front)
+    server = HttpServer(endpoint, bind(template.settings.Bind, 0))
     plane.start()
     asynchronous.start()
     server.start()
+    fronts.start(server.address)
     try:
-        yield f"http://{server.address}"
+        yield f"http://{server.address}", f"http://{fronts.api_address}"
     finally:
         asynchronous.leave()
         plane.stop(asynchronous.drain)
         server.stop()
+        fronts.stop()
         asynchronous.stop(1.0)
 
 

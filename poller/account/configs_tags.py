@@ -151,16 +151,32 @@ def checked(tags: Any) -> dict[str, str]:
     if not isinstance(tags, Mapping):
         raise invalid_parameter("Tags has to be a mapping of names to texts.")
     for key, value in tags.items():
-        if not isinstance(value, str):
-            raise invalid_parameter(f"The value of the tag {key!r} has to be a text.")
-        if not key:
-            raise violation(key, "Tags", no_shorter(1))
-        if len(key) > LONGEST_KEY:
-            raise violation(key, "Tags", no_longer(LONGEST_KEY))
-        if len(value) > LONGEST_VALUE:
-            raise violation(value, "Tags", no_longer(LONGEST_VALUE))
-        if key.lower().startswith(RESERVED_PREFIX):
-            raise invalid_parameter("aws: prefixed tag key names are not allowed for external use.")
+        _check(key, value)
     if len(tags) > MOST_TAGS:
         raise invalid_parameter("Number of tags exceeds resource tag limit.")
     return dict(tags)
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether it holds no half of a pair, which JSON's escapes may."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check(key: str, value: Any) -> None:
+    """Raises ApiError: one tag cannot be."""
+    if not isinstance(value, str):
+        raise invalid_parameter(f"The value of the tag {key!r} has to be a text.")
+    if not _is_utf8(f"{key}{value}"):
+        raise invalid_parameter(f"The tag {key!r} is not text that can be written in UTF-8.")
+    if not key:
+        raise violation(key, "Tags", no_shorter(1))
+    if len(key) > LONGEST_KEY:
+        raise violation(key, "Tags", no_longer(LONGEST_KEY))
+    if len(value) > LONGEST_VALUE:
+        raise violation(value, "Tags", no_longer(LONGEST_VALUE))
+    if key.lower().startswith(RESERVED_PREFIX):
+        raise invalid_parameter("aws: prefixed tag key names are not allowed for external use.")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -26,6 +27,8 @@ DRAINED = 64 * 1024 * 1024
 and reads then sees why it was refused."""
 DRAINING = 30.0
 """Seconds for that."""
+TAKEN_WITHIN = 60.0
+"""Seconds in which a client has to take what is sent to it in pieces."""
 
 _DIGITS = 18
 """Of a length that is worth reading."""
@@ -50,11 +53,38 @@ class Memory:
         """What was taken."""
         self._left += size
 
+    @contextmanager
+    def held(self) -> Iterator[Callable[[int], None]]:
+        """`take`, for what is given back at the end."""
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            self.take(size)
+            taken += size
+
+        try:
+            yield take
+        finally:
+            self.give_back(taken)
+
 
 class Call:
     """A request on its way, for the loop's thread only. It is answered once."""
 
-    __slots__ = ("_body", "_held", "_memory", "_more", "_receive", "_send", "begun", "headers", "request_id", "scope")
+    __slots__ = (
+        "_body",
+        "_held",
+        "_memory",
+        "_more",
+        "_receive",
+        "_send",
+        "begun",
+        "headers",
+        "request_id",
+        "scope",
+        "status",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str, memory: Memory) -> None:
         self.scope = scope
@@ -62,6 +92,8 @@ class Call:
         self.request_id = request_id
         self.begun = False
         """Whether an answer is on its way."""
+        self.status = 0
+        """Of the answer that is on its way, where it is this object's own."""
         self._receive = receive
         self._send = send
         self._memory = memory
@@ -120,13 +152,32 @@ class Call:
         given = [(b"x-amzn-requestid", self.request_id.encode()), *headers]
         if status != 204:  # noqa: PLR2004 - no content, and no length either
             given.append(length)
-        self.begun = True
+        self.begun, self.status = True, status
         await self._send({"type": "http.response.start", "status": status, "headers": given})
         if self._more:
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
             await self._drain()
             body = b""
         await self._send({"type": "http.response.body", "body": body})
+
+    async def answer_in_pieces(self, status: int, headers: Headers, pieces: AsyncIterator[bytes]) -> None:
+        """An answer whose end is not known when it begins. Each piece waits until the client has taken those before.
+
+        Raises:
+            ConnectionError: the client takes nothing any more.
+        """
+        given = [(b"x-amzn-requestid", self.request_id.encode()), *headers]
+        self.begun, self.status = True, status
+        await self._send({"type": "http.response.start", "status": status, "headers": given})
+        async for piece in pieces:
+            try:
+                async with asyncio.timeout(TAKEN_WITHIN):
+                    await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            except TimeoutError:
+                raise ConnectionError from None
+        if self._more:
+            await self._drain()
+        await self._send({"type": "http.response.body", "body": b""})
 
     async def refuse(self, error: ApiError, headers: Headers = ()) -> None:
         """The answer to a call that is refused (A.3)."""
@@ -172,3 +223,16 @@ class Call:
         except TimeoutError:
             pass
         self._more = False
+
+
+def path_of(scope: Scope) -> str:
+    """The path as it was sent: what is percent-encoded in it separates nothing."""
+    raw: bytes | None = scope.get("raw_path")
+    return scope["path"] if raw is None else raw.partition(b"?")[0].decode("latin-1")
+
+
+def host_name(host: str) -> str:
+    """The name or address in a Host header, without its port."""
+    if host.startswith("["):
+        return host.partition("]")[0][1:]
+    return host.rpartition(":")[0].lower() if host.count(":") == 1 else host.lower()

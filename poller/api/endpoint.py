@@ -10,16 +10,16 @@ import logging
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from poller.api.answers import refusal
-from poller.api.call import Call, Memory, Receive, Scope, Send
+from poller.api.call import Call, Memory, Receive, Scope, Send, host_name, path_of
+from poller.api.functions import LONGEST_CODE
 from poller.api.invocations import READ_HERE, Invocations
 from poller.api.operations import BUILT, operation_of
 from poller.api.passwords import check_password
@@ -27,6 +27,7 @@ from poller.api.s3_webhook import PATH as S3_EVENTS
 from poller.api.s3_webhook import S3Webhook
 from poller.api.signatures import Signatures
 from poller.api_errors import VALIDATION, ApiError, invalid_parameter
+from poller.fronts.url_front import UrlFront, asked
 from poller.model import MAXIMUM_PAYLOAD
 from poller.settings import Settings
 
@@ -38,6 +39,9 @@ _INVOKE = re.compile(
     r"|2021-11-15/functions/([^/]+)/(response-streaming-invocations)"
     r"|2014-11-13/functions/([^/]+)/(invoke-async))/?"
 )
+
+_CODE = re.compile(r"/2015-03-31/functions(/[^/]+/code)?/?")
+"""Calls that may bring a deployment package."""
 
 _log = logging.getLogger(__name__)
 
@@ -74,11 +78,9 @@ class Door:
         """
         self._look_at_page(call)
         if self._signatures is not None:
-            body = await call.body(MAXIMUM_PAYLOAD, _beyond_all)
-            if len(body) > READ_HERE:
-                await run_in_threadpool(self._signatures.check, call, body)  # its hashes let the loop go on
-            else:
-                self._signatures.check(call, body)
+            limit = LONGEST_CODE if _CODE.fullmatch(path_of(call.scope)) else MAXIMUM_PAYLOAD
+            body = await call.body(limit, partial(_beyond, limit))
+            await self._signatures.checked(call, body, READ_HERE)
 
     def look_at_notification(self, call: Call) -> None:
         """The same for a notification of S3: where calls are signed, it comes with a key as user and password.
@@ -119,6 +121,7 @@ class Endpoint:
         invocations: Invocations | str,
         door: Door | None = None,
         s3: S3Webhook | None = None,
+        urls: UrlFront | None = None,
     ) -> None:
         """Take over an application.
 
@@ -127,6 +130,7 @@ class Endpoint:
             invocations: the operations, or why they cannot be called here.
             door: whom to answer.
             s3: what takes notifications of S3, where they can be taken.
+            urls: function URLs, which stand before the door; None when there are none here.
         """
         self._app = app
         app.router.redirect_slashes = False
@@ -136,6 +140,7 @@ class Endpoint:
         app.add_exception_handler(Exception, _fault)
         self._door = door or Door()
         self._s3 = s3
+        self._urls = urls
         self._memory = Memory()
         self._refusal = invocations if isinstance(invocations, str) else ""
         self._invoke: dict[str, Callable[[Call, str], Awaitable[None]]] = {}
@@ -148,12 +153,16 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http" or scope["path"] in OPEN:
+        is_http = scope["type"] == "http"
+        url = asked(scope) if is_http and self._urls is not None else None
+        if not is_http or (url is None and scope["path"] in OPEN):
             await self._app(scope, receive, send)
             return
         call = Call(scope, receive, send, str(uuid.uuid4()), self._memory)
         try:
-            if self._s3 is not None and path_of(scope).rstrip("/") == S3_EVENTS:
+            if url is not None and self._urls is not None:
+                await self._urls.answer(call, url)  # open to everybody, and leads nowhere but to a function
+            elif self._s3 is not None and path_of(scope).rstrip("/") == S3_EVENTS:
                 self._door.look_at_notification(call)
                 await self._s3.answer(call)
             else:
@@ -184,19 +193,6 @@ class Endpoint:
         await self._invoke[operation](call, unquote(name))
 
 
-def path_of(scope: Scope) -> str:
-    """The path as it was sent: what is percent-encoded in it separates nothing."""
-    raw: bytes | None = scope.get("raw_path")
-    return scope["path"] if raw is None else raw.partition(b"?")[0].decode("latin-1")
-
-
-def host_name(host: str) -> str:
-    """The name or address in a Host header, without its port."""
-    if host.startswith("["):
-        return host.partition("]")[0][1:]
-    return host.rpartition(":")[0].lower() if host.count(":") == 1 else host.lower()
-
-
 @lru_cache(256)
 def _is_ours(host: str) -> bool:
     """Whether no page of somebody else's can have this name: an address is nobody's name, and localhost is here."""
@@ -212,7 +208,7 @@ def _is_ours(host: str) -> bool:
 
 async def _unknown(request: Request, _: Exception) -> Response:
     path = path_of(request.scope)
-    operation = operation_of(request.method, path, request.url.query)
+    operation = operation_of(request.method, path, request.scope["query_string"].decode("latin-1"))
     if operation is None:
         error = ApiError(404, "UnknownOperationException", f"No operation of Lambda's API: {request.method} {path}")
     elif operation in BUILT:  # what is percent-encoded in it can be in no name, such as a line's end
@@ -232,6 +228,6 @@ async def _fault(_: Request, __: Exception) -> Response:
     return refusal(_internal())
 
 
-def _beyond_all(_: int | None) -> ApiError:
-    text = f"Request must be smaller than {MAXIMUM_PAYLOAD} bytes"
+def _beyond(limit: int, _: int | None) -> ApiError:
+    text = f"Request must be smaller than {limit} bytes"
     return ApiError(413, "RequestEntityTooLargeException", text)

@@ -20,7 +20,8 @@ LONGEST_HEAD = 60.0
 """Seconds from its beginning, or from the connection's, to the end of a request's head."""
 
 MOST_CONNECTIONS = 10_000
-"""At the same time, where the system allows twice as many descriptors: handlers' processes need some, too."""
+"""At the same time, where the system allows three times as many descriptors: there may be two ports, and handlers'
+processes need some, too."""
 
 FAREWELL = 1.0
 """Seconds in which a client that is refused may still send, so that it reads the refusal and not a reset connection."""
@@ -38,7 +39,7 @@ _REFUSAL = (
 def most_connections() -> int:
     """Connections that this process can have."""
     _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST_CONNECTIONS if descriptors < 0 else max(1, min(MOST_CONNECTIONS, descriptors // 2))
+    return MOST_CONNECTIONS if descriptors < 0 else max(1, min(MOST_CONNECTIONS, descriptors // 3))
 
 
 class HttpProtocol(HttpToolsProtocol):

@@ -6,13 +6,10 @@ a request that waits costs a future, no thread. A client that goes away does not
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import re
-from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,11 +17,11 @@ from starlette.concurrency import run_in_threadpool
 
 from poller.api import event_stream
 from poller.api.call import JSON, Call, Headers
+from poller.api.results import Results
 from poller.api_errors import ApiError, invalid_parameter
 from poller.errors import PollerError
 from poller.invocation_request import (
     INVOCATION_TYPES,
-    LATEST,
     LOG_TYPES,
     MAXIMUM_ASYNCHRONOUS_PAYLOAD,
     MAXIMUM_INVOKE_ASYNC_PAYLOAD,
@@ -39,7 +36,7 @@ from poller.invocation_request import (
 from poller.invoker import no_json, why_no_json
 from poller.model import MAXIMUM_PAYLOAD, Invocation, InvocationResult
 from poller.runtime.answers import throttled
-from poller.runtime.pool import FunctionPool
+from poller.runtime.pool import OnResult
 
 RETRY_AFTER = (b"retry-after", b"1")
 """Seconds after which a throttled client may try again; AWS's value is unverified."""
@@ -60,7 +57,13 @@ _REFUSED = {
 _PLACE = re.compile(r"(.*): line (\d+) column (\d+) \(char \d+\)", re.DOTALL)
 """In the text of Python's JSONDecodeError."""
 _ERRORS = {413: b"RequestTooLargeException", 429: b"TooManyRequestsException"}
-_EXECUTED = (b"x-amz-executed-version", LATEST.encode())
+
+
+class Pool(Protocol):
+    """What runs a function, or a version or alias of it."""
+
+    def submit(self, invocation: Invocation, on_result: OnResult, *, wait: bool) -> None:
+        """As `runtime.pool.FunctionPool`."""
 
 
 class Functions(Protocol):
@@ -69,8 +72,12 @@ class Functions(Protocol):
     account_id: str
     region: str
 
-    def pool(self, function_name: str) -> FunctionPool | None:
-        """The environments of a function; None when there is none of that name."""
+    def pool(self, function_name: str, qualifier: str) -> Pool | None:
+        """The environments of a function, a version or an alias; None when there is none.
+
+        Raises:
+            ApiError: 409, it cannot run.
+        """
 
     def at_account_limit(self, function_name: str) -> bool:
         """Whether the account's concurrency leaves nothing to this function now (A.2)."""
@@ -93,41 +100,12 @@ class AsynchronousQueue(Protocol):
         """
 
 
-class _Answers:
-    """Brings results from the pools' threads to the loop. What comes while the loop is busy comes in one piece."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self._come: deque[tuple[asyncio.Future[InvocationResult], InvocationResult]] = deque()
-        self._woken = False
-
-    def expect(self) -> tuple[asyncio.Future[InvocationResult], Callable[[InvocationResult], None]]:
-        """A future for the loop's thread, and what gives it its result on any."""
-        answered: asyncio.Future[InvocationResult] = self.loop.create_future()
-
-        def on_result(result: InvocationResult) -> None:
-            self._come.append((answered, result))
-            if not self._woken:
-                self._woken = True
-                with suppress(RuntimeError):  # the service is stopping, and the loop has ended
-                    self.loop.call_soon_threadsafe(self._settle)
-
-        return answered, on_result
-
-    def _settle(self) -> None:
-        self._woken = False  # first: what comes from here on wakes the loop again
-        while self._come:
-            answered, result = self._come.popleft()
-            if not answered.done():  # the service is stopping and has given this request up
-                answered.set_result(result)
-
-
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """What a call wants of which function."""
 
     called: CalledFunction
-    pool: FunctionPool
+    pool: Pool
     kind: str
     context: str | None
     tail: bool
@@ -139,13 +117,7 @@ class Invocations:
     def __init__(self, functions: Functions, queue: AsynchronousQueue) -> None:
         self._functions = functions
         self._queue = queue
-        self._answers: _Answers | None = None
-
-    def _answers_of(self, loop: asyncio.AbstractEventLoop) -> _Answers:
-        """There is one loop, save in tests."""
-        if self._answers is None or self._answers.loop is not loop:
-            self._answers = _Answers(loop)
-        return self._answers
+        self._results = Results()
 
     async def invoke(self, call: Call, function_name: str) -> None:
         """Invoke."""
@@ -156,7 +128,7 @@ class Invocations:
         result = await self._result(call, asked)
         if result is None:
             return
-        headers = [JSON, _EXECUTED]
+        headers = [JSON, _executed(result)]
         if result.function_error is not None:
             headers.append((b"x-amz-function-error", result.function_error.encode()))
         if asked.tail:
@@ -170,7 +142,7 @@ class Invocations:
         if result is None:
             return
         pieces = _streamed(result, tail=asked.tail)
-        await call.answer(200, [(b"content-type", event_stream.CONTENT_TYPE), _EXECUTED], pieces)
+        await call.answer(200, [(b"content-type", event_stream.CONTENT_TYPE), _executed(result)], pieces)
 
     async def invoke_async(self, call: Call, function_name: str) -> None:
         """InvokeAsync, deprecated: `Event` by another path."""
@@ -196,7 +168,7 @@ class Invocations:
             return None
         return result
 
-    def _called(self, call: Call, function_name: str) -> tuple[CalledFunction, FunctionPool]:
+    def _called(self, call: Call, function_name: str) -> tuple[CalledFunction, Pool]:
         for header, text in _REFUSED.items():
             if header in call.headers:
                 raise invalid_parameter(text)
@@ -204,19 +176,19 @@ class Invocations:
         called = called_function(
             function_name, call.parameter("Qualifier"), account_id=functions.account_id, region=functions.region
         )
-        pool = functions.pool(called.name)
-        if pool is None or called.qualifier not in {"", LATEST}:
+        pool = functions.pool(called.name, called.qualifier)
+        if pool is None:
             raise function_missing(called)
         return called, pool
 
     async def _run(
-        self, call: Call, called: CalledFunction, pool: FunctionPool, payload: bytes, context: str | None
+        self, call: Call, called: CalledFunction, pool: Pool, payload: bytes, context: str | None
     ) -> InvocationResult:
         if len(payload) <= READ_HERE:
             _refuse_no_json(payload)
         if self._functions.at_account_limit(called.name):
             return throttled(call.request_id, "ConcurrentInvocationLimitExceeded")
-        answered, on_result = self._answers_of(asyncio.get_running_loop()).expect()
+        answered, on_result = self._results.expect()
         pool.submit(Invocation(call.request_id, payload, called.arn, client_context=context), on_result, wait=False)
         result = await answered
         if result.function_error is not None and len(payload) > READ_HERE:
@@ -244,6 +216,10 @@ class Invocations:
         except PollerError as error:  # the disk is full, say
             raise ApiError(500, "ServiceException", f"The event was not accepted: {error}") from None
         await call.answer(202, headers, answer)
+
+
+def _executed(result: InvocationResult) -> tuple[bytes, bytes]:
+    return b"x-amz-executed-version", result.executed_version.encode()
 
 
 def _refuse_no_json(payload: bytes) -> None:

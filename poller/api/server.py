@@ -14,6 +14,7 @@ import uvicorn
 from poller.api.call import App
 from poller.api.http_protocol import HttpProtocol, most_connections
 from poller.errors import PollerError
+from poller.settings import option, variable
 
 BACKLOG = 1024
 """Connections that may wait to be accepted: clients that all come at once are not turned away."""
@@ -37,12 +38,13 @@ class PortInUse(PollerError):  # noqa: N818 - reads as what it says
     """The HTTP port is taken, or may not be bound."""
 
 
-def bind(address: str, port: int) -> socket.socket:
+def bind(address: str, port: int, setting: str = "Port") -> socket.socket:
     """A listening socket.
 
     Args:
         address: such as `127.0.0.1`.
         port: 0 takes a free one.
+        setting: that has the port.
 
     Raises:
         PortInUse: with what to do about it.
@@ -61,25 +63,37 @@ def bind(address: str, port: int) -> socket.socket:
         else:
             reason = f"cannot be bound ({problem})"
         raise PortInUse(
-            f"port {port} on {address} {reason}: take another with --port or POLLER_PORT (0 takes a free one)"
+            f"port {port} on {address} {reason}: take another with {option(setting)} or {variable(setting)} "
+            "(0 takes a free one)"
         ) from None
     return listener
 
 
 class HttpServer:
-    """The thread `api`: owns uvicorn's loop. `start` and `stop` may be called in any order and more than once."""
+    """A thread that owns uvicorn's loop. `start` and `stop` may be called in any order and more than once."""
 
-    def __init__(self, app: App, listener: socket.socket, most: int | None = None) -> None:
+    def __init__(
+        self,
+        app: App,
+        listener: socket.socket,
+        name: str = "api",
+        protocol: type[HttpProtocol] = HttpProtocol,
+        *,
+        most: int | None = None,
+    ) -> None:
         """Serve nothing yet.
 
         Args:
             app: what answers.
             listener: of `bind`.
+            name: of the thread.
+            protocol: reads HTTP.
             most: connections at the same time; by default as many as the system's limit of descriptors suggests.
         """
         self._listener = listener
-        protocol: Any = partial(HttpProtocol, most=most_connections() if most is None else most)
-        config = uvicorn.Config(app, http=protocol, **OPTIONS)
+        self._name = name
+        limited: Any = partial(protocol, most=most_connections() if most is None else most)
+        config = uvicorn.Config(app, http=limited, **OPTIONS)
         self._server = uvicorn.Server(config)
         self._thread: threading.Thread | None = None
 
@@ -93,7 +107,7 @@ class HttpServer:
         """Serve from now on; returns at once."""
         if self._thread is None:
             self._thread = threading.Thread(
-                target=self._server.run, kwargs={"sockets": [self._listener]}, name="api", daemon=True
+                target=self._server.run, kwargs={"sockets": [self._listener]}, name=self._name, daemon=True
             )
             self._thread.start()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from poller.async_invoke.configuration import AsyncConfiguration
 from poller.async_invoke.rows import Kind, StoredEvent
-from poller.model import FunctionConfiguration, InvocationResult
-from poller.runtime.pool import FunctionPool
+from poller.model import FunctionConfiguration, Invocation, InvocationResult
+from poller.runtime.pool import OnResult
 
 MOST_RUNNING = 10
 """Events of a function that are invoked at the same time; fewer where its reserved concurrency is lower."""
@@ -16,13 +17,20 @@ MOST_ENDING = 40
 """Events of a function whose end is being written."""
 
 
+class Pool(Protocol):
+    """What runs a function, or a version or alias of it."""
+
+    def submit(self, invocation: Invocation, on_result: OnResult, *, wait: bool) -> None:
+        """As `runtime.pool.FunctionPool`."""
+
+
 @dataclass(frozen=True, slots=True)
 class AsyncFunction:
     """A function as it is now, for the next event of it."""
 
     function: FunctionConfiguration
     asynchronous: AsyncConfiguration
-    pool: FunctionPool
+    pool: Pool
     may_recur: bool = False
     """Whether it may be invoked however many functions handed an event on before (RecursiveLoop)."""
 

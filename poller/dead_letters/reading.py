@@ -28,6 +28,7 @@ from poller.dead_letters.letter import (
     Verbatim,
     origin_of_records,
 )
+from poller.function_names import named_function
 
 UNKNOWN = "no dead letter: where it came from is unknown"
 LEFT_OUT = "its payload was left out for its size"
@@ -123,7 +124,7 @@ def _read_ours(letter: Letter, envelope: Mapping[str, Any], headers: Mapping[str
             letter,
             condition=_text(context.get("condition")),
             request_id=_text(context.get("requestId")),
-            function=_text(context.get("functionArn")).removesuffix(":$LATEST").rpartition(":")[2],
+            function=named_function(_text(context.get("functionArn")))[0],
             attempts=attempts if isinstance(attempts, int) else None,
             time=_moment(envelope.get("timestamp")) or letter.time,
         ),

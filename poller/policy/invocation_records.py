@@ -43,6 +43,8 @@ class RecordContext:
     build_event: Callable[[Sequence[Record]], bytes]
     """`Source.build_event`: pure, one JSON object."""
     error_headers: ErrorHeaders = "connect"
+    qualifier: str = ""
+    """Version or alias that the mapping names; empty for `$LATEST`."""
 
 
 def dead_letters(discard: Discard, context: RecordContext, *, now: float, each_record: bool) -> list[DeadLetter]:
@@ -62,7 +64,7 @@ def dead_letters(discard: Discard, context: RecordContext, *, now: float, each_r
 def _letter_of_record(discard: Discard, record: Record, context: RecordContext, now: float) -> DeadLetter:
     event = context.build_event([record])
     # AWS's sample of this shape qualifies the ARN; the batch's does not (D.1.4).
-    envelope = _envelope(discard, f"{context.function_arn}:$LATEST", now)
+    envelope = _envelope(discard, f"{context.function_arn}:{context.qualifier or '$LATEST'}", now)
     info: dict[str, Any] = {"batchSize": 1, "eventSourceArn": context.event_source_arn}
     if isinstance(context.origin, KafkaOrigin):
         info |= {"bootstrapServers": context.origin.bootstrap_servers, "payloadSize": len(event)}
@@ -84,7 +86,8 @@ def _letter_of_record(discard: Discard, record: Record, context: RecordContext, 
 def _letter_of_batch(discard: Discard, context: RecordContext, now: float) -> DeadLetter:
     assert isinstance(context.origin, KafkaOrigin)
     event = context.build_event(discard.records)
-    envelope = _envelope(discard, context.function_arn, now)
+    arn = f"{context.function_arn}:{context.qualifier}" if context.qualifier else context.function_arn
+    envelope = _envelope(discard, arn, now)
     envelope["KafkaBatchInfo"] = {
         "batchSize": len(discard.records),
         "eventSourceArn": context.event_source_arn,

@@ -69,8 +69,8 @@ class ExecutionEnvironment:
         self._configuration = configuration
         self._sink = log
         self._init_timeout = init_timeout
-        self._log = HandlerLog(log, "")
-        self._log_stream = log_stream_name()
+        self._log = HandlerLog(log, "", configuration.version)
+        self._log_stream = log_stream_name(configuration.version)
         self._temporary: Path | None = None
         self._dialogue: Dialogue | None = None
         self._initialized = False
@@ -113,7 +113,7 @@ class ExecutionEnvironment:
         if size > MAXIMUM_PAYLOAD:
             text = f"{size} byte payload is too large for the RequestResponse invocation type"
             return error_answer(invocation.request_id, 413, f"{text} (limit {MAXIMUM_PAYLOAD} bytes)")
-        self._log = HandlerLog(self._sink, invocation.request_id)
+        self._log = HandlerLog(self._sink, invocation.request_id, self._configuration.version)
         try:
             result = self._run(invocation)
         except OSError as error:
@@ -174,6 +174,7 @@ class ExecutionEnvironment:
             invocation.request_id,
             payload,
             function_error=function_error,
+            executed_version=configuration.version,
             duration=duration,
             init_duration=init,
             log_tail=log.tail(),

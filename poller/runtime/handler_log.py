@@ -24,8 +24,9 @@ _NO_BREAK_SPACE = "\u00a0"
 class HandlerLog:
     """Log of one invocation. Used on the environment's thread only."""
 
-    def __init__(self, sink: LogSink, request_id: str) -> None:
+    def __init__(self, sink: LogSink, request_id: str, version: str = "$LATEST") -> None:
         self._sink = sink
+        self._version = version
         self.request_id = request_id
         self._tail = bytearray()
         self._partial = bytearray()
@@ -66,7 +67,7 @@ class HandlerLog:
     def begin(self) -> None:
         """Write START; what came before belongs to the init phase and is not in the tail."""
         self._tail.clear()
-        self.emit(f"START RequestId: {self.request_id} Version: $LATEST")
+        self.emit(f"START RequestId: {self.request_id} Version: {self._version}")
 
     def end(self, *, duration: float, memory_size: int, memory: int, init: float | None, failure: str | None) -> None:
         """Write END and REPORT. `failure` is `timeout` or the type of an error; times in seconds, memory in MB."""

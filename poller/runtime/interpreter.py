@@ -68,9 +68,9 @@ def command_line(interpreter: Interpreter, environment: Mapping[str, str], argum
     return ["/bin/sh", "-c", 'exec "$@"', "sh", wrapper, *command] if wrapper else command
 
 
-def log_stream_name() -> str:
+def log_stream_name(version: str = "$LATEST") -> str:
     """Name of one environment's log stream."""
-    return f"{strftime('%Y/%m/%d', gmtime())}/[$LATEST]{secrets.token_hex(16)}"
+    return f"{strftime('%Y/%m/%d', gmtime())}/[{version}]{secrets.token_hex(16)}"
 
 
 def trace_id() -> str:
@@ -106,7 +106,7 @@ def environment_variables(
         "AWS_DEFAULT_REGION": configuration.region,
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{configuration.runtime}",
         "AWS_LAMBDA_FUNCTION_NAME": configuration.function_name,
-        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_VERSION": configuration.version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(configuration.memory_size),
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{configuration.function_name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,

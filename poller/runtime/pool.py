@@ -15,7 +15,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import NamedTuple
@@ -142,7 +142,13 @@ class FunctionPool:
             init_timeout: seconds of the init phase (E.3).
         """
         self.configuration = configuration
-        self._limit, self._reason = _limit(configuration.reserved_concurrent_executions, account_concurrency)
+        reserved = configuration.reserved_concurrent_executions
+        self._limit = account_concurrency if reserved is None else reserved
+        self._reason = (
+            "ConcurrentInvocationLimitExceeded"
+            if reserved is None
+            else "ReservedFunctionConcurrentInvocationLimitExceeded"
+        )
         self._sink = log
         self._idle_timeout = idle_timeout
         self._init_timeout = init_timeout
@@ -197,32 +203,6 @@ class FunctionPool:
         if answer is not None:
             self._answer([(on_result, answer)])
         else:
-            self._start(worker, job)
-
-    def reserve(self, concurrency: int | None, account_concurrency: int = 1000) -> None:
-        """Let that be the function's reserved concurrency from now on; what is in work ends as it would.
-
-        Args:
-            concurrency: most environments; None reserves none, 0 switches the function off.
-            account_concurrency: as in the constructor.
-        """
-        with self._lock:
-            self.configuration = replace(self.configuration, reserved_concurrent_executions=concurrency)
-            self._limit, self._reason = _limit(concurrency, account_concurrency)
-            while self._idle and len(self._workers) > self._limit:
-                worker = self._idle.pop()
-                self._leave(worker)
-                worker.inbox.put(None)
-            refused, begun = [], []
-            while not self._limit and (job := self._longest_waiting()):
-                refused.append(job)
-            while self._running and len(self._workers) < self._limit and (job := self._longest_waiting()):
-                worker = self._new_worker()
-                worker.inbox.put(job)
-                begun.append((worker, job))
-            self._throttles += len(refused)
-        self._answer([(job.on_result, throttled(job.invocation.request_id, self._reason)) for job in refused])
-        for worker, job in begun:
             self._start(worker, job)
 
     @property
@@ -312,10 +292,6 @@ class FunctionPool:
                 self._invocations += 1
                 self._errors += result.function_error is not None
             worker.hungry = False
-            if len(self._workers) > self._limit and not worker.ahead:  # it was lowered
-                self._leave(worker)
-                worker.inbox.put(None)
-                return None
             if worker.ahead:
                 self._lying -= 1
                 return worker.ahead.popleft().job
@@ -365,13 +341,6 @@ class FunctionPool:
                 worker.hungry = False
                 return worker
         return None
-
-    def _longest_waiting(self) -> _Job | None:
-        """With the lock held: what lies ahead somewhere and is not begun, else what waits."""
-        for worker in self._workers.values():
-            if worker.ahead and (jobs := self._take_back(worker)):
-                return jobs[0]
-        return self._waiting.popleft() if self._waiting else None
 
     def _take_back(self, worker: _Worker, *, all_of_them: bool = False) -> list[_Job]:
         """With the lock held: the first invocation, or all, that lie ahead there and that its process has not begun."""
@@ -428,13 +397,6 @@ def _call_back(on_result: OnResult, result: InvocationResult) -> None:
         on_result(result)
     except Exception:  # noqa: BLE001 - whatever it is, the next job must not suffer
         _log.exception("The callback of invocation %s failed", result.request_id)
-
-
-def _limit(reserved: int | None, account_concurrency: int) -> tuple[int, str]:
-    """Most environments, and why there are no more (A.3)."""
-    if reserved is None:
-        return account_concurrency, "ConcurrentInvocationLimitExceeded"
-    return reserved, "ReservedFunctionConcurrentInvocationLimitExceeded"
 
 
 def _stopped(invocation: Invocation) -> InvocationResult:

@@ -22,9 +22,8 @@ from collections.abc import Mapping, Sequence
 from prometheus_client import CollectorRegistry
 
 from poller import log, service
-from poller.api import function_configs
+from poller.api import event_source_mappings, function_configs, function_urls, functions
 from poller.api.endpoint import Endpoint, door
-from poller.api.event_source_mappings import refusing_routes
 from poller.api.health import application
 from poller.api.server import HttpServer, bind
 from poller.assembly import labels_of
@@ -50,6 +49,11 @@ BACK_OFF = BackOff(first=0.5, cap=30.0)
 NO_CALLS = "Functions and mappings cannot be changed while the service runs with several Workers."
 """A change would have to be divided anew among workers that run already; none of them is asked that."""
 
+NO_FUNCTIONS = "Functions cannot be looked at or changed while the service runs with several Workers."
+"""What calls made needs the one process that answers them."""
+
+NO_URLS = "There are no function URLs while the service runs with several Workers."
+
 NO_INVOCATIONS = "Functions cannot be invoked while the service runs with several Workers."
 """The environments are the workers', and none of them is asked to invoke one."""
 
@@ -74,7 +78,12 @@ def supervise(template: Template) -> int:
         workers.alive,
         refresh=workers.refresh,
         workers=workers.worker_states,
-        calls=[*refusing_routes(NO_CALLS), *function_configs.refusing_routes(NO_CALLS)],
+        calls=[
+            *event_source_mappings.refusing_routes(NO_CALLS),
+            *functions.refusing_routes(NO_FUNCTIONS),
+            *function_urls.refusing_routes(NO_URLS),
+            *function_configs.refusing_routes(NO_CALLS),
+        ],
     )
     server = HttpServer(Endpoint(app, NO_INVOCATIONS, door(settings)), listener)
     stopping = threading.Event()

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api_service import arn, served, template_of
+from api_service import RUNTIME, arn, served, template_of
 from e2e.aws_cli import Cli, aws_cli_or_skip
+from packages import ROLE, describing
 
 FUNCTIONS = {
     "echo": {"Handler": "basic.echo"},
@@ -72,8 +73,27 @@ def test_a_dry_run_answers_204(aws: Cli) -> None:  # A.1
     assert json.loads(done.stdout) == {"StatusCode": 204}
 
 
+def test_a_function_is_created_published_and_called_by_its_alias(aws: Cli, tmp_path: Path) -> None:  # A.7
+    (tmp_path / "first.zip").write_bytes(describing("first"))
+    (tmp_path / "second.zip").write_bytes(describing("second"))
+    named = ("--function-name", "made")
+    done = aws("create-function", *named, "--role", ROLE, "--runtime", RUNTIME, "--handler", "app.handler",
+               "--zip-file", "fileb://first.zip", "--publish")  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (json.loads(done.stdout)["State"], json.loads(done.stdout)["Version"]) == ("Pending", "1")
+    assert aws("wait", "function-active-v2", *named).returncode == 0
+    assert aws("create-alias", *named, "--name", "live", "--function-version", "1").returncode == 0
+    assert aws("update-function-code", *named, "--zip-file", "fileb://second.zip").returncode == 0
+    for qualifier, code in (("$LATEST", "second"), ("live", "first")):
+        aws("invoke", *named, "--qualifier", qualifier, "answer.json")
+        assert json.loads(aws.answer())["code"] == code
+    refused = aws("delete-function", *named, "--qualifier", "live")
+    assert "Deletion of aliases is not currently supported." in refused.stderr
+    assert aws("delete-function", *named).returncode == 0
+    assert "ResourceNotFoundException" in aws("get-function", *named).stderr
+
+
 def test_a_call_that_is_not_built_is_told_by_its_name(aws: Cli) -> None:
-    done = aws("create-function", "--function-name", "new", "--role", "arn:aws:iam::123456789012:role/r",
-               "--runtime", "python3.13", "--handler", "a.b", "--code", "S3Bucket=bucket,S3Key=key")  # fmt: skip
+    done = aws("list-layers")
     assert done.returncode != 0
-    assert "The operation CreateFunction of Lambda's API is not built." in done.stderr
+    assert "The operation ListLayers of Lambda's API is not built." in done.stderr

@@ -38,7 +38,7 @@ class Plane:
 
     account_id, region = "123456789012", "us-east-1"
 
-    def pool(self, function_name: str) -> Any:
+    def pool(self, function_name: str, qualifier: str = "") -> Any:
         return Pool() if function_name == "f" else None
 
     def at_account_limit(self, function_name: str) -> bool:

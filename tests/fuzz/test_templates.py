@@ -98,7 +98,23 @@ WHOLE = document(
         "FilterCriteria": {"Filters": [{"Pattern": '{"value": ["a"]}'}]},
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
     },
-    function={"Environment": {"Variables": {"AA": {"Fn::Sub": "${Size}"}}}, "Timeout": {"Ref": "Size"}},
+    function={
+        "Environment": {"Variables": {"AA": {"Fn::Sub": "${Size}"}}},
+        "Timeout": {"Ref": "Size"},
+        "FunctionUrlConfig": {"AuthType": "NONE", "Cors": {"AllowOrigins": ["*"], "MaxAge": 1}},
+    },
+    resources={
+        **TRIGGERS,
+        "Url": {"Type": "AWS::Lambda::Url", "Properties": {"AuthType": "NONE", "TargetFunctionArn": "Tasks"}},
+        "Web": {
+            "Type": "AWS::Serverless::HttpApi",
+            "Properties": {"StageName": "dev", "StageVariables": {"a": "b"}, "CorsConfiguration": True},
+        },
+        "Shop": {
+            "Type": "AWS::Serverless::Api",
+            "Properties": {"StageName": "v1", "Variables": {"a": 1}, "Cors": "'*'", "BinaryMediaTypes": ["a/b"]},
+        },
+    },
     settings={
         "EventSources": {"Tasks.Queue": {"MaximumRetryAttempts": 1, "OnFailure": "amqp:///x/k"}},
         "Secrets": {
@@ -113,9 +129,12 @@ WHOLE = document(
     Parameters={"Size": {"Type": "Number", "Default": 1, "AllowedValues": [1]}},
     Conditions={"C": {"Fn::Equals": ["a", "a"]}},
     Mappings={"M": {"a": {"b": "c"}}},
-    Globals={"Function": {"MemorySize": 256}},
-    resources=TRIGGERS,
+    Globals={"Function": {"MemorySize": 256}, "Api": {"Variables": {"c": "d"}}},
 )
+WHOLE["Resources"]["Telemetry"]["Properties"]["Events"] |= {
+    "Get": {"Type": "HttpApi", "Properties": {"ApiId": {"Ref": "Web"}, "Path": "/a/{id}", "Method": "GET"}},
+    "Post": {"Type": "Api", "Properties": {"Path": "/a", "Method": "post", "TimeoutInMillis": 50}},
+}
 
 
 def test_the_template_that_is_mutated_is_right(tmp_path: Path) -> None:

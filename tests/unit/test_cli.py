@@ -123,6 +123,31 @@ def test_run_hands_the_service_a_template_with_the_options_in_it(
     assert {name: str(getattr(settings, name)).removesuffix(".0") for name in SCALARS} == values
 
 
+def test_run_without_a_template_is_an_empty_account_with_the_settings_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[Any] = []
+    monkeypatch.setattr(service, "run", lambda loaded: served.append(loaded) or 0)
+    monkeypatch.setattr("poller.log.configure", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("POLLER_REGION", "eu-west-1")
+    (tmp_path / "settings.yaml").write_text("Port: 7\nHosts: one\n")
+    assert run(["run", "--settings", "settings.yaml", "--port", "0"], capsys) == (ExitCode.OK, "", "")
+    [empty] = served
+    assert (empty.functions, empty.mappings) == ((), ())
+    assert (empty.settings.Port, empty.settings.Hosts, empty.settings.Region) == (0, "one", "eu-west-1")
+    assert empty.state_folder == tmp_path / ".poller"
+    (tmp_path / "settings.yaml").write_text("Prot: 7\nEventSources: {A.B: {}}\n")
+    code, _, err = run(["run", "--settings", "settings.yaml"], capsys)
+    assert code == ExitCode.BAD_CONFIGURATION
+    assert "Prot: unknown property (did you mean Port?)" in err
+    assert run(["run", "--parameter", "A=b"], capsys)[2] == (
+        "poller: template.yaml: no such file (name the template, as in: poller run path/to/template.yaml)\n"
+    )
+    assert run(["run", "named.yaml"], capsys)[0] == ExitCode.BAD_CONFIGURATION
+    assert len(served) == 1
+
+
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [

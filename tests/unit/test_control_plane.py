@@ -246,10 +246,17 @@ def test_a_worker_without_pollers_of_a_mapping_starts_nothing_for_it_and_sends_n
     second.stop()
 
 
+def limit_of(plane: ControlPlane) -> int:
+    environments = plane.account.environments
+    configuration = environments.configuration("f")
+    assert configuration is not None
+    return environments._pool(configuration)._limit
+
+
 def test_two_workers_have_together_the_concurrency_of_one_service(tmp_path: Path) -> None:  # A.2
-    limits = [plane_of(worker, tmp_path, KAFKA, "5")._pools["f"]._limit for worker in (1, 2)]
+    limits = [limit_of(plane_of(worker, tmp_path, KAFKA, "5")) for worker in (1, 2)]
     assert limits == [3, 2]
-    assert [plane_of(worker, tmp_path, KAFKA)._pools["f"]._limit for worker in (1, 2)] == [500, 500]
+    assert [limit_of(plane_of(worker, tmp_path, KAFKA)) for worker in (1, 2)] == [500, 500]
 
 
 def test_the_functions_pool_shows_in_the_metrics(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_templates_are_valid(page: Path, tmp_path: Path) -> None:
         settings_file=settings if settings.exists() else None,
         environment={"RABBITMQ_PASSWORD": "secret"},
     )
-    assert loaded.mappings or loaded.asynchronous or loaded.triggers
+    assert loaded.mappings or loaded.asynchronous or loaded.triggers or loaded.function_urls
 
 
 def test_the_settings_of_the_reference_are_valid(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class Functions:
         self.only = Pool()
         self.full = False
 
-    def pool(self, function_name: str) -> Any:
+    def pool(self, function_name: str, qualifier: str = "") -> Any:
         return self.only if function_name == "f" else None
 
     def at_account_limit(self, function_name: str) -> bool:

@@ -363,6 +363,7 @@ def test_event_source_mappings_have_tags(configs: FunctionConfigs, account: Acco
         ({}, "An error occurred and the request cannot be processed."),
         ({"Tags": {str(number): "" for number in range(51)}}, "Number of tags exceeds resource tag limit."),
         ({"Tags": {"aws:a": ""}}, "aws: prefixed tag key names are not allowed for external use."),
+        ({"Tags": {"a": "\ud800"}}, "The tag 'a' is not text that can be written in UTF-8."),
     ],
 )
 def test_tags_that_cannot_be_are_refused(configs: FunctionConfigs, body: dict[str, Any], text: str) -> None:

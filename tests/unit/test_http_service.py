@@ -183,7 +183,7 @@ class Functions:
     def __init__(self, pool: Any) -> None:
         self._pool = pool
 
-    def pool(self, function_name: str) -> Any:
+    def pool(self, function_name: str, qualifier: str = "") -> Any:
         return self._pool
 
     def at_account_limit(self, function_name: str) -> bool:

@@ -1,4 +1,7 @@
-"""Statements 1 to 15 of part G, through AWS's own client (boto3) on the real service: a port, pools, processes."""
+"""Statements 1 to 15 of part G, through AWS's own client (boto3) on the real service: a port, pools, processes.
+
+On functions of the template, and on the same ones made by calls.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_service import arn, aws_client, served, template_of
+from api_service import RUNTIME, arn, aws_client, served, template_of
 from botocore.exceptions import ClientError
+from handlers.rig import HANDLERS
+from packages import ROLE
+
+from poller.account.function_requests import LOCAL_FOLDER
 
 MAXIMUM_RESPONSE = 6_291_556
 FUNCTIONS = {
@@ -29,10 +36,21 @@ FUNCTIONS = {
 }
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="module", params=["declared", "created"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Functions of the template, and the same ones made by calls, save the one that reserves concurrency."""
     folder = tmp_path_factory.mktemp("service")
-    with served(template_of(folder, FUNCTIONS)) as address:
+    if request.param == "declared":
+        with served(template_of(folder, FUNCTIONS)) as address:
+            yield address
+        return
+    with served(template_of(folder, {"one": FUNCTIONS["one"]})) as address:
+        made = aws_client(address)
+        code = {"S3Bucket": LOCAL_FOLDER, "S3Key": str(HANDLERS)}
+        for name, properties in FUNCTIONS.items():
+            if name != "one":
+                made.create_function(FunctionName=name, Role=ROLE, Runtime=RUNTIME, Code=code, **properties)
+        made.close()
         yield address
 
 
@@ -274,6 +292,6 @@ def test_a_response_stream_has_chunks_and_an_end(client: Any, function: str, eve
 
 
 def test_what_is_not_built_says_so(client: Any) -> None:
-    answer = refusal(client.list_functions)
+    answer = refusal(client.list_layers)
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 501
-    assert "ListFunctions" in answer["Error"]["Message"]
+    assert "ListLayers" in answer["Error"]["Message"]

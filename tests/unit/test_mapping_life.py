@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from builders import answer, function_error
+from packages import request
 
 from poller.api_errors import ApiError
 from poller.clock import SystemClock
@@ -19,6 +20,7 @@ from poller.destinations.file import FileDestination
 from poller.errors import DestinationError, SourceUnavailable
 from poller.metrics import Metrics
 from poller.model import FunctionConfiguration, Invocation, InvocationResult
+from poller.runtime.answers import error_answer
 from poller.runtime.pool import PoolStats
 from poller.shares import shares_of
 from poller.sources.memory import MemoryQueue, MemoryQueueSource, MemoryTopic, MemoryTopicSource
@@ -71,11 +73,17 @@ class Handlers:
         self.batches: list[list[str]] = []
         """What arrived, as texts."""
         self.result: Callable[[list[str]], InvocationResult] = lambda _: answer()
+        self.is_running = False
         self.may_answer = threading.Event()
         self.may_answer.set()
-        self.by_function[configuration.function_name] = self
+        self.configuration = configuration
+        name, version = configuration.function_name, configuration.version
+        self.by_function[name if version == "$LATEST" else f"{name}:{version}"] = self
+        self.arns: list[str] = []
+        """As invoked."""
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        self.is_running = True
 
     def stop(self, grace: float = 0.0) -> None:
         self.may_answer.set()
@@ -85,8 +93,15 @@ class Handlers:
 
     def submit(self, invocation: Invocation, on_result: Callable[[InvocationResult], None], *, wait: bool) -> None:
         assert wait
+        if not self.is_running:
+            text = "The function is not running."
+            threading.Thread(
+                target=on_result, args=(error_answer(invocation.request_id, 500, text),), daemon=True
+            ).start()
+            return
         values = texts(json.loads(invocation.payload))
         self.batches.append(values)
+        self.arns.append(invocation.invoked_function_arn)
 
         def run() -> None:
             self.may_answer.wait(30)
@@ -111,7 +126,7 @@ class World:
         self.topic, self.queue = MemoryTopic("orders"), MemoryQueue("tasks")
         self.functions: dict[str, Handlers] = {}
         monkeypatch.setattr(Handlers, "by_function", self.functions, raising=False)
-        monkeypatch.setattr("poller.control_plane.FunctionPool", Handlers)
+        monkeypatch.setattr("poller.account.environments.FunctionPool", Handlers)
         monkeypatch.setattr("poller.assembly.source_of", self._source)
         (folder / "code").mkdir()
         (folder / "code" / "handler.py").write_text("def handler(event, context): ...\n")
@@ -405,6 +420,37 @@ def test_another_function_gets_the_following_batches(world: World) -> None:  # C
     assert world.plane.sources.get_event_source_mapping(uuid)["FunctionArn"].endswith(":g")
     series = {"mapping": uuid, "function": "g", "source": "orders"}
     wait_until(lambda: world.metrics.registry.get_sample_value("poller_invoked_event_count_total", series) == 1)
+
+
+def test_a_mapping_of_an_alias_follows_it_from_the_next_batch_on(world: World) -> None:  # C.1
+    account = world.plane.account
+    account.functions.create_function(request("v", Publish=True))
+    account.functions.update_function_configuration("v", {"Description": "two"})
+    account.publishing.publish_version("v", {})
+    account.publishing.create_alias("v", {"Name": "live", "FunctionVersion": "1"})
+    uuid = world.create(KAFKA, FunctionName="v:live", BatchSize=1)
+    arn = "arn:aws:lambda:us-east-1:123456789012:function:v:live"
+    assert world.plane.sources.get_event_source_mapping(uuid)["FunctionArn"] == arn
+    world.produce("1")
+    wait_until(lambda: "v:1" in world.functions and world.functions["v:1"].handled() == ["1"])
+    account.publishing.update_alias("v", "live", {"FunctionVersion": "2"})
+    world.produce("2")
+    wait_until(lambda: "v:2" in world.functions and world.functions["v:2"].handled() == ["2"])
+    assert world.functions["v:2"].arns == [arn]
+    world.update(uuid, BatchSize=2)
+    assert world.plane.sources.get_event_source_mapping(uuid)["FunctionArn"] == arn
+    world.update(uuid, FunctionName="v:1")
+    world.produce("3")
+    wait_until(lambda: world.functions["v:1"].handled() == ["1", "3"])
+    for name, found in (("v", [uuid]), ("v:1", [uuid]), ("v:live", []), ("f", [])):
+        listed = world.plane.sources.list_event_source_mappings(function_name=name)["EventSourceMappings"]
+        assert [item["UUID"] for item in listed] == found
+
+
+def test_a_mapping_of_a_version_that_is_not_there_is_refused(world: World) -> None:  # C.3
+    for name in ("f:1", "f:live", "none"):
+        with pytest.raises(ApiError, match="Function does not exist"):
+            world.create(KAFKA, FunctionName=name)
 
 
 def test_letters_that_wait_for_a_destination_go_to_the_new_one(

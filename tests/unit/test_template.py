@@ -412,8 +412,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             (
                 "Resources.A.Type: AWS::StepFunctions::StateMachine is not supported "
-                "(supported: AWS::Serverless::Function, AWS::Lambda::Function, AWS::Lambda::EventSourceMapping, AWS::Lambda::EventInvokeConfig, "
-                "AWS::S3::Bucket, AWS::Events::Rule, AWS::Scheduler::Schedule)"
+                f"(supported: {', '.join(supported.RESOURCES)})"
             )
         ],
     ),
@@ -425,8 +424,8 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         ['Resources.A.Condition: "Productoin" is no condition of this template (did you mean Production?)'],
     ),
     "globals of an API": (
-        document(Globals={"HttpApi": {}}),
-        ["Globals.HttpApi: not supported: only Globals.Function is"],
+        document(Globals={"SimpleTable": {}}),
+        ["Globals.SimpleTable: not supported: Globals.Function, HttpApi and Api are"],
     ),
     "misspelt global": (
         document(Globals={"Function": {"MemorySze": 1}}),
@@ -554,9 +553,9 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         ),
         [
             "Resources.A.Properties.Events.E: 5 is not a mapping with Type and Properties",
-            "Resources.A.Properties.Events.F.Type: is missing (supported: SelfManagedKafka, MSK, MQ, S3, Schedule, ScheduleV2)",
-            'Resources.A.Properties.Events.G.Type: "Kafka" is no type of event (supported: SelfManagedKafka, MSK, MQ, S3, Schedule, ScheduleV2)',
-            "Resources.A.Properties.Events.H.Type: events of type SQS are not supported (supported: SelfManagedKafka, MSK, MQ, S3, Schedule, ScheduleV2)",
+            "Resources.A.Properties.Events.F.Type: is missing (supported: SelfManagedKafka, MSK, MQ, S3, Schedule, ScheduleV2, HttpApi, Api)",
+            'Resources.A.Properties.Events.G.Type: "Kafka" is no type of event (supported: SelfManagedKafka, MSK, MQ, S3, Schedule, ScheduleV2, HttpApi, Api)',
+            "Resources.A.Properties.Events.H.Type: events of type SQS are not supported (supported: SelfManagedKafka, MSK, MQ, S3, Schedule, ScheduleV2, HttpApi, Api)",
             "Resources.A.Properties.Events.I.Propertis: unknown attribute of an event (did you mean Properties?)",
             "Resources.A.Properties.Events.I: Unrecognized event source. (give EventSourceArn or SelfManagedEventSource)",
         ],

@@ -1,0 +1,187 @@
+"""One version of a function, `$LATEST` among them: what it is, how calls show it, and how it is kept (A.7). Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from poller.account.folders import Package
+from poller.invocation_request import LATEST
+from poller.model import FunctionConfiguration
+
+State = Literal["Active", "Failed"]
+
+PENDING = {
+    "State": "Pending",
+    "StateReason": "The function is being created.",
+    "StateReasonCode": "Creating",
+}
+IN_PROGRESS = {
+    "LastUpdateStatus": "InProgress",
+    "LastUpdateStatusReason": "The function is being created.",
+    "LastUpdateStatusReasonCode": "Creating",
+}
+"""As recorded."""
+
+DEFAULTS: Mapping[str, Any] = {
+    "Description": "",
+    "Timeout": 3,
+    "MemorySize": 128,
+    "PackageType": "Zip",
+    "Architectures": ["x86_64"],
+    "EphemeralStorage": {"Size": 512},
+    "TracingConfig": {"Mode": "PassThrough"},
+    "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
+}
+"""What the answers of every function show, whether it was given or not (recorded)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionVersion:
+    """A version as it is; replaced, never changed."""
+
+    name: str
+    version: str
+    """`$LATEST`, or a number."""
+    properties: Mapping[str, Any]
+    """AWS's, as the answers show them: Handler, Runtime, Environment …, complete with their defaults."""
+    code: Package
+    is_folder: bool
+    """The code is a local folder, which may change under it."""
+    revision_id: str
+    last_modified: float
+    """Seconds since the epoch."""
+    published_as: str = ""
+    """Of a published version: the Description that `$LATEST` had."""
+    failure: str = ""
+    """Why it cannot run; empty when it can."""
+
+    @property
+    def state(self) -> State:
+        """State of A.3; the others are over before a call is answered."""
+        return "Failed" if self.failure else "Active"
+
+    @property
+    def code_sha256(self) -> str:
+        """CodeSha256."""
+        return base64.b64encode(bytes.fromhex(self.code.sha256)).decode()
+
+    def configuration(self, base: FunctionConfiguration) -> FunctionConfiguration:
+        """What the runtime needs to know.
+
+        Args:
+            base: what is no property of the function.
+        """
+        properties = self.properties
+        return replace(
+            base,
+            function_name=self.name,
+            code=self.code.folder,
+            handler=properties["Handler"],
+            runtime=properties["Runtime"],
+            timeout=float(properties["Timeout"]),
+            memory_size=properties["MemorySize"],
+            environment=dict(properties.get("Environment", {}).get("Variables", {})),
+            version=self.version,
+        )
+
+    def is_as_published(self, version: FunctionVersion) -> bool:
+        """Of `$LATEST`: whether nothing has changed since that version was published of it."""
+        then = {**version.properties, "Description": version.published_as}
+        return self.code.sha256 == version.code.sha256 and self.properties == then
+
+    # --- answers ------------------------------------------------------------------------------------------------------
+
+    def listed(self, function_arn: str) -> dict[str, Any]:
+        """As ListFunctions and ListVersionsByFunction show it.
+
+        Args:
+            function_arn: as the answer names it, with a qualifier or without.
+        """
+        answer: dict[str, Any] = {
+            "FunctionName": self.name,
+            "FunctionArn": function_arn,
+            **self.properties,
+            "CodeSha256": self.code_sha256,
+            "CodeSize": self.code.size,
+            "LastModified": written(self.last_modified),
+            "LoggingConfig": {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{self.name}"},
+            "RevisionId": self.revision_id,
+            "Version": self.version,
+        }
+        return dict(sorted(answer.items()))
+
+    def answer(self, function_arn: str, region: str) -> dict[str, Any]:
+        """AWS's FunctionConfiguration."""
+        answer = self.listed(function_arn)
+        runtime = hashlib.sha256(str(self.properties["Runtime"]).encode()).hexdigest()
+        answer["RuntimeVersionConfig"] = {"RuntimeVersionArn": f"arn:aws:lambda:{region}::runtime:{runtime}"}
+        answer["State"] = self.state
+        if self.failure:
+            answer |= {"StateReason": self.failure, "StateReasonCode": "InvalidZipFileException"}
+        answer["LastUpdateStatus"] = "Successful"
+        return answer
+
+    def created(self, function_arn: str, region: str) -> dict[str, Any]:
+        """As the answer shows it to whoever has just made it."""
+        answer = {**self.answer(function_arn, region), **PENDING}
+        del answer["LastUpdateStatus"]
+        return answer
+
+    def updated(self, function_arn: str, region: str) -> dict[str, Any]:
+        """As the answer shows it to whoever has just changed it."""
+        return {**self.answer(function_arn, region), **IN_PROGRESS}
+
+    # --- as it is kept ------------------------------------------------------------------------------------------------
+
+    def document(self) -> dict[str, Any]:
+        """As it is kept."""
+        return {
+            "Properties": dict(self.properties),
+            "Folder": str(self.code.folder),
+            "Sha256": self.code.sha256,
+            "Size": self.code.size,
+            "IsFolder": self.is_folder,
+            "RevisionId": self.revision_id,
+            "LastModified": self.last_modified,
+            "PublishedAs": self.published_as,
+        }
+
+    @classmethod
+    def of_document(cls, key: str, document: Mapping[str, Any]) -> FunctionVersion:
+        """As it was kept.
+
+        Raises:
+            LookupError, TypeError, ValueError: it was not.
+        """
+        name, _, version = key.rpartition(":")
+        return cls(
+            name,
+            version,
+            dict(document["Properties"]),
+            Package(Path(document["Folder"]), document["Sha256"], int(document["Size"])),
+            bool(document["IsFolder"]),
+            document["RevisionId"],
+            float(document["LastModified"]),
+            document["PublishedAs"],
+        )
+
+    @property
+    def key(self) -> str:
+        """Of its document."""
+        return f"{self.name}:{self.version}"
+
+
+def written(seconds: float) -> str:
+    """A time as LastModified has it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "+0000")
+
+
+def order(version: str) -> int:
+    """`$LATEST` first, then by number."""
+    return 0 if version == LATEST else int(version)

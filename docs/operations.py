@@ -23,8 +23,7 @@ from __future__ import annotations
 OPERATIONS = (
 '''
 ELSEWHERE = {
-    "GetAccountSettings": "`AccountConcurrency` in the [settings](settings.md)",
-    "PutFunctionConcurrency": "`ReservedConcurrentExecutions` in the template",
+    "PutProvisionedConcurrencyConfig": "environments stay warm for 5 minutes as it is",
 }
 """What there is instead of an operation that is not built."""
 

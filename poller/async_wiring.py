@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from poller.api_errors import invalid_parameter
 from poller.async_invoke.broker import queue_url
 from poller.async_invoke.configuration import AsyncConfiguration, AsyncDestination, FunctionTarget
 from poller.destinations.aws import AwsTarget
 from poller.endpoints import KafkaTarget, target
 from poller.errors import ConfigError, Problem
-from poller.event_invoke import EventDestination
+from poller.event_invoke import EventDestination, EventInvokeConfig
 from poller.function_names import named_function
 from poller.policy.async_events import MAXIMUM_EVENT_AGE, MAXIMUM_RETRY_ATTEMPTS
 from poller.resources import EventSourceMapping
@@ -49,7 +50,11 @@ def wire_async(
     Raises:
         ConfigError: every destination that makes no sense or has no address.
     """
-    wiring = _AsyncWiring(functions, mappings, settings, folder)
+
+    def has(name: str, qualifier: str) -> bool:
+        return name in functions and not qualifier
+
+    wiring = _AsyncWiring(functions, has, mappings, settings, folder)
     wired = {name: wiring.run(name, item) for name, item in declared.items() if name in functions}
     if wired and settings.Workers > 1:
         reason = f"is {settings.Workers}, and asynchronous invocation needs one process"
@@ -69,13 +74,48 @@ def wire_async(
     return wired
 
 
+def wire_event_invoke_config(
+    name: str,
+    config: EventInvokeConfig,
+    has: Callable[[str, str], bool],
+    mappings: Sequence[EventSourceMapping],
+    *,
+    settings: Settings,
+    folder: Path,
+) -> AsyncConfiguration:
+    """What an event invoke configuration means that a call made, for the function of that name (B.2).
+
+    Args:
+        name: of the function.
+        config: valid by itself.
+        has: whether there is a function of that name, with that version or alias.
+        mappings: as in `wire_async`.
+        settings: as in `wire_async`.
+        folder: as in `wire_async`.
+
+    Raises:
+        ConfigError: every destination that makes no sense or has no address.
+    """
+    wiring = _AsyncWiring((), has, mappings, settings, folder)
+    wired = wiring.run(name, DeclaredAsync(config))
+    if wiring.problems:
+        raise ConfigError(wiring.problems)
+    return wired
+
+
 class _AsyncWiring:
     def __init__(
-        self, functions: Collection[str], mappings: Sequence[EventSourceMapping], settings: Settings, folder: Path
+        self,
+        functions: Collection[str],
+        has: Callable[[str, str], bool],
+        mappings: Sequence[EventSourceMapping],
+        settings: Settings,
+        folder: Path,
     ) -> None:
         self.problems: list[Problem] = []
         self._mappings = mappings
         self._functions = functions
+        self._has = has
         self._settings = settings
         self._folder = folder
         self._name = ""
@@ -104,7 +144,7 @@ class _AsyncWiring:
         service = self._service(text)
         if service not in services or (service in DEAD_LETTERS and text.endswith(".fifo")):
             on = path.rpartition(".")[2]
-            self._problem(place, _refused(on, text))
+            self._refuse(place, _refused(on, text))
         elif given.Type is not None and given.Type != SERVICES[service]:
             self._problem(f"{path}.Type", f"{given.Type} is not what the ARN is of", f"that is {SERVICES[service]}")
         elif service == "lambda":
@@ -134,13 +174,13 @@ class _AsyncWiring:
     def _function(self, arn: str, place: str) -> AsyncDestination | None:
         name, qualifier = named_function(arn)
         if name == self._name:
-            self._problem(place, "You can't specify the function as a destination for itself.")
-        elif name not in self._functions:
-            self._problem(place, f"The destination ARN {arn} is invalid.", closest(name, self._functions))
-        elif qualifier:
-            self._problem(place, f"not supported: versions and aliases ({qualifier})")
+            self._refuse(place, "You can't specify the function as a destination for itself.")
+        elif not self._has(name, ""):
+            self._refuse(place, f"The destination ARN {arn} is invalid.", closest(name, self._functions))
+        elif not self._has(name, qualifier):
+            self._refuse(place, f"The destination ARN {arn} is invalid.", f"there is no {qualifier} of {name}")
         else:
-            return AsyncDestination(FunctionTarget(name))
+            return AsyncDestination(FunctionTarget(name, qualifier))
         return None
 
     def _behind(self, arn: str, place: str, bus_arn: str = "") -> AsyncDestination | None:
@@ -171,6 +211,10 @@ class _AsyncWiring:
 
     def _problem(self, path: str, reason: str, suggestion: str = "") -> None:
         self.problems.append(Problem(path, reason, suggestion))
+
+    def _refuse(self, path: str, text: str, suggestion: str = "") -> None:
+        """In AWS's words (B.2)."""
+        self.problems.append(Problem(path, text, suggestion, error=invalid_parameter(text)))
 
 
 def _renewed(target: KafkaTarget, mapping: EventSourceMapping, settings: Settings) -> KafkaTarget | None:

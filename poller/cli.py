@@ -10,15 +10,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from poller.cli_options import SETTINGS, TEMPLATE, ExitCode, parser
 from poller.errors import ConfigError, PollerError, Problem
 
 if TYPE_CHECKING:
-    from poller.model import InvocationResult
-    from poller.resources import Function
     from poller.template import Template
 
 
@@ -117,54 +114,9 @@ def _validate(given: argparse.Namespace) -> int:
 
 
 def _invoke(given: argparse.Namespace) -> int:
-    payload = _read_event(given.event)
-    template = _load(given)
-    function = _function_named(given.function, template)
-    from poller.invoker import invoke  # noqa: PLC0415
-    from poller.runtime.pool import FunctionPool  # noqa: PLC0415
+    from poller import invoke_command  # noqa: PLC0415
 
-    def show(line: str, _request_id: str) -> None:
-        if given.log:
-            _say(line)
-
-    pool = FunctionPool(function.configuration(), log=show)
-    pool.start()
-    try:
-        result = invoke(pool, payload)
-    finally:
-        pool.stop()
-    return _show_result(result, as_json=given.json)
-
-
-def _show_result(result: InvocationResult, *, as_json: bool) -> int:
-    text = result.payload.decode(errors="replace")
-    if as_json:
-        answer = {
-            "StatusCode": result.status,
-            "FunctionError": result.function_error,
-            "ExecutedVersion": result.executed_version,
-            "RequestId": result.request_id,
-            "Payload": _payload(text),
-            "LogResult": result.log_tail.decode(errors="replace"),
-            "DurationInSeconds": round(result.duration, 6),
-        }
-        _print_json(answer)
-    else:
-        print(text)  # noqa: T201
-    if result.function_error:
-        _say(f"poller: the function failed ({result.function_error})")
-        return ExitCode.FUNCTION_ERROR
-    if result.status == 400:  # noqa: PLR2004 - the event is not JSON
-        return ExitCode.BAD_CONFIGURATION
-    return ExitCode.OK if result.status == 200 else ExitCode.FAILED  # noqa: PLR2004
-
-
-def _payload(text: str) -> Any:
-    """The reply as JSON; as its text where JSON of this kind can be written but not be read again here."""
-    try:
-        return json.loads(text) if text else None
-    except (ValueError, RecursionError):  # numbers too long, nested too deep
-        return text
+    return invoke_command.run(given, lambda: _load(given, or_empty=True), _print_json)
 
 
 def _generate_event(given: argparse.Namespace) -> int:
@@ -234,26 +186,6 @@ def _load(given: argparse.Namespace, *, or_empty: bool = False) -> Template:
         hint = "give --template PATH" if is_option else _MISSING_TEMPLATE.format(command=given.command)
         raise ConfigError([Problem(str(given.template), "no such file", hint)])
     return load(given.template, dict(given.parameter), settings_file=given.settings, options=options)
-
-
-def _read_event(name: str | None) -> bytes:
-    if name is None:
-        return b"{}"
-    try:
-        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-    except OSError as error:
-        raise ConfigError([Problem(f"--event {name}", f"cannot be read: {error.strerror}")]) from None
-
-
-def _function_named(name: str, template: Template) -> Function:
-    from poller.validation import closest  # noqa: PLC0415
-
-    names = [function.FunctionName for function in template.functions]
-    for function in template.functions:
-        if name in {function.FunctionName, function.configuration().function_arn}:
-            return function
-    hint = closest(name, names) or f"functions of {template.path}: {', '.join(names)}"
-    raise ConfigError([Problem(name, "no such function", hint)])
 
 
 def _print_problems(problems: Sequence[Problem], given: argparse.Namespace) -> None:

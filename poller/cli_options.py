@@ -186,13 +186,28 @@ def _add_invoke(commands: Any) -> None:
     parser = _add_command(
         commands,
         "invoke",
-        "invoke one function once, without any broker",
-        "Invoke one function and print what it returns, or Lambda's error object. The exit code is 3 when it failed.",
+        "invoke one function",
+        "Invoke one function and print what it returns, or Lambda's error object. The exit code is 3 when it failed.\n"
+        "The service that runs this template does it, if one answers at the settings' Bind and Port; without one the\n"
+        "function runs once in a process of its own, and needs no broker.",
     )
     parser.add_argument("function", metavar="FUNCTION", help="name or ARN")
     parser.add_argument("--event", metavar="FILE", help="JSON file with the event, - for stdin; without it, {}")
     _add_template_option(parser)
-    parser.add_argument("--log", action="store_true", help="show the function's log on stderr, START to REPORT")
+    parser.add_argument(
+        "--type",
+        choices=["RequestResponse", "Event", "DryRun"],
+        default="RequestResponse",
+        help="wait for the answer; hand over an event; or look only whether it could be invoked (RequestResponse)",
+    )
+    parser.add_argument("--qualifier", metavar="NAME", help="version or alias of the function")
+    parser.add_argument("--client-context", metavar="JSON", help="JSON object for the handler's context.client_context")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--local", action="store_true", help="run it in a process of its own, whatever service there is")
+    where.add_argument("--endpoint", metavar="URL", help="let the service there do it, such as http://127.0.0.1:9001")
+    parser.add_argument(
+        "--log", action="store_true", help="show the function's log on stderr; of a service its last 4 KB"
+    )
     parser.add_argument("--json", action="store_true", help="status, error, payload and log tail as one JSON object")
 
 

@@ -61,6 +61,8 @@ class Function(Model):
     """MB."""
     Environment: FunctionEnvironment = FunctionEnvironment()
     ReservedConcurrentExecutions: Annotated[Integer, Field(ge=0)] | None = None
+    RecursiveLoop: Literal["Terminate", "Allow"] = "Terminate"
+    """Whether events may go round among functions that are each other's destinations, or are stopped after 16 (B.5)."""
     PackageType: Annotated[Literal["Zip"], BeforeValidator(_package_type)] = "Zip"
 
     account_id: str = "123456789012"

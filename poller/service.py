@@ -43,7 +43,7 @@ from contextlib import suppress
 from types import FrameType
 
 from poller.account.store import AccountFile
-from poller.api import event_source_mappings, function_urls, functions
+from poller.api import event_source_mappings, function_configs, function_urls, functions
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.invocations import Invocations
@@ -56,6 +56,7 @@ from poller.clock import SystemClock
 from poller.control_plane import ControlPlane
 from poller.fronts.serving import Fronts
 from poller.metrics import Metrics, StateCollector
+from poller.running_service import identity_of
 from poller.template import Template
 from poller.triggers.running import RunningTriggers
 
@@ -108,12 +109,13 @@ def run(template: Template) -> int:
     def states() -> list[dict[str, object]]:
         return [*plane.mapping_states(), *triggers.states(), *asynchronous.states()]
 
-    calls = [
-        *event_source_mappings.routes(plane),
+    routes = [
+        *event_source_mappings.routes(plane.sources),
         *functions.routes(plane.account),
+        *function_configs.routes(plane.configs),
         *function_urls.routes(fronts.urls),
     ]
-    app = application(metrics.registry, states, alive, calls=calls)
+    app = application(metrics.registry, states, alive, calls=routes, identity=identity_of(template.path))
     invocations = Invocations(plane, asynchronous)
     endpoint = Endpoint(app, invocations, door(settings), S3Webhook(triggers.s3), fronts.url_front)
     server = HttpServer(endpoint, listener)

@@ -46,6 +46,8 @@ class Template:
     """What starts functions by itself."""
     function_urls: tuple[FunctionUrl, ...] = ()
     apis: tuple[Api, ...] = ()
+    event_invoke_configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The same in AWS's words, by function, of those whose configuration is declared."""
 
     @property
     def state_folder(self) -> Path:
@@ -156,6 +158,11 @@ class _Loading:
                 self._problems += error.problems
         if self._problems or settings is None:
             raise ConfigError(list(dict.fromkeys(self._problems)))
+        configs = {
+            name: item.config.model_dump(mode="json", exclude_unset=True)
+            for name, item in reader.asynchronous.declared.items()
+            if item.config.model_fields_set
+        }
         return Template(
             self._sources.template,
             tuple(reader.functions),
@@ -165,6 +172,7 @@ class _Loading:
             triggers,
             tuple(url for url, _ in reader.http.urls.values()),
             tuple(reader.apis),
+            configs,
         )
 
     def _problem(self, path: str, reason: str, suggestion: str = "") -> None:

@@ -14,7 +14,7 @@ from botocore.config import Config
 from handlers.rig import HANDLERS
 
 from poller.account.documents import Documents, ForgettingDocuments
-from poller.api import event_source_mappings, function_urls, functions
+from poller.api import event_source_mappings, function_configs, function_urls, functions
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.invocations import Invocations
@@ -23,6 +23,7 @@ from poller.clock import SystemClock
 from poller.control_plane import ControlPlane
 from poller.fronts.serving import Fronts
 from poller.metrics import Metrics
+from poller.running_service import identity_of
 from poller.service import async_invoker
 from poller.template import Template, load
 
@@ -61,12 +62,14 @@ def served_with_apis(template: Template, documents: Documents | None = None) -> 
     plane = ControlPlane(template, metrics, SystemClock(), documents=documents)
     fronts = Fronts(template, plane, documents, metrics.registry)
     plane.on_function_deleted(fronts.urls.gone, fronts.urls.recall)
-    calls = [
-        *event_source_mappings.routes(plane),
+    routes = [
+        *event_source_mappings.routes(plane.sources),
         *functions.routes(plane.account),
+        *function_configs.routes(plane.configs),
         *function_urls.routes(fronts.urls),
     ]
-    app = application(metrics.registry, plane.mapping_states, plane.alive, calls=calls)
+    identity = identity_of(template.path)
+    app = application(metrics.registry, plane.mapping_states, plane.alive, calls=routes, identity=identity)
     asynchronous = async_invoker(template, plane, metrics)
     endpoint = Endpoint(app, Invocations(plane, asynchronous), door(template.settings), urls=fronts.url_front)
     server = HttpServer(endpoint, bind(template.settings.Bind, 0))

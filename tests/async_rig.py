@@ -85,7 +85,7 @@ class Rig:
     def _invoker(self) -> AsyncInvoker:
         return AsyncInvoker(
             self.folder / "state",
-            lambda name, _: self.functions.get(name),
+            self.function,
             required=self.required,
             time_scale=self.time_scale,
             metrics=AsyncMetrics(self.registry),
@@ -98,6 +98,10 @@ class Rig:
                 self.clock,
             ),
         )
+
+    def function(self, name: str, qualifier: str) -> AsyncFunction | None:
+        """By `name`, a version or alias by `name:qualifier`."""
+        return self.functions.get(name if qualifier in {"", "$LATEST"} else f"{name}:{qualifier}")
 
     def add(self, name: str, configuration: AsyncConfiguration | None = None, **changes: Any) -> None:
         """A function; `handler` is noted.handler."""

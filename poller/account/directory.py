@@ -15,6 +15,10 @@ class Directory(Protocol):
         """Whether there is such a function, and it has such a version or alias; empty and `$LATEST` it always has."""
         ...
 
+    def names(self) -> list[str]:
+        """Of all functions."""
+        ...
+
     def is_declared(self, function_name: str) -> bool:
         """Whether the template declares the function: calls may change such a one only with AllowDrift."""
         ...

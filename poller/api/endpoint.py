@@ -26,7 +26,7 @@ from poller.api.passwords import check_password
 from poller.api.s3_webhook import PATH as S3_EVENTS
 from poller.api.s3_webhook import S3Webhook
 from poller.api.signatures import Signatures
-from poller.api_errors import ApiError, invalid_parameter
+from poller.api_errors import VALIDATION, ApiError, invalid_parameter
 from poller.fronts.url_front import UrlFront, asked
 from poller.model import MAXIMUM_PAYLOAD
 from poller.settings import Settings
@@ -211,8 +211,8 @@ async def _unknown(request: Request, _: Exception) -> Response:
     operation = operation_of(request.method, path, request.scope["query_string"].decode("latin-1"))
     if operation is None:
         error = ApiError(404, "UnknownOperationException", f"No operation of Lambda's API: {request.method} {path}")
-    elif operation in BUILT:  # its route takes everything else
-        error = invalid_parameter("A name in the path has a slash in it, which no name has.")
+    elif operation in BUILT:  # what is percent-encoded in it can be in no name, such as a line's end
+        error = ApiError(400, VALIDATION, f"1 validation error detected: a name in this path cannot be one: {path}")
     else:
         error = ApiError(501, "NotImplementedException", f"The operation {operation} of Lambda's API is not built.")
     return refusal(error)

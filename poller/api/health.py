@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from poller.running_service import IDENTITY
+
 MappingStates = Callable[[], Sequence[Mapping[str, object]]]
 """Each mapping as its name, `State`, `StateTransitionReason`, `LastProcessingResult` and what is the matter."""
 
@@ -23,6 +25,7 @@ def application(
     refresh: Callable[[], None] | None = None,
     workers: Callable[[], Sequence[Mapping[str, object]]] | None = None,
     calls: Sequence[BaseRoute] = (),
+    identity: str = "",
 ) -> Starlette:
     """The ASGI application.
 
@@ -33,6 +36,7 @@ def application(
         refresh: called before each answer, on some thread: brings the others' answers up to date, and may wait for it.
         workers: how each worker is, where there are several; must not block.
         calls: further routes.
+        identity: which template's functions can be invoked here, as `poller.running_service` names it.
     """
 
     async def up_to_date() -> None:
@@ -45,7 +49,7 @@ def application(
         body: dict[str, object] = {"status": "ok" if well else "a poller has died"}
         if workers is not None:
             body["workers"] = workers()
-        return JSONResponse(body, 200 if well else 500)
+        return JSONResponse(body, 200 if well else 500, {IDENTITY: identity} if identity else None)
 
     async def readyz(_: Request) -> Response:
         await up_to_date()

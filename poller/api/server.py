@@ -6,12 +6,13 @@ import errno
 import socket
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import uvicorn
 
 from poller.api.call import App
-from poller.api.http_protocol import HttpProtocol
+from poller.api.http_protocol import HttpProtocol, most_connections
 from poller.errors import PollerError
 from poller.settings import option, variable
 
@@ -22,12 +23,10 @@ OPTIONS: Mapping[str, Any] = {
     "log_config": None,
     "access_log": False,
     "lifespan": "off",
-    "http": HttpProtocol,
     "ws": "none",
     "loop": "asyncio",
     "server_header": False,
     "proxy_headers": False,
-    "limit_concurrency": 10_000,
     "timeout_keep_alive": 60,
     "timeout_graceful_shutdown": 1,
 }
@@ -74,11 +73,27 @@ class HttpServer:
     """A thread that owns uvicorn's loop. `start` and `stop` may be called in any order and more than once."""
 
     def __init__(
-        self, app: App, listener: socket.socket, name: str = "api", protocol: type[HttpProtocol] = HttpProtocol
+        self,
+        app: App,
+        listener: socket.socket,
+        name: str = "api",
+        protocol: type[HttpProtocol] = HttpProtocol,
+        *,
+        most: int | None = None,
     ) -> None:
+        """Serve nothing yet.
+
+        Args:
+            app: what answers.
+            listener: of `bind`.
+            name: of the thread.
+            protocol: reads HTTP.
+            most: connections at the same time; by default as many as the system's limit of descriptors suggests.
+        """
         self._listener = listener
         self._name = name
-        config = uvicorn.Config(app, **{**OPTIONS, "http": protocol})
+        limited: Any = partial(protocol, most=most_connections() if most is None else most)
+        config = uvicorn.Config(app, http=limited, **OPTIONS)
         self._server = uvicorn.Server(config)
         self._thread: threading.Thread | None = None
 

@@ -175,8 +175,8 @@ class Dispatcher:
                 self._lane(event.function).ending.discard(event.id)
                 for function in (event.function, *functions):
                     self._lane(function).look_at = 0.0
-                for kind in kinds:
-                    self._outbox.add(event.function, kind)
+                for kind, whose in kinds:
+                    self._outbox.add(whose, kind)
                 self._count(-1)
             case Recorded(function, kind):
                 self._outbox.add(function, kind)
@@ -287,6 +287,7 @@ class Dispatcher:
             now=self.now,
             wall=self._clock.time(),
             new_id=lambda: str(uuid.uuid4()),
+            may_recur=self._may_recur,
         )
         if not ended.succeeded:
             self._metrics.count("async_events_dropped", event.function)
@@ -302,9 +303,13 @@ class Dispatcher:
             self._metrics.count("async_events_received", name)
         lane.ending.add(event.id)
 
-        kinds = tuple(delivery.kind for delivery in found.deliveries)
+        kinds = tuple((delivery.kind, delivery.function) for delivery in found.deliveries)
 
         def on_written() -> None:
             self._inbox.put(Written(event, functions, kinds))
 
         self._store.finish(event, found.deliveries, found.events, on_written)
+
+    def _may_recur(self, name: str) -> bool:
+        function = self._function(name, "")
+        return function is not None and function.may_recur

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from poller.async_invoke.configuration import AsyncConfiguration, AsyncDestination, FunctionTarget
-from poller.async_invoke.rows import Delivery, Kind, StoredEvent
+from poller.async_invoke.rows import Delivery, Kind, StoredEvent, destinations_of
 from poller.model import DeadLetter, FunctionConfiguration, InvocationResult
 from poller.policy.async_events import Ended, Standing
 from poller.policy.async_records import EndedEvent, dead_letter, event_bridge_letter, record, record_letter
@@ -39,6 +39,7 @@ def remains(
     now: float,
     wall: float,
     new_id: Callable[[], str],
+    may_recur: Callable[[str], bool] = lambda _: False,
 ) -> Remains:
     """What the destinations of an event get.
 
@@ -51,6 +52,7 @@ def remains(
         now: seconds since the epoch, as the dispatcher counts them: what the age of a following event begins with.
         wall: the same as the wall clock has them, for the record.
         new_id: makes request ids.
+        may_recur: whether a function, by its name, may be invoked however many handed the event on (RecursiveLoop).
     """
     answer, delay = answers
     arn = f"{function.function_arn}:{event.qualifier or '$LATEST'}"
@@ -66,10 +68,12 @@ def remains(
         target = destination.target
         if not isinstance(target, FunctionTarget):
             letter = dead_letter(told) if kind == "DeadLetterQueue" else _record_for(destination, told, function, wall)
-            deliveries.append(Delivery(event.request_id, event.function, kind, wall, letter))
+            qualifier = "" if kind == "DeadLetterQueue" else event.qualifier
+            whose = destinations_of(event.function, qualifier)
+            deliveries.append(Delivery(event.request_id, whose, kind, wall, letter))
             continue
         payload = record(told, now=wall)
-        if refusal := _refusal(payload, event.passes):
+        if refusal := _refusal(payload, 0 if may_recur(target.function_name) else event.passes):
             lost.append(f"{target} does not get the record: {refusal}")
         else:
             name, qualifier, passes = target.function_name, target.qualifier, event.passes + 1

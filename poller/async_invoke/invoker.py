@@ -199,5 +199,6 @@ class AsyncInvoker:
             _log.warning(text, count, left.file)
 
     def _destination(self, function_name: str, kind: Kind) -> AsyncDestination | None:
-        function = self._function(function_name, "")
+        name, _, qualifier = function_name.partition(":")
+        function = self._function(name, qualifier)
         return None if function is None else function.asynchronous.destination(kind)

@@ -36,6 +36,8 @@ class AsyncFunction:
     function: FunctionConfiguration
     asynchronous: AsyncConfiguration
     pool: Pool
+    may_recur: bool = False
+    """Whether it may be invoked however many functions handed an event on before (RecursiveLoop)."""
 
 
 @dataclass(slots=True)
@@ -85,8 +87,8 @@ class Written:
     event: StoredEvent
     functions: tuple[str, ...] = ()
     """Those that got an event of their own by it."""
-    kinds: tuple[Kind, ...] = ()
-    """Destinations of its function for which a record waits now."""
+    kinds: tuple[tuple[Kind, str], ...] = ()
+    """Destinations for which a record waits now, and whose they are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class Outbox:
 
     Args:
         store: where records wait.
-        destination: what a function's destination of a kind is now; None when it has none.
+        destination: what a destination of a kind is now, of whom `rows.destinations_of` names; None when it has none.
         metrics: for failed sends.
         clock: for the workers' pauses.
         on_room: called on any thread when `feed` may find something to do.
@@ -147,7 +147,7 @@ class Outbox:
         assert not isinstance(target, FunctionTarget)
 
         def on_error(text: str) -> None:
-            self._metrics.count(FAILURE_METRICS[kind], function)
+            self._metrics.count(FAILURE_METRICS[kind], function.partition(":")[0])
             _log.warning("%s of %s to %s: %s", kind, function, destination, text)
 
         client = (

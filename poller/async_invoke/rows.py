@@ -125,6 +125,7 @@ class Delivery:
 
     request_id: str
     function: str
+    """Whose destination it is, as `destinations_of` names it."""
     kind: Kind
     made_at: float
     """Seconds since the epoch."""
@@ -143,6 +144,11 @@ class Delivery:
         id_, request_id, function, kind, made_at, headers, without_payload, body = row
         pairs = tuple((name, value.encode()) for name, value in json.loads(headers))
         return cls(request_id, function, kind, made_at, DeadLetter(body, None, pairs, without_payload), id_)
+
+
+def destinations_of(function: str, qualifier: str) -> str:
+    """The name under which records wait for the destinations of a function, or of its version or alias (B.2)."""
+    return function if qualifier in {"", "$LATEST"} else f"{function}:{qualifier}"
 
 
 def result_columns(result: InvocationResult | None) -> tuple[str | None, bytes | None]:

@@ -19,14 +19,20 @@ from poller.async_invoke.rows import SCHEMA_VERSION, Delivery, StoredEvent
 from poller.async_invoke.store import BUSY_TIMEOUT
 from poller.errors import StateError
 
-# Of a function and a request id, each null for all.
+# Of a function and a request id, each null for all. Records may wait for the destinations of a version or alias.
 _COUNT = (
     "SELECT count(*) FROM events WHERE function = IFNULL(:name, function) AND request_id = IFNULL(:id, request_id)",
-    "SELECT count(*) FROM deliveries WHERE function = IFNULL(:name, function) AND request_id = IFNULL(:id, request_id)",
+    """
+    SELECT count(*) FROM deliveries WHERE request_id = IFNULL(:id, request_id)
+    AND (:name IS NULL OR function = :name OR instr(function, :name || ':') = 1)
+    """,
 )
 _PURGE = (
     "DELETE FROM events WHERE function = IFNULL(:name, function) AND request_id = IFNULL(:id, request_id)",
-    "DELETE FROM deliveries WHERE function = IFNULL(:name, function) AND request_id = IFNULL(:id, request_id)",
+    """
+    DELETE FROM deliveries WHERE request_id = IFNULL(:id, request_id)
+    AND (:name IS NULL OR function = :name OR instr(function, :name || ':') = 1)
+    """,
 )
 _LINES = (
     """
@@ -35,7 +41,7 @@ _LINES = (
     """,
     """
     SELECT request_id, function, kind, NULL, made_at, NULL, length(body) FROM deliveries
-    WHERE function = IFNULL(:name, function) ORDER BY id LIMIT :most
+    WHERE :name IS NULL OR function = :name OR instr(function, :name || ':') = 1 ORDER BY id LIMIT :most
     """,
 )
 _EVENTS = "SELECT * FROM events WHERE request_id = ?"

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from prometheus_client import CollectorRegistry
 
 from poller import log, service
-from poller.api import event_source_mappings, function_urls, functions
+from poller.api import event_source_mappings, function_configs, function_urls, functions
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.server import HttpServer, bind
@@ -46,7 +46,7 @@ STOP_MARGIN = 9.0
 BACK_OFF = BackOff(first=0.5, cap=30.0)
 """Pauses before a worker is started again."""
 
-NO_CALLS = "Mappings cannot be changed while the service runs with several Workers."
+NO_CALLS = "Functions and mappings cannot be changed while the service runs with several Workers."
 """A change would have to be divided anew among workers that run already; none of them is asked that."""
 
 NO_FUNCTIONS = "Functions cannot be looked at or changed while the service runs with several Workers."
@@ -82,6 +82,7 @@ def supervise(template: Template) -> int:
             *event_source_mappings.refusing_routes(NO_CALLS),
             *functions.refusing_routes(NO_FUNCTIONS),
             *function_urls.refusing_routes(NO_URLS),
+            *function_configs.refusing_routes(NO_CALLS),
         ],
     )
     server = HttpServer(Endpoint(app, NO_INVOCATIONS, door(settings)), listener)

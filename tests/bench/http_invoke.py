@@ -123,7 +123,7 @@ async def bare(scope: Any, receive: Any, send: Any) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.http_invoke", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
-    server = uvicorn.Server(uvicorn.Config(bare, **{**OPTIONS, "port": parser.parse_args().port}))
+    server = uvicorn.Server(uvicorn.Config(bare, **{**OPTIONS, "http": "httptools", "port": parser.parse_args().port}))
     print("serving", flush=True)
     asyncio.run(server.serve())
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api_service import REGION, RUNTIME, arn, served, template_of
-from e2e.aws_cli import AwsCliUnavailable, aws_cli
+from api_service import RUNTIME, arn, served, template_of
+from e2e.aws_cli import Cli, aws_cli_or_skip
 from packages import ROLE, describing
 
 FUNCTIONS = {
@@ -24,48 +22,13 @@ FUNCTIONS = {
 
 @pytest.fixture(scope="module")
 def program() -> Path:
-    try:
-        return aws_cli()
-    except AwsCliUnavailable as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"in CI every test has to run: {error}")
-        pytest.skip(str(error))
+    return aws_cli_or_skip()
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with served(template_of(tmp_path_factory.mktemp("service"), FUNCTIONS)) as address:
         yield address
-
-
-class Cli:
-    def __init__(self, program: Path, url: str, folder: Path) -> None:
-        self._program = program
-        self._folder = folder
-        self._environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "AWS_ENDPOINT_URL_LAMBDA": url,
-            "AWS_ACCESS_KEY_ID": "any",
-            "AWS_SECRET_ACCESS_KEY": "any",
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_MAX_ATTEMPTS": "1",
-            "NO_PROXY": "127.0.0.1",
-        }
-
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [self._program, "lambda", *arguments],
-            cwd=self._folder,
-            env=self._environment,
-            text=True,
-            capture_output=True,
-            timeout=120,
-            check=False,
-        )
-
-    def answer(self) -> str:
-        return (self._folder / "answer.json").read_text()
 
 
 @pytest.fixture

@@ -169,7 +169,7 @@ def test_what_is_no_template_is_told_without_a_traceback(tmp_path: Path, content
 
 
 def test_a_missing_template_is_told_with_what_to_type(tmp_path: Path) -> None:
-    done = poller("run", cwd=tmp_path)
+    done = poller("run", "template.yaml", cwd=tmp_path)
     assert done.returncode == 2
     assert "template.yaml: no such file (name the template, as in: poller run path/to/template.yaml)" in done.stderr
 

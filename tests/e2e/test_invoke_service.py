@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -101,3 +102,24 @@ def test_an_address_that_others_reach_is_refused_before_anything_starts(folder: 
     assert line.startswith("poller: --bind: 0.0.0.0 can be reached from other machines")
     with running(folder, "--bind", "0.0.0.0", "--insecure-bind") as url:
         assert httpx.post(url + INVOKE, content=b"[1]").text == "[1]"
+
+
+def test_poller_invoke_asks_the_service_that_runs_and_else_runs_the_function_itself(folder: Path) -> None:
+    def invoke(port: str) -> dict[str, Any]:
+        command = [POLLER, "invoke", "Echo", "--event", "-", "--json"]
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment(POLLER_PORT=port),
+            input="[1]",
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return dict(json.loads(done.stdout))
+
+    with running(folder) as url:
+        answer = invoke(url.rpartition(":")[2])
+        assert (answer["Payload"], answer["Endpoint"]) == ([1], url)
+    answer = invoke(url.rpartition(":")[2])
+    assert (answer["Payload"], answer["Endpoint"]) == ([1], None)

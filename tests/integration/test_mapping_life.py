@@ -131,6 +131,27 @@ def test_a_mapping_of_a_topic_lives_as_long_as_it_is_wanted(kafka: KafkaBroker, 
 
 
 @pytest.mark.usefixtures("kafka_client")
+def test_a_mapping_that_a_call_made_goes_on_after_a_restart_where_it_was(
+    kafka: KafkaBroker, ledger: Ledger
+) -> None:  # C.1
+    topic = kafka.create_topic(1)
+    ledger.produce(kafka, topic, 20, partitions=1)
+    request = kafka_request(kafka.address, topic)
+    del request["SelfManagedKafkaEventSourceConfig"]
+    with serving(ledger) as (_, aws):
+        uuid = aws.create(request)  # its group is its UUID
+        ledger.wait_until_handled()
+        wait_until_committed(kafka, topic, uuid)
+    ledger.produce(kafka, topic, 20, partitions=1)
+    with serving(ledger) as (_, aws):
+        ledger.wait_until_handled()
+        wait_until_committed(kafka, topic, uuid)
+        assert [item["UUID"] for item in aws.client.list_event_source_mappings()["EventSourceMappings"]] == [uuid]
+    assert ledger.duplicates() == 0
+    assert ledger.out_of_order() == []
+
+
+@pytest.mark.usefixtures("kafka_client")
 def test_updates_while_records_flow_lose_and_repeat_nothing(kafka: KafkaBroker, ledger: Ledger) -> None:  # C.1
     topic = kafka.create_topic(4)
     ledger.produce(kafka, topic, 2000, partitions=4, work=0.002)

@@ -207,7 +207,7 @@ REFUSED = {
     ),
     "a version": (
         destinations(f"{TASKS}:3"),
-        [f"{DESTINATION}.OnSuccess.Destination: not supported: versions and aliases (3)"],
+        [f"{DESTINATION}.OnSuccess.Destination: The destination ARN {TASKS}:3 is invalid. (there is no 3 of Tasks)"],
     ),
     "no URL": (
         destinations("results"),

@@ -13,7 +13,7 @@ from templates import (
     problems,
 )
 
-from poller import cli
+from poller import cli, invoke_command
 from poller.document import MAXIMUM_DEPTH, MAXIMUM_VALUES, read
 from poller.errors import ConfigError
 from poller.events import kafka_event, rabbitmq_event
@@ -164,7 +164,7 @@ def test_problems_are_valid_json_whatever_characters_are_in_them(capsys: pytest.
 
 @pytest.mark.parametrize("reply", ["9" * 5000, "[" * 100_000 + "]" * 100_000])
 def test_a_reply_that_cannot_be_read_again_is_shown_as_its_text(capsys: pytest.CaptureFixture[str], reply: str) -> None:
-    assert cli._show_result(InvocationResult("r", reply.encode()), as_json=True) == 0
+    assert invoke_command.show(InvocationResult("r", reply.encode()), as_json=cli._print_json) == 0
     assert json.loads(capsys.readouterr().out)["Payload"] == reply
 
 

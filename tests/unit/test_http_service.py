@@ -8,17 +8,21 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from api_service import aws_client, served, template_of
+from async_rig import eventually
 from botocore.exceptions import ClientError
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
 from poller.api.endpoint import Endpoint
-from poller.api.http_protocol import MAXIMUM_HEAD
+from poller.api.health import application
+from poller.api.http_protocol import MAXIMUM_HEAD, HttpProtocol
 from poller.api.invocations import Invocations
 from poller.api.server import HttpServer, bind
 from poller.model import Invocation, InvocationResult
@@ -206,6 +210,53 @@ def test_hundreds_of_connections_wait_side_by_side_without_a_thread_each() -> No
     finally:
         for client in clients:
             client.close()
+        server.stop()
+
+
+class Idle(HttpServer):
+    """Has few connections at most, and little patience."""
+
+    def __init__(self, most: int, longest_head: float) -> None:
+        super().__init__(Endpoint(application(CollectorRegistry(), list, lambda: True), ""), bind("127.0.0.1", 0), most)
+        protocol: Any = partial(HttpProtocol, most=most, longest_head=longest_head)
+        self._server.config.http = protocol
+
+
+def test_connections_beyond_the_most_are_refused_and_those_that_are_there_go_on() -> None:
+    server = Idle(3, 60)
+    server.start()
+    healthz = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    url = f"http://{server.address}"
+    clients = [connect(url) for _ in range(3)]
+    try:
+        clients[0].sendall(healthz)
+        assert answer_of(clients[0]).startswith(b"HTTP/1.1 200 ")
+        for _ in range(2):
+            with connect(url) as late:
+                late.sendall(healthz)
+                answer = answer_of(late)
+                assert answer.startswith(b"HTTP/1.1 503 ")
+                assert json.loads(answer.partition(b"\r\n\r\n")[2])["Type"] == "Service"
+        clients[0].sendall(healthz)
+        assert answer_of(clients[0]).startswith(b"HTTP/1.1 200 ")
+        clients.pop().close()
+        eventually(lambda: httpx.get(f"{url}/healthz").status_code == 200)
+    finally:
+        for client in clients:
+            client.close()
+        server.stop()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: loc"])
+def test_a_client_that_sends_no_whole_head_in_time_makes_room(sent: bytes) -> None:
+    server = Idle(1, 0.05)
+    server.start()
+    try:
+        with connect(f"http://{server.address}") as slow:
+            slow.sendall(sent)
+            assert slow.recv(100) == b""
+        eventually(lambda: httpx.get(f"http://{server.address}/healthz").status_code == 200)
+    finally:
         server.stop()
 
 

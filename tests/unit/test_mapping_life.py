@@ -20,6 +20,7 @@ from poller.destinations.file import FileDestination
 from poller.errors import DestinationError, SourceUnavailable
 from poller.metrics import Metrics
 from poller.model import FunctionConfiguration, Invocation, InvocationResult
+from poller.runtime.answers import error_answer
 from poller.runtime.pool import PoolStats
 from poller.shares import shares_of
 from poller.sources.memory import MemoryQueue, MemoryQueueSource, MemoryTopic, MemoryTopicSource
@@ -72,6 +73,7 @@ class Handlers:
         self.batches: list[list[str]] = []
         """What arrived, as texts."""
         self.result: Callable[[list[str]], InvocationResult] = lambda _: answer()
+        self.is_running = False
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.configuration = configuration
@@ -80,7 +82,8 @@ class Handlers:
         self.arns: list[str] = []
         """As invoked."""
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        self.is_running = True
 
     def stop(self, grace: float = 0.0) -> None:
         self.may_answer.set()
@@ -90,6 +93,12 @@ class Handlers:
 
     def submit(self, invocation: Invocation, on_result: Callable[[InvocationResult], None], *, wait: bool) -> None:
         assert wait
+        if not self.is_running:
+            text = "The function is not running."
+            threading.Thread(
+                target=on_result, args=(error_answer(invocation.request_id, 500, text),), daemon=True
+            ).start()
+            return
         values = texts(json.loads(invocation.payload))
         self.batches.append(values)
         self.arns.append(invocation.invoked_function_arn)
@@ -135,18 +144,18 @@ class World:
 
     def create(self, request: dict[str, Any], **changes: Any) -> str:
         """Make a mapping and wait until it is what it shall be; returns its UUID."""
-        uuid = str(self.plane.create_event_source_mapping({**request, **changes})["UUID"])
+        uuid = str(self.plane.sources.create_event_source_mapping({**request, **changes})["UUID"])
         self.wait_for_state(uuid, "Disabled" if changes.get("Enabled") is False else "Enabled")
         return uuid
 
     def update(self, uuid: str, **changes: Any) -> str:
         """Change a mapping, wait until it is done; returns the state of the answer."""
-        state = str(self.plane.update_event_source_mapping(uuid, changes)["State"])
+        state = str(self.plane.sources.update_event_source_mapping(uuid, changes)["State"])
         self.wait_for_state(uuid, "Disabled" if changes.get("Enabled") is False else "Enabled")
         return state
 
     def state(self, uuid: str) -> str:
-        return str(self.plane.get_event_source_mapping(uuid)["State"])
+        return str(self.plane.sources.get_event_source_mapping(uuid)["State"])
 
     def wait_for_state(self, uuid: str, state: str) -> None:
         wait_until(lambda: self.state(uuid) == state)
@@ -191,7 +200,7 @@ def refused(call: Callable[[], object]) -> tuple[int, str, str]:
 def test_a_new_kafka_mapping_answers_with_the_defaults_and_its_uuid_as_group(world: World) -> None:  # C.1
     """Statement 27."""
     request = {name: value for name, value in KAFKA.items() if name != "MaximumBatchingWindowInSeconds"}
-    made = world.plane.create_event_source_mapping(request)
+    made = world.plane.sources.create_event_source_mapping(request)
     uuid = made["UUID"]
     assert isinstance(made.pop("LastModified"), float)
     assert made == {
@@ -213,7 +222,7 @@ def test_a_new_kafka_mapping_answers_with_the_defaults_and_its_uuid_as_group(wor
 
 def test_a_new_mq_mapping_answers_with_its_queue_and_batch_size(world: World) -> None:  # C.1
     request = {name: value for name, value in MQ.items() if name != "MaximumBatchingWindowInSeconds"}
-    made = world.plane.create_event_source_mapping(request)
+    made = world.plane.sources.create_event_source_mapping(request)
     shown = {
         name: value for name, value in made.items() if name not in {"UUID", "EventSourceMappingArn", "LastModified"}
     }
@@ -259,16 +268,16 @@ def test_a_self_managed_cluster_without_access_configurations_is_refused(world: 
 def test_an_unknown_uuid_is_not_found_by_get_update_and_delete(world: World) -> None:  # C.3
     """Statement 30."""
     missing = (404, "ResourceNotFoundException", "The resource you requested does not exist.")
-    assert refused(lambda: world.plane.get_event_source_mapping("no")) == missing
-    assert refused(lambda: world.plane.update_event_source_mapping("no", {"BatchSize": 1})) == missing
-    assert refused(lambda: world.plane.delete_event_source_mapping("no")) == missing
+    assert refused(lambda: world.plane.sources.get_event_source_mapping("no")) == missing
+    assert refused(lambda: world.plane.sources.update_event_source_mapping("no", {"BatchSize": 1})) == missing
+    assert refused(lambda: world.plane.sources.delete_event_source_mapping("no")) == missing
 
 
 @pytest.mark.statement(31)
 def test_made_with_enabled_false_it_is_disabled_at_once_and_reads_nothing(world: World) -> None:  # C.2
     """Statement 31."""
     world.produce("1")
-    made = world.plane.create_event_source_mapping({**KAFKA, "Enabled": False})
+    made = world.plane.sources.create_event_source_mapping({**KAFKA, "Enabled": False})
     assert made["State"] == "Disabled"
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(f"poller-{made['UUID']}")]
     assert world.functions["f"].batches == []
@@ -302,7 +311,7 @@ def test_what_is_wrong_is_refused_in_the_words_of_aws(
 ) -> None:  # C.3
     request = {name: value for name, value in {**KAFKA, **changes}.items() if value is not None}
     assert refused(lambda: world.create(request)) == (400, type_, text)
-    assert world.plane.list_event_source_mappings() == {"EventSourceMappings": []}
+    assert world.plane.sources.list_event_source_mappings() == {"EventSourceMappings": []}
 
 
 @pytest.mark.parametrize("parameter", ["name", "security", "broker_url", "Colour"])
@@ -327,7 +336,7 @@ def test_the_last_result_is_ok_after_a_success_and_a_problem_after_a_failure(wor
     uuid = world.create(KAFKA)
 
     def result() -> object:
-        return world.plane.get_event_source_mapping(uuid)["LastProcessingResult"]
+        return world.plane.sources.get_event_source_mapping(uuid)["LastProcessingResult"]
 
     assert result() == "No records processed"
     world.produce("1")
@@ -379,7 +388,7 @@ def test_a_queue_gives_as_many_messages_as_the_new_batch_size_wants(world: World
     world.functions["f"].may_answer.set()
     wait_until(lambda: len(world.functions["f"].handled()) == 11)
     assert max(map(len, world.functions["f"].batches)) > 1
-    assert world.plane.get_event_source_mapping(uuid)["BatchSize"] == 10
+    assert world.plane.sources.get_event_source_mapping(uuid)["BatchSize"] == 10
 
 
 def test_another_filter_acts_on_what_waits_for_a_batch(world: World) -> None:  # C.1, C.5
@@ -391,10 +400,10 @@ def test_another_filter_acts_on_what_waits_for_a_batch(world: World) -> None:  #
     world.functions["f"].may_answer.set()
     wait_until(lambda: world.topic.committed == {"orders-0": 3})
     assert world.functions["f"].handled() == ["a", "c"]
-    shown = world.plane.get_event_source_mapping(uuid)
+    shown = world.plane.sources.get_event_source_mapping(uuid)
     assert shown["FilterCriteria"] == {"Filters": [{"Pattern": '{"value": ["c"]}'}]}
     world.update(uuid, FilterCriteria={})
-    assert "FilterCriteria" not in world.plane.get_event_source_mapping(uuid)
+    assert "FilterCriteria" not in world.plane.sources.get_event_source_mapping(uuid)
     world.produce("d")
     wait_until(lambda: world.functions["f"].handled() == ["a", "c", "d"])
 
@@ -408,7 +417,7 @@ def test_another_function_gets_the_following_batches(world: World) -> None:  # C
     world.functions["f"].may_answer.set()
     wait_until(lambda: world.functions["g"].handled() == ["2"])
     assert world.functions["f"].handled() == ["1"]
-    assert world.plane.get_event_source_mapping(uuid)["FunctionArn"].endswith(":g")
+    assert world.plane.sources.get_event_source_mapping(uuid)["FunctionArn"].endswith(":g")
     series = {"mapping": uuid, "function": "g", "source": "orders"}
     wait_until(lambda: world.metrics.registry.get_sample_value("poller_invoked_event_count_total", series) == 1)
 
@@ -421,7 +430,7 @@ def test_a_mapping_of_an_alias_follows_it_from_the_next_batch_on(world: World) -
     account.publishing.create_alias("v", {"Name": "live", "FunctionVersion": "1"})
     uuid = world.create(KAFKA, FunctionName="v:live", BatchSize=1)
     arn = "arn:aws:lambda:us-east-1:123456789012:function:v:live"
-    assert world.plane.get_event_source_mapping(uuid)["FunctionArn"] == arn
+    assert world.plane.sources.get_event_source_mapping(uuid)["FunctionArn"] == arn
     world.produce("1")
     wait_until(lambda: "v:1" in world.functions and world.functions["v:1"].handled() == ["1"])
     account.publishing.update_alias("v", "live", {"FunctionVersion": "2"})
@@ -429,12 +438,12 @@ def test_a_mapping_of_an_alias_follows_it_from_the_next_batch_on(world: World) -
     wait_until(lambda: "v:2" in world.functions and world.functions["v:2"].handled() == ["2"])
     assert world.functions["v:2"].arns == [arn]
     world.update(uuid, BatchSize=2)
-    assert world.plane.get_event_source_mapping(uuid)["FunctionArn"] == arn
+    assert world.plane.sources.get_event_source_mapping(uuid)["FunctionArn"] == arn
     world.update(uuid, FunctionName="v:1")
     world.produce("3")
     wait_until(lambda: world.functions["v:1"].handled() == ["1", "3"])
     for name, found in (("v", [uuid]), ("v:1", [uuid]), ("v:live", []), ("f", [])):
-        listed = world.plane.list_event_source_mappings(function_name=name)["EventSourceMappings"]
+        listed = world.plane.sources.list_event_source_mappings(function_name=name)["EventSourceMappings"]
         assert [item["UUID"] for item in listed] == found
 
 
@@ -459,12 +468,12 @@ def test_letters_that_wait_for_a_destination_go_to_the_new_one(
     extensions = {"OnFailure": "file:first"}
     world.functions["f"].result = lambda values: function_error() if "bad" in values else answer()
     request = {**KAFKA, **PROVISIONED, "BatchSize": 1, "MaximumRetryAttempts": 0}
-    uuid = str(world.plane.create_event_source_mapping(request, extensions)["UUID"])
+    uuid = str(world.plane.sources.create_event_source_mapping(request, extensions)["UUID"])
     world.wait_for_state(uuid, "Enabled")
     world.produce("bad", "good")
     assert tried.wait(30)
     assert world.topic.committed.get("orders-0", 0) == 0, "its letter is not durable"
-    world.plane.update_event_source_mapping(uuid, {}, {"OnFailure": "file:second"})
+    world.plane.sources.update_event_source_mapping(uuid, {}, {"OnFailure": "file:second"})
     wait_until(lambda: world.topic.committed == {"orders-0": 2})
     assert (tmp_path / "second").read_text().count("RetryAttemptsExhausted") == 1
     assert world.functions["f"].handled() == ["bad", "good"]
@@ -495,13 +504,13 @@ def test_what_is_fixed_when_it_is_made_cannot_be_updated(
 def test_an_update_that_leaves_provisioned_mode_is_refused_while_a_limit_needs_it(world: World) -> None:  # C.1
     uuid = world.create({**KAFKA, **PROVISIONED, "MaximumRetryAttempts": 3}, Enabled=False)
     assert "MaximumRetryAttempts" in refused(lambda: world.update(uuid, ProvisionedPollerConfig={}))[2]
-    world.plane.update_event_source_mapping(uuid, {"ProvisionedPollerConfig": {}, "MaximumRetryAttempts": -1})
-    assert "ProvisionedPollerConfig" not in world.plane.get_event_source_mapping(uuid)
+    world.plane.sources.update_event_source_mapping(uuid, {"ProvisionedPollerConfig": {}, "MaximumRetryAttempts": -1})
+    assert "ProvisionedPollerConfig" not in world.plane.sources.get_event_source_mapping(uuid)
 
 
 def test_an_update_keeps_the_pollers_that_the_lag_has_brought_within_the_new_bounds(world: World) -> None:  # C.1, C.8
     uuid = world.create(KAFKA)
-    runner = world.plane._runners[uuid]
+    runner = world.plane.sources._runners[uuid]
     runner.resize(2)
     world.update(uuid, BatchSize=7)
     assert runner.wanted == 2
@@ -530,9 +539,9 @@ def test_deleted_it_answers_deleting_and_is_gone_then(world: World) -> None:  # 
     uuid = world.create(KAFKA)
     world.produce("1")
     wait_until(lambda: world.functions["f"].handled() == ["1"])
-    assert world.plane.delete_event_source_mapping(uuid)["State"] == "Deleting"
-    wait_until(lambda: world.plane.list_event_source_mappings() == {"EventSourceMappings": []})
-    assert refused(lambda: world.plane.get_event_source_mapping(uuid))[0] == 404
+    assert world.plane.sources.delete_event_source_mapping(uuid)["State"] == "Deleting"
+    wait_until(lambda: world.plane.sources.list_event_source_mappings() == {"EventSourceMappings": []})
+    assert refused(lambda: world.plane.sources.get_event_source_mapping(uuid))[0] == 404
     assert world.topic.owners == {}
     assert world.topic.committed == {"orders-0": 1}
     series = [sample for metric in world.metrics.registry.collect() for sample in metric.samples]
@@ -544,10 +553,13 @@ def test_while_a_change_is_carried_out_another_one_is_refused(world: World) -> N
     world.functions["f"].may_answer.clear()
     world.produce("1")
     wait_until(lambda: world.functions["f"].batches != [])
-    world.plane.update_event_source_mapping(uuid, {"Enabled": False})
+    world.plane.sources.update_event_source_mapping(uuid, {"Enabled": False})
     in_use = "event source mapping because it is in use."
     refusal = (400, "ResourceInUseException")
-    assert refused(lambda: world.plane.delete_event_source_mapping(uuid)) == (*refusal, f"Cannot delete the {in_use}")
+    assert refused(lambda: world.plane.sources.delete_event_source_mapping(uuid)) == (
+        *refusal,
+        f"Cannot delete the {in_use}",
+    )
     assert refused(lambda: world.update(uuid, BatchSize=1)) == (*refusal, f"Cannot update the {in_use}")
     world.functions["f"].may_answer.set()
     world.wait_for_state(uuid, "Disabled")
@@ -561,7 +573,7 @@ def test_messages_that_no_handler_has_seen_go_back_at_once_and_what_is_in_work_m
     wait_until(lambda: world.functions["f"].batches == [["1"]])
     world.publish("2", "3")
     wait_until(lambda: not world.queue.ready)
-    world.plane.update_event_source_mapping(uuid, {"Enabled": False})
+    world.plane.sources.update_event_source_mapping(uuid, {"Enabled": False})
     wait_until(lambda: [message.message_id for message in world.queue.ready] == ["2", "3"])
     assert {message.deliveries for message in world.queue.ready} == {0}, "they have not failed"
     assert world.state(uuid) == "Disabling"
@@ -583,8 +595,8 @@ def test_what_does_not_end_within_seconds_comes_again(world: World, monkeypatch:
 def test_a_deletion_takes_effect_while_the_broker_does_not_answer(world: World) -> None:  # C.2
     world.topic.outage = SourceUnavailable("gone")
     uuid = world.create(KAFKA)
-    world.plane.delete_event_source_mapping(uuid)
-    wait_until(lambda: world.plane.list_event_source_mappings() == {"EventSourceMappings": []})
+    world.plane.sources.delete_event_source_mapping(uuid)
+    wait_until(lambda: world.plane.sources.list_event_source_mappings() == {"EventSourceMappings": []})
 
 
 # --- listed -------------------------------------------------------------------------------------------------------
@@ -596,19 +608,24 @@ def test_mappings_are_listed_by_source_and_function_page_by_page(world: World) -
     of_queue = world.create(MQ, Enabled=False)
 
     def listed(**wanted: Any) -> set[str]:
-        return {item["UUID"] for item in world.plane.list_event_source_mappings(**wanted)["EventSourceMappings"]}
+        return {
+            item["UUID"] for item in world.plane.sources.list_event_source_mappings(**wanted)["EventSourceMappings"]
+        }
 
     assert listed() == {of_f, of_g, of_queue}
     assert listed(event_source_arn=MQ_ARN) == {of_queue}
     assert listed(function_name="arn:aws:lambda:us-east-1:123456789012:function:g:$LATEST") == {of_g}
-    first = world.plane.list_event_source_mappings(max_items=2)
-    rest = world.plane.list_event_source_mappings(max_items=2, marker=first["NextMarker"])
+    first = world.plane.sources.list_event_source_mappings(max_items=2)
+    rest = world.plane.sources.list_event_source_mappings(max_items=2, marker=first["NextMarker"])
     assert "NextMarker" not in rest
     pages = [item["UUID"] for answer_ in (first, rest) for item in answer_["EventSourceMappings"]]
     assert sorted(pages) == sorted([of_f, of_g, of_queue])
-    assert refused(lambda: world.plane.list_event_source_mappings(max_items=0))[:2] == (400, "ValidationException")
+    assert refused(lambda: world.plane.sources.list_event_source_mappings(max_items=0))[:2] == (
+        400,
+        "ValidationException",
+    )
 
 
 def test_a_service_of_several_workers_refuses_changes(tmp_path: Path, world: World) -> None:
     plane = ControlPlane(world.template, Metrics(), SystemClock(), shares_of(world.template, 2)[0])
-    assert "several workers" in refused(lambda: plane.create_event_source_mapping(KAFKA))[2]
+    assert "several workers" in refused(lambda: plane.sources.create_event_source_mapping(KAFKA))[2]

@@ -11,9 +11,8 @@ from typing import NamedTuple
 import pytest
 
 TESTS = Path(__file__).parents[1]
-SHOWN = (*range(1, 25), 26, *range(27, 41))
-"""Statements that are shown: about synchronous and asynchronous invocation, function URLs and event source mappings. 25
-is an answer of a call that is not built."""
+SHOWN = range(1, 41)
+"""Statements that are shown: all."""
 WITH_BROKERS = range(34, 41)
 """Those about records and messages: shown with real brokers, besides."""
 

@@ -335,7 +335,9 @@ def test_no_invocation_is_lost_while_the_code_is_updated_under_load(tmp_path: Pa
     for number, folder in enumerate(folders):
         if number:
             environments.put("f", {"$LATEST": replace(LATEST, code=folder, timeout=60.0)}, {})
-        eventually(lambda wanted=b'{"code": %d,' % number: any(item.payload.startswith(wanted) for item in answers[-8:]))
+        eventually(
+            lambda wanted=b'{"code": %d,' % number: any(item.payload.startswith(wanted) for item in answers[-8:])
+        )
     ending.set()
     for thread in threads:
         thread.join()

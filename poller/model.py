@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Shard = str
 """Ordering unit: `<topic>-<partition>` for Kafka, `<queue>::<vhost>` for RabbitMQ. The key in the event, too."""
@@ -91,6 +91,10 @@ class FunctionConfiguration:
     """Folder with the handler's code: the working folder of its processes."""
     handler: str
     runtime: str = "python3.13"
+    runtime_client: Literal["poller", "aws"] = "poller"
+    """What runs handlers: clients of our own, or AWS's."""
+    layers: tuple[Path, ...] = ()
+    """Folders and zip archives that make up `/opt`; a later one wins."""
     timeout: float = 3.0
     memory_size: int = 128
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -116,6 +120,8 @@ class Invocation:
     timeout_cap: float | None = None
     """Upper bound in seconds on the function's own Timeout (840 for event source mappings, C.4)."""
     client_context: str | None = None
+    response_stream: bool = False
+    """Whether the caller takes a stream, which may be longer than a response (A.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +142,11 @@ class InvocationResult:
     """Seconds of the cold start, on the first invocation of an environment only."""
     log_tail: bytes = b""
     """The last 4 KB of the invocation's log, START to REPORT (A.1)."""
+    content_type: str = ""
+    """As the runtime named it; empty when it did not. That of a streamed response may say that it begins with the
+    head of an answer over HTTP."""
+    streamed: bool = False
+    """Whether the runtime answered in streaming mode; the payload is the whole stream (E.1)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ from poller.control_plane import ControlPlane
 from poller.fronts.serving import Fronts
 from poller.metrics import Metrics, StateCollector
 from poller.running_service import identity_of
+from poller.runtime_support import warn_of_substitutions
 from poller.template import Template
 from poller.triggers.running import RunningTriggers
 
@@ -135,6 +136,7 @@ def run(template: Template) -> int:
         server.address,
         time.monotonic() - started,
     )
+    warn_of_substitutions(template.functions)
     fronts.start(server.address)
     stopping.wait()
     _log.info("stopping: what is in work may take up to %.0f s", settings.ShutdownGrace)

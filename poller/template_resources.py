@@ -11,13 +11,16 @@ from poller.api_errors import FUNCTION_MISSING
 from poller.errors import ConfigError, Problem
 from poller.fronts.apis import Api
 from poller.function_names import named_function
+from poller.handler_files import handler_problem
 from poller.intrinsics import Resolver
-from poller.resources import RUNTIMES, Function, event_source_mapping, function
+from poller.resources import Function, event_source_mapping, function
+from poller.runtime.runtimes import RUNTIMES, understood
 from poller.sam import FUNCTION, TRANSFORM, Translator
 from poller.settings import SECTION
 from poller.template_async import AsyncReader
 from poller.template_events import Event, EventReader
 from poller.template_http import FUNCTION_URL, HTTP_API, REST_API, HttpReader
+from poller.template_layers import CONTENT, LayerReader
 from poller.template_triggers import TriggerReader
 from poller.triggers.supported import TRIGGER_RESOURCES
 from poller.validation import closest, describe, join, under
@@ -27,6 +30,8 @@ LAMBDA_FUNCTION = "AWS::Lambda::Function"
 MAPPING = "AWS::Lambda::EventSourceMapping"
 
 API_SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
+
+EXAMPLE_RUNTIME = [name for name in RUNTIMES if name.startswith("python")][-1]
 
 CODE_IN_S3 = {"Bucket": "local", "Key": "local"}
 """Stands in for a local folder, which AWS's transform does not take."""
@@ -51,11 +56,14 @@ class ResourceReader:
     ) -> None:
         self.problems: list[Problem] = []
         self.functions: list[Function] = []
+        self.places: dict[str, Callable[[str], str]] = {}
+        """By function's name: turns a property's path into the path to show."""
         self.mappings: list[Declared] = []
         self.asynchronous = AsyncReader()
         self.triggers = TriggerReader(account, region, checked=self._checked, named_function=self._named_function)
         self.http = HttpReader(account, region, self._checked)
         self.apis: list[Api] = []
+        self._layers = LayerReader(folder)
         self.mapping_names: list[str] = []
         """Of all mappings, also of those that have problems."""
         self._resolver = resolver
@@ -77,6 +85,9 @@ class ResourceReader:
     def read(self, global_section: Any, translator: Translator | None) -> None:
         """Read everything; what comes of it stands in the attributes."""
         self._read_globals(global_section)
+        for name, resource in self._resources.items():
+            if resource["Type"] in CONTENT:
+                self._layer(name, resource)
         sam = self._read_resources()
         if sam and translator is not None:
             template: dict[str, Any] = {"Transform": TRANSFORM, "Resources": sam}
@@ -91,6 +102,7 @@ class ResourceReader:
                 self._problem("Resources", f"two functions have the name {item.FunctionName}")
         self.apis = self.http.apis()
         self._report([*self.asynchronous.problems, *self.triggers.problems, *self.http.problems])
+        self._report(self._layers.problems)
 
     def _read_resources(self) -> dict[str, Any]:
         """Read all but what AWS's transform has to see first, which is given: SAM functions."""
@@ -109,7 +121,7 @@ class ResourceReader:
                 self._function_url(resource["Properties"], path)
             elif resource["Type"] in {HTTP_API, REST_API}:
                 self.http.api(name, resource["Type"], resource["Properties"], path)
-            else:
+            elif resource["Type"] not in CONTENT:
                 self._event_invoke_config(resource["Properties"], path)
         return sam
 
@@ -198,7 +210,7 @@ class ResourceReader:
         """Keep from AWS's transform what it would refuse without a path."""
         if "PackageType" in kept:
             self._kept_back[name] = {"PackageType": kept.pop("PackageType")}
-        for key, example in (("Handler", "handler.handler"), ("Runtime", RUNTIMES[-1])):
+        for key, example in (("Handler", "handler.handler"), ("Runtime", EXAMPLE_RUNTIME)):
             place = join(path, key)
             if key not in kept and key not in self._globals:
                 self._problem(place, "is missing", f"such as {example}")
@@ -254,28 +266,19 @@ class ResourceReader:
             return join("Globals.Function" if top in self._globals and top not in own else path, field)
 
         given = {"FunctionName": name, **values, **self._identity, "Code": self._code.get(name, self._folder)}
-        if name in self._code and isinstance(given.get("Handler"), str):
-            self._check_handler(given["Handler"], self._code[name], where("Handler"))
+        given["layers"] = self._layers.folders(values.get("Layers"), where("Layers"))
+        if name in self._code and isinstance(given.get("Handler"), str) and given.get("Runtime") in RUNTIMES:
+            language = understood(given["Runtime"]).language
+            wrong = handler_problem(language, given["Handler"], self._code[name], given["layers"])
+            if wrong is not None:
+                self._problem(where("Handler"), *wrong)
         try:
             built = function(given, where)
         except ConfigError as error:
             self._report(error.problems)
             return
         self.functions.append(built)
-
-    def _check_handler(self, handler: str, code: Path, path: str) -> None:
-        module, dot, _ = handler.rpartition(".")
-        if not dot or not module:
-            self._problem(path, f"{describe(handler)} has no function", "write module.function, such as app.handler")
-            return
-        file = module.replace(".", "/")
-        try:
-            found = (code / f"{file}.py").is_file() or (code / file / "__init__.py").is_file()
-        except OSError:  # longer than a path can be
-            self._problem(path, f"{describe(handler)} names no module", "write module.function, such as app.handler")
-            return
-        if not found:
-            self._problem(path, f"there is no {file}.py in {code}", "the part before the last dot is the module")
+        self.places[built.FunctionName] = where
 
     def _plain_mapping(self, name: str, properties: Mapping[str, Any], path: str) -> None:
         self.mapping_names.append(name)
@@ -285,6 +288,11 @@ class ResourceReader:
         below = under(path)
         # CloudFormation has a spelling of its own for this one name of the API.
         self._add_mapping(kept, name, lambda field: below(field.replace(API_SERVERS, "KafkaBootstrapServers")))
+
+    def _layer(self, name: str, resource: Mapping[str, Any]) -> None:
+        path = f"Resources.{name}.Properties"
+        arn = str(self._resolver.resolve({"Ref": name}, ""))
+        self._layers.declare(arn, resource["Type"], self._resolver.resolve(resource["Properties"], path), path)
 
     def _event_invoke_config(self, properties: Mapping[str, Any], path: str) -> None:
         kept = self._checked(properties, path, supported.EVENT_INVOKE_CONFIG, {}, ())

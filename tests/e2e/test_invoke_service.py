@@ -70,7 +70,7 @@ def invoke(client: Any, name: str, payload: bytes = b"{}") -> bytes:
 def test_a_function_without_event_sources_is_there_to_be_called(folder: Path) -> None:
     with running(folder) as url:
         client = aws_client(url)
-        assert invoke(client, "Echo", b'{"a": 1}') == b'{"a":1}'
+        assert invoke(client, "Echo", b'{"a": 1}') == b'{"a": 1}'
         client.close()
         refused = httpx.post(url + INVOKE, headers={"Origin": "https://elsewhere.example"})
         assert refused.status_code == 403

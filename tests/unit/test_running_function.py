@@ -335,7 +335,9 @@ def test_no_invocation_is_lost_while_the_code_is_updated_under_load(tmp_path: Pa
     for number, folder in enumerate(folders):
         if number:
             environments.put("f", {"$LATEST": replace(LATEST, code=folder, timeout=60.0)}, {})
-        eventually(lambda wanted=b'{"code":%d,' % number: any(item.payload.startswith(wanted) for item in answers[-8:]))
+        eventually(
+            lambda wanted=b'{"code": %d,' % number: any(item.payload.startswith(wanted) for item in answers[-8:])
+        )
     ending.set()
     for thread in threads:
         thread.join()
@@ -358,6 +360,6 @@ def test_the_pool_of_a_version_runs_real_handlers(tmp_path: Path) -> None:
     assert target is not None
     target.submit(Invocation("r", b"1", "arn"), answers.append, wait=False)
     [result] = eventually(lambda: answers)
-    assert (result.executed_version, result.payload) == ("1", b'{"code":1,"event":1}')
+    assert (result.executed_version, result.payload) == ("1", b'{"code": 1, "event": 1}')
     assert b"Version: 1" in result.log_tail
     environments.stop(0)

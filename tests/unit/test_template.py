@@ -28,6 +28,7 @@ from poller import supported, template
 from poller.api_errors import error_of
 from poller.endpoints import FileTarget, KafkaTarget, RabbitMQTarget
 from poller.errors import ConfigError, PollerError
+from poller.runtime.runtimes import RUNTIMES
 from poller.sam import FUNCTION, TRANSFORM, Translator
 
 EVENT = "Resources.Telemetry.Properties.Events.Readings"
@@ -483,14 +484,19 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         ],
     ),
     "another language": (
-        document(function={"Runtime": "nodejs22.x"}),
+        document(function={"Runtime": "ruby3.4"}),
         [
-            "Resources.Telemetry.Properties.Runtime: the runtime nodejs22.x is not supported: Python only, python3.9 to python3.14"
+            (
+                "Resources.Telemetry.Properties.Runtime: the runtime ruby3.4 is not supported: "
+                f"{', '.join(RUNTIMES)}; this machine has MACHINE"
+            )
         ],
     ),
-    "layers": (
-        document(function={"Layers": ["arn:aws:lambda:x"]}),
-        ["Resources.Telemetry.Properties.Layers: not supported: put the content of layers beside the handler"],
+    "no program for an operating system": (
+        document(function={"Runtime": "provided.al2023", "Handler": "bootstrap"}),
+        [
+            "Resources.Telemetry.Properties.Handler: there is no file bootstrap in FOLDER/code (the program that is to run has this name)"
+        ],
     ),
     "inline code": (
         document(function={"InlineCode": "x", "CodeUri": ...}),
@@ -997,7 +1003,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         document(
             readings={"BatchSize": 0},
             queue={"Queues": []},
-            function={"Timeout": 0, "Layers": []},
+            function={"Timeout": 0, "SnapStart": {}},
             settings={"Prot": 1},
             Globals={"Function": {"Tracng": "Active"}},
             Resorces={},
@@ -1007,7 +1013,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         "Resorces",
         "Metadata.Poller.Prot",
         "Globals.Function.Tracng",
-        "Resources.Telemetry.Properties.Layers",
+        "Resources.Telemetry.Properties.SnapStart",
         f"{EVENT}.BatchSize",
         f"{MQ_EVENT}.Queues",
         "Resources.Telemetry.Properties.Timeout",

@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
-import tempfile
-import threading
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
-from pathlib import Path
 from time import monotonic
 
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import compact, error_answer
-from poller.runtime.dialogue import Dialogue
 from poller.runtime.frames import Frame, FrameError
 from poller.runtime.handler_log import HandlerLog, LogSink, error_type
-from poller.runtime.interpreter import (
-    Interpreter,
-    command_line,
-    environment_variables,
-    find_interpreter,
-    log_stream_name,
-)
-from poller.runtime.process import ProcessExited, RuntimeProcess
+from poller.runtime.launch import find_runtime
+from poller.runtime.process_group import ProcessExited
+from poller.runtime.sandbox import Sandbox
 
 INIT_TIMEOUT = 10.0
 """Seconds of the init phase; a longer init is stopped and run again inside the invocation (E.3)."""
 STOP_GRACE = 0.5
 """Seconds from end of file to SIGKILL (E.3, Shutdown)."""
-
-_MEMORY_INTERVAL = 0.1
-"""Seconds between two looks at the peak memory: a look costs as much as a small invocation."""
 
 
 class _Failed(Exception):  # noqa: N818 - an outcome of the handler, not a fault of ours
@@ -64,33 +48,27 @@ class ExecutionEnvironment:
     def __init__(
         self, configuration: FunctionConfiguration, log: LogSink, *, init_timeout: float = INIT_TIMEOUT
     ) -> None:
-        self.cold_starts = 0
-        """Processes started so far."""
         self._configuration = configuration
         self._sink = log
         self._init_timeout = init_timeout
         self._log = HandlerLog(log, "", configuration.version)
-        self._log_stream = log_stream_name(configuration.version)
-        self._temporary: Path | None = None
-        self._dialogue: Dialogue | None = None
+        self._sandbox = Sandbox(configuration)
         self._initialized = False
-        self._memory = 0
-        self._memory_due = 0.0
-        self._lock = threading.Lock()
-        """Between `kill` and a process that is just starting: one of both sees the other."""
-        self._killed = threading.Event()
-        self._woken = self._waker = -1
         self._feed: Callable[[], None] = _nothing
+
+    @property
+    def cold_starts(self) -> int:
+        """Processes started so far."""
+        return self._sandbox.cold_starts
 
     def wake(self) -> None:
         """Have a running `invoke` ask for events to lay ahead. Any thread, does not wait."""
-        with self._lock, suppress(BlockingIOError):  # full: it is woken already
-            if self._waker >= 0:
-                os.write(self._waker, b"\0")
+        self._sandbox.wake()
 
     def has_room(self) -> bool:
         """Whether one more event may be laid: what was sent is all in the pipe, and there are not too many."""
-        return self._dialogue is not None and self._dialogue.has_room
+        dialogue = self._sandbox.dialogue
+        return dialogue is not None and dialogue.has_room
 
     def lay(self, invocation: Invocation) -> Callable[[], bool]:
         """Send an event behind the one in work; `has_room` says when. Does not block.
@@ -98,8 +76,8 @@ class ExecutionEnvironment:
         Returns:
             What takes it back, for any thread: true when the event was not begun, and will not be.
         """
-        assert self._dialogue is not None
-        return self._dialogue.lay(invocation)
+        assert self._sandbox.dialogue is not None
+        return self._sandbox.dialogue.lay(invocation)
 
     def invoke(self, invocation: Invocation, feed: Callable[[], None] | None = None) -> InvocationResult:
         """Run the handler once. Blocks up to the function's timeout, and up to `init_timeout` more on a cold start.
@@ -117,32 +95,25 @@ class ExecutionEnvironment:
         try:
             result = self._run(invocation)
         except OSError as error:
-            self._reset()
-            self._close_waker()
+            self._sandbox.reset()
+            self._sandbox.close(folder=False)
             self._initialized = False
             return error_answer(invocation.request_id, 500, self._explain(error))
-        if self._killed.is_set() and result.function_error:
+        if self._sandbox.killed.is_set() and result.function_error:
             return error_answer(invocation.request_id, 500, "The function is being stopped.")
         return result
 
     def kill(self) -> None:
         """End everything at once and for good; a running invocation answers 500. Any thread, idempotent, no waiting."""
-        self._killed.set()
-        with self._lock:
-            dialogue = self._dialogue
-        if dialogue is not None:
-            dialogue.process.kill()
+        self._sandbox.kill()
 
     def stop(self, grace: float = STOP_GRACE) -> None:
         """End of file, `grace` seconds to leave, SIGKILL to the process group; the temporary folder goes, too.
 
         Idempotent, safe before the first invocation. An invocation after it starts anew.
         """
-        self._reset(grace)
-        self._close_waker()
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            self._temporary = None
+        self._sandbox.reset(grace)
+        self._sandbox.close(folder=True)
         self._initialized = False
 
     def _run(self, invocation: Invocation) -> InvocationResult:
@@ -160,15 +131,13 @@ class ExecutionEnvironment:
             function_error = "Unhandled"
         except TimeoutError:
             duration = limit
-            self._sample_memory()
-            self._reset()
+            self._sandbox.sample_memory()
+            self._sandbox.reset()
             log.timed_out(limit)
             text = f"RequestId: {invocation.request_id} Error: Task timed out after {limit:.2f} seconds"
             payload = compact(errorType="Sandbox.Timedout", errorMessage=text)
             failure, function_error = "timeout", "Unhandled"
-        if started + duration >= self._memory_due:
-            self._sample_memory()
-        memory = -(-self._memory // (1024 * 1024))
+        memory = self._sandbox.memory(started + duration)
         log.end(duration=duration, memory_size=configuration.memory_size, memory=memory, init=init, failure=failure)
         return InvocationResult(
             invocation.request_id,
@@ -184,17 +153,18 @@ class ExecutionEnvironment:
         """Init if the process is gone, hand over the event, give back the handler's answer and its seconds."""
         started = monotonic()
         for final in (False, True):
-            if self._dialogue is None:
+            if self._sandbox.dialogue is None:
                 self._init_inside_invocation(started + limit)
-            dialogue = self._dialogue
+            dialogue = self._sandbox.dialogue
             assert dialogue is not None
             started = min(started, dialogue.begin(invocation))
             self._feed()
             try:
                 frame = dialogue.answer(invocation, started + limit, self._on_wake)
             except ProcessExited as exited:
-                self._dialogue = None
-                if not (dialogue.was_begun(invocation, exited) or final or self._killed.is_set()):
+                self._sandbox.dialogue = None
+                begun = dialogue.was_begun(invocation, undelivered=exited.undelivered)
+                if not (begun or final or self._sandbox.killed.is_set()):
                     continue  # it had died between two invocations: not this event's fault
                 raise self._exited(exited, invocation.request_id) from None
             except FrameError as error:
@@ -203,7 +173,7 @@ class ExecutionEnvironment:
         return self._payload_of(frame, invocation.request_id), _seconds(frame)
 
     def _on_wake(self) -> None:
-        os.read(self._woken, 4096)
+        self._sandbox.woke()
         self._feed()
 
     def _payload_of(self, frame: Frame, request_id: str) -> bytes:
@@ -215,7 +185,7 @@ class ExecutionEnvironment:
             if kind == "error":
                 name = str(frame.header.get("error_type"))
                 if name != "Function.ResponseSizeTooLarge":
-                    self._log.error(payload)
+                    self._log_error(payload)
                 raise _Failed(payload, error_type(name), seconds=_seconds(frame))
         raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)
 
@@ -226,7 +196,7 @@ class ExecutionEnvironment:
         try:
             self._initialize(started + self._init_timeout)
         except TimeoutError:
-            self._reset()
+            self._sandbox.reset()
             self._log.init_report("init", monotonic() - started, "timeout")
         except _Failed as failed:
             self._log.init_report("init", monotonic() - started, failed.failure)
@@ -245,58 +215,36 @@ class ExecutionEnvironment:
             self._log.init_report("invoke", monotonic() - started, failed.failure)
             if failed.crash == -signal.SIGSEGV:
                 # A.4: after a segmentation fault in init, Lambda lets the whole timeout elapse.
-                self._killed.wait(max(0.0, deadline - monotonic()))
+                self._sandbox.killed.wait(max(0.0, deadline - monotonic()))
                 raise TimeoutError from None
             raise
 
     def _initialize(self, deadline: float) -> None:
         """Start the process and import the handler. Raises TimeoutError, _Failed, OSError."""
-        interpreter = find_interpreter(self._configuration.runtime)
-        self._log.emit(f"INIT_START Runtime Version: python:{interpreter.version}")
-        dialogue = self._start(interpreter)
+        runtime = find_runtime(self._configuration)
+        self._log.emit(f"INIT_START Runtime Version: {runtime.version}")
+        dialogue = self._sandbox.start(runtime.launch, self._output)
         request_id = self._log.request_id
         try:
-            frame = dialogue.process.receive(deadline, _nothing)
+            frame = dialogue.initialized(deadline)
         except ProcessExited as exited:
-            self._dialogue = None
+            self._sandbox.dialogue = None
             raise self._exited(exited, request_id) from None
         except FrameError as error:
             raise self._broken(error, request_id) from None
-        self._sample_memory()
-        self._memory_due = 0.0  # the first invocation is told for itself
+        self._sandbox.initialized()
         kind = frame.header.get("type")
         if kind == "init_error":
-            self._reset()
             payload = bytes(frame.payload)
-            self._log.error(payload)
+            self._log_error(payload)
+            self._sandbox.reset()
             raise _Failed(payload, error_type(str(frame.header.get("error_type"))))
         if kind != "ready":
             raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)
 
-    def _start(self, interpreter: Interpreter) -> Dialogue:
-        configuration = self._configuration
-        if self._temporary is None:
-            self._temporary = Path(tempfile.mkdtemp(prefix=f"{configuration.function_name}-"))
-        if self._woken < 0:
-            woken, waker = os.pipe()
-            for fd in (woken, waker):
-                os.set_blocking(fd, False)
-            self._woken, self._waker = woken, waker
-        variables = environment_variables(configuration, log_stream=self._log_stream, temporary=self._temporary)
-        process = RuntimeProcess(
-            partial(command_line, interpreter, configuration.environment),
-            folder=configuration.code,
-            variables=variables,
-            output=self._output,
-            wake=self._woken,
-        )
-        self.cold_starts += 1
-        self._memory = 0
-        with self._lock:
-            self._dialogue = Dialogue(process, configuration)
-            if self._killed.is_set():
-                process.kill()
-        return self._dialogue
+    def _log_error(self, payload: bytes) -> None:
+        if self._sandbox.dialogue is not None and not self._sandbox.dialogue.logs_errors:
+            self._log.error(payload)
 
     def _output(self, chunk: bytes) -> None:
         self._log.output(chunk)
@@ -312,27 +260,10 @@ class ExecutionEnvironment:
         """The process speaks no protocol any more: it is ended, and that is what the caller is told."""
         self._log.flush()
         self._log.emit(f"The function's process broke the protocol and is killed: {error}")
-        assert self._dialogue is not None
-        exited = ProcessExited(self._dialogue.process.close(), undelivered=False)
-        self._dialogue = None
+        assert self._sandbox.dialogue is not None
+        exited = ProcessExited(self._sandbox.dialogue.close(), undelivered=False)
+        self._sandbox.dialogue = None
         return self._exited(exited, request_id)
-
-    def _reset(self, grace: float = 0.0) -> None:
-        """End the process; the next invocation starts it anew, in the same temporary folder."""
-        if self._dialogue is not None:
-            self._dialogue.process.close(grace)
-            self._dialogue = None
-
-    def _close_waker(self) -> None:
-        with self._lock:
-            for fd in {self._woken, self._waker} - {-1}:
-                os.close(fd)
-            self._woken = self._waker = -1
-
-    def _sample_memory(self) -> None:
-        peak = self._dialogue.process.peak_memory() if self._dialogue is not None else None
-        self._memory = max(self._memory, peak or 0)
-        self._memory_due = monotonic() + _MEMORY_INTERVAL
 
     def _explain(self, error: OSError) -> str:
         configuration = self._configuration

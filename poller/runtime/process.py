@@ -1,4 +1,4 @@
-"""One process group that runs a handler: its pipes, frames out and in under a deadline, its end.
+"""A process group that runs a handler on pipes: frames out and in under a deadline.
 
 The handler's process is not trusted to read, to answer, to close its output or to die when asked: no call here waits
 longer than its deadline, whatever the other side does.
@@ -10,9 +10,6 @@ import fcntl
 import math
 import os
 import select
-import signal
-import subprocess
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -21,8 +18,8 @@ from time import monotonic
 
 from poller.runtime.claims import Claims
 from poller.runtime.frames import Frame, FrameError, FrameReader, FrameWriter
-from poller.runtime.leftovers import kill_leftovers
 from poller.runtime.output import Output
+from poller.runtime.process_group import ProcessExited, ProcessGroup
 
 _PIPE_SIZE = 1024 * 1024
 """A large event goes over in a few system calls instead of a hundred."""
@@ -30,26 +27,6 @@ _LOOK = 0.1
 """Seconds between looks whether the process lives: only for the case that something else holds its pipes open."""
 _LAST_BREATH = 1.0
 """Seconds from the end of the reply pipe to the end of the process; then it is killed."""
-
-
-class ProcessExited(Exception):  # noqa: N818 - an outcome of the handler, not a fault of ours
-    """The process is gone, and so is its whole group."""
-
-    def __init__(self, returncode: int, *, undelivered: bool) -> None:
-        self.returncode = returncode
-        self.undelivered = undelivered
-        """The frame did not get out, so the handler cannot have seen the event."""
-        super().__init__(exit_reason(returncode))
-
-
-def exit_reason(returncode: int) -> str:
-    """A.4's text for how a process ended; signals by the names that Lambda uses."""
-    if returncode == 0:
-        return "Runtime exited without providing a reason"
-    if returncode > 0:
-        return f"Runtime exited with error: exit status {returncode}"
-    name = signal.strsignal(-returncode) or f"signal {-returncode}"
-    return f"Runtime exited with error: signal: {name.lower()}"
 
 
 class RuntimeProcess:
@@ -79,23 +56,21 @@ class RuntimeProcess:
         pipes: list[int] = []
         claims: Claims | None = None
         try:
-            for _ in range(4):
+            for _ in range(3):
                 pipes += os.pipe()
-            event, self._event, self._reply, reply, output_fd, output_end, leash, self._leash = pipes
+            event, self._event, self._reply, reply, output_fd, output_end = pipes
             claims = Claims()
             self._output = Output(output_fd, output)
             for fd in (self._event, self._reply):
                 _enlarge(fd)
             descriptors = (event, reply, output_end, *claims.fds)
-            self._process = subprocess.Popen(  # noqa: S603 - running the person's code is what this program is for
+            self._group = ProcessGroup(
                 command([self._output.marker.strip(b"\0").decode(), *map(str, descriptors)]),
-                cwd=folder,
-                env=dict(variables),
-                stdin=subprocess.DEVNULL,
-                stdout=output_end,
-                stderr=output_end,
-                pass_fds=(leash, *descriptors),
-                start_new_session=True,
+                folder=folder,
+                variables=variables,
+                output=self._output,
+                output_end=output_end,
+                pass_fds=descriptors,
             )
         except BaseException:
             for fd in pipes:
@@ -103,17 +78,13 @@ class RuntimeProcess:
             if claims is not None:
                 claims.close()
             raise
-        _hold(leash, self._process.pid)
-        for fd in (event, reply, output_end, leash):
+        for fd in (event, reply, output_end):
             os.close(fd)
         for fd in (self._event, self._reply, output_fd):
             os.set_blocking(fd, False)
-        self.pid = self._process.pid
-        self._mark = f"AWS_LAMBDA_LOG_STREAM_NAME={variables['AWS_LAMBDA_LOG_STREAM_NAME']}".encode()
+        self.pid = self._group.pid
         self.claims = claims
         self._reader = FrameReader()
-        self._lock = threading.Lock()
-        """Guards reaping against `kill`: the number of a reaped process may already be somebody else's."""
         self._wake = wake
         self._poll = select.poll()
         self._poll.register(self._reply, select.POLLIN)
@@ -164,7 +135,7 @@ class RuntimeProcess:
                 self._serve(fd, on_wake)
             if self._deaf and not self._unanswered:
                 raise self._end()
-            if not ready and self._exited():
+            if not ready and self._group.exited():
                 # Its pipe is still open, in a process that the handler left behind. An answer may be in it.
                 if (frame := self._read_reply()) is None:
                     raise self._end()
@@ -187,32 +158,22 @@ class RuntimeProcess:
         if self._event >= 0:
             os.close(self._event)
             self._event = -1
-            if grace > 0 and not self._exited():
-                self._wait_for_exit(monotonic() + grace)
-            self._kill_and_reap()
-            kill_leftovers(self._mark)
+            if grace > 0 and not self._group.exited():
+                self._group.wait_for_exit(monotonic() + grace)
             try:
-                self._output.drain()
+                self._group.end()
             finally:
                 os.close(self._reply)
-                self._output.close()
-                os.close(self._leash)
                 self.claims.close()
-        return self._process.returncode
+        return self._group.returncode
 
     def kill(self) -> None:
         """SIGKILL to the whole group. Any thread, any time, does not wait."""
-        with self._lock:
-            self._kill()
+        self._group.kill()
 
     def peak_memory(self) -> int | None:
         """Bytes of memory at the peak; None when the process is gone or the system does not tell."""
-        try:
-            status = Path(f"/proc/{self.pid}/status").read_bytes()
-        except OSError:
-            return None
-        _, found, rest = status.partition(b"VmHWM:")
-        return int(rest.split(maxsplit=1)[0]) * 1024 if found else None
+        return self._group.peak_memory()
 
     def _serve(self, fd: int, on_wake: Callable[[], None]) -> None:
         """Do what a ready descriptor is ready for, the answers apart."""
@@ -261,52 +222,12 @@ class RuntimeProcess:
 
     def _end(self) -> ProcessExited:
         """The protocol is over: what became of the process."""
-        if not self._exited():
-            self._wait_for_exit(monotonic() + _LAST_BREATH)
+        if not self._group.exited():
+            self._group.wait_for_exit(monotonic() + _LAST_BREATH)
         return ProcessExited(self.close(), undelivered=not self._unanswered)
-
-    def _exited(self) -> bool:
-        """Whether the process has ended, without reaping it: its number must stay taken until the group is killed."""
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-    def _wait_for_exit(self, deadline: float) -> None:
-        """Wait for the end, taking its output meanwhile: its exit may block on that."""
-        self._output.drain()
-        watched = select.poll()
-        if self._output.wanted:
-            watched.register(self._output.fd, select.POLLIN)
-        while not self._exited() and (wait := deadline - monotonic()) > 0:
-            # Two milliseconds: an idle handler leaves in about ten.
-            if watched.poll(math.ceil(min(wait, 0.002) * 1000)):
-                self._output.drain()
-                if not self._output.wanted:
-                    watched.unregister(self._output.fd)
-
-    def _kill(self) -> None:
-        if self._process.returncode is None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
-
-    def _kill_and_reap(self) -> None:
-        with self._lock:
-            self._kill()
-            self._process.wait()
 
 
 def _enlarge(fd: int) -> None:
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         with suppress(OSError):  # the user's share of pipe memory is used up: smaller pipes work, too
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
-
-
-def _hold(leash: int, group: int) -> None:
-    """Let the kernel kill the group when our end of this pipe closes: also when we are killed, in whatever it does.
-
-    Nothing is ever written to the pipe, so its end is the only news of it; the signal of that is set on the open file,
-    which the process shares. Where that cannot be done, a process left alone ends when it asks for its next event.
-    """
-    if hasattr(fcntl, "F_SETSIG"):
-        with suppress(OSError):
-            fcntl.fcntl(leash, fcntl.F_SETOWN, -group)
-            fcntl.fcntl(leash, fcntl.F_SETSIG, signal.SIGKILL)
-            fcntl.fcntl(leash, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)

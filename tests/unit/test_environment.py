@@ -206,7 +206,7 @@ def test_a_missing_code_folder_is_our_own_fault_and_told(function, tmp_path):
 
 def test_a_missing_interpreter_is_our_own_fault_and_told(function, monkeypatch):
     monkeypatch.setattr(
-        "poller.runtime.environment.find_interpreter", lambda _: interpreter.Interpreter("/no/python", "3.13")
+        "poller.runtime.launch.find_interpreter", lambda _: interpreter.Interpreter("/no/python", "3.13")
     )
     before = descriptors()
     result = function("basic.echo").invoke()

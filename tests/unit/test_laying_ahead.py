@@ -222,7 +222,7 @@ def test_whenever_processes_are_killed_every_event_is_begun_once_and_answered_on
             submit(pool, answers, str(request), event)
             if chance.random() < 0.15:
                 for worker in list(pool._workers.values()):
-                    dialogue = worker.environment._dialogue
+                    dialogue = worker.environment._sandbox.dialogue
                     if dialogue is not None and chance.random() < 0.5:
                         dialogue.process.kill()
         results = answers.wait(number)

@@ -13,7 +13,7 @@ import pytest
 from handlers.rig import HANDLERS, Function, error_of, exited, is_running, wait_until_gone
 
 from poller.runtime.handler_log import MAXIMUM_EVENT
-from poller.runtime.process import exit_reason
+from poller.runtime.process_group import exit_reason
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_process_that_ends_is_an_exit_error_and_the_next_call_works(function, 
     result = fn.invoke(event)
     assert error_of(result) == exited(text)
     assert fn.report().endswith("\tStatus: error\tError Type: Runtime.ExitError")
-    assert fn.environment._dialogue is None
+    assert fn.environment._sandbox.dialogue is None
     assert result.log_tail.startswith(b"START ")
 
 
@@ -122,7 +122,7 @@ def test_killed_while_the_event_is_still_going_out_the_event_runs_in_a_new_proce
     results = []
     thread = threading.Thread(target=lambda: results.append(fn.invoke(b'"' + b"x" * 4_000_000 + b'"')))
     thread.start()
-    while not fn.environment._dialogue.process._waiting_for_room:
+    while not fn.environment._sandbox.dialogue.process._waiting_for_room:
         os.sched_yield()
     os.kill(pid, signal.SIGKILL)
     thread.join(timeout=10)

@@ -1,0 +1,113 @@
+"""What an environment has beside its handler's protocol: a process that may be replaced, a folder, a peak of memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+
+from poller.model import FunctionConfiguration
+from poller.runtime.dialogue import Dialogue
+from poller.runtime.interpreter import log_stream_name
+from poller.runtime.launch import Launch
+
+_MEMORY_INTERVAL = 0.1
+"""Seconds between two looks at the peak memory: a look costs as much as a small invocation."""
+
+
+class Sandbox:
+    """One process at a time, in a temporary folder that outlives it (E.3).
+
+    Owned by the environment's thread; only `kill` and `wake` may be called from others.
+    """
+
+    def __init__(self, configuration: FunctionConfiguration) -> None:
+        self.cold_starts = 0
+        """Processes started so far."""
+        self.dialogue: Dialogue | None = None
+        """With the process that runs; None when there is none."""
+        self.killed = threading.Event()
+        self._configuration = configuration
+        self._log_stream = log_stream_name(configuration.version)
+        self._temporary: Path | None = None
+        self._memory = 0
+        self._memory_due = 0.0
+        self._lock = threading.Lock()
+        """Between `kill` and a process that is just starting: one of both sees the other."""
+        self._woken = self._waker = -1
+
+    def start(self, launch: Launch, output: Callable[[bytes], None]) -> Dialogue:
+        """Start a process. Raises OSError; blocks for the start of a program."""
+        if self._temporary is None:
+            self._temporary = Path(tempfile.mkdtemp(prefix=f"{self._configuration.function_name}-"))
+        if self._woken < 0:
+            woken, waker = os.pipe()
+            for fd in (woken, waker):
+                os.set_blocking(fd, False)
+            self._woken, self._waker = woken, waker
+        dialogue = launch(
+            self._configuration, log_stream=self._log_stream, temporary=self._temporary, output=output, wake=self._woken
+        )
+        self.cold_starts += 1
+        self._memory = 0
+        with self._lock:
+            self.dialogue = dialogue
+            if self.killed.is_set():
+                dialogue.kill()
+        return dialogue
+
+    def wake(self) -> None:
+        """End the wait of the dialogue for a moment. Any thread, does not wait."""
+        with self._lock, suppress(BlockingIOError):  # full: it is woken already
+            if self._waker >= 0:
+                os.write(self._waker, b"\0")
+
+    def woke(self) -> None:
+        """The wake was seen."""
+        os.read(self._woken, 4096)
+
+    def kill(self) -> None:
+        """SIGKILL to the process group, and to each that would be started. Any thread, idempotent, no waiting."""
+        self.killed.set()
+        with self._lock:
+            dialogue = self.dialogue
+        if dialogue is not None:
+            dialogue.kill()
+
+    def reset(self, grace: float = 0.0) -> None:
+        """End the process; the next one is started in the same temporary folder."""
+        if self.dialogue is not None:
+            self.dialogue.close(grace)
+            self.dialogue = None
+
+    def close(self, *, folder: bool) -> None:
+        """Let go what a next process would need, after `reset`; the temporary folder only if asked. Idempotent."""
+        with self._lock:
+            for fd in {self._woken, self._waker} - {-1}:
+                os.close(fd)
+            self._woken = self._waker = -1
+        if folder and self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None
+
+    def sample_memory(self) -> None:
+        """Look at the peak memory of the process."""
+        peak = self.dialogue.peak_memory() if self.dialogue is not None else None
+        self._memory = max(self._memory, peak or 0)
+        self._memory_due = monotonic() + _MEMORY_INTERVAL
+
+    def initialized(self) -> None:
+        """Look now, and again after the first invocation, which is told for itself."""
+        self.sample_memory()
+        self._memory_due = 0.0
+
+    def memory(self, now: float) -> int:
+        """Megabytes at the peak, rounded up; looks if the last look is long ago at this monotonic time."""
+        if now >= self._memory_due:
+            self.sample_memory()
+        return -(-self._memory // (1024 * 1024))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Shard = str
 """Ordering unit: `<topic>-<partition>` for Kafka, `<queue>::<vhost>` for RabbitMQ. The key in the event, too."""
@@ -91,6 +91,8 @@ class FunctionConfiguration:
     """Folder with the handler's code: the working folder of its processes."""
     handler: str
     runtime: str = "python3.13"
+    runtime_client: Literal["poller", "aws"] = "poller"
+    """What runs handlers: clients of our own, or AWS's."""
     timeout: float = 3.0
     memory_size: int = 128
     environment: Mapping[str, str] = field(default_factory=dict)

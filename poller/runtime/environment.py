@@ -10,8 +10,8 @@ from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, Inv
 from poller.runtime.answers import compact, error_answer
 from poller.runtime.frames import Frame, FrameError
 from poller.runtime.handler_log import HandlerLog, LogSink, error_type
-from poller.runtime.launch import find_runtime
-from poller.runtime.process_group import ProcessExited
+from poller.runtime.launch import NoRuntimeError, find_runtime
+from poller.runtime.process_group import InvalidEntrypoint, ProcessExited
 from poller.runtime.sandbox import Sandbox
 
 INIT_TIMEOUT = 10.0
@@ -223,8 +223,11 @@ class ExecutionEnvironment:
         """Start the process and import the handler. Raises TimeoutError, _Failed, OSError."""
         runtime = find_runtime(self._configuration)
         self._log.emit(f"INIT_START Runtime Version: {runtime.version}")
-        dialogue = self._sandbox.start(runtime.launch, self._output)
         request_id = self._log.request_id
+        try:
+            dialogue = self._sandbox.start(runtime.launch, lambda: self._log)
+        except InvalidEntrypoint as error:
+            raise self._ended(f"RequestId: {request_id} Error: {error}", "Runtime.InvalidEntrypoint") from None
         try:
             frame = dialogue.initialized(deadline)
         except ProcessExited as exited:
@@ -246,15 +249,14 @@ class ExecutionEnvironment:
         if self._sandbox.dialogue is not None and not self._sandbox.dialogue.logs_errors:
             self._log.error(payload)
 
-    def _output(self, chunk: bytes) -> None:
-        self._log.output(chunk)
-
     def _exited(self, exited: ProcessExited, request_id: str) -> _Failed:
         text = f"RequestId: {request_id} Error: {exited}"
+        return self._ended(text, "Runtime.ExitError", crash=exited.returncode)
+
+    def _ended(self, text: str, error_type: str, *, crash: int | None = None) -> _Failed:
         self._log.flush()
-        self._log.emit(f"{text}\nRuntime.ExitError")
-        payload = compact(errorType="Runtime.ExitError", errorMessage=text)
-        return _Failed(payload, "Runtime.ExitError", crash=exited.returncode)
+        self._log.emit(f"{text}\n{error_type}")
+        return _Failed(compact(errorType=error_type, errorMessage=text), error_type, crash=crash)
 
     def _broken(self, error: FrameError, request_id: str) -> _Failed:
         """The process speaks no protocol any more: it is ended, and that is what the caller is told."""
@@ -267,6 +269,8 @@ class ExecutionEnvironment:
 
     def _explain(self, error: OSError) -> str:
         configuration = self._configuration
+        if isinstance(error, NoRuntimeError):
+            return str(error)
         if not configuration.code.is_dir():
             return f"CodeUri {configuration.code} of function {configuration.function_name} is no folder"
         return f"cannot start a process for function {configuration.function_name}: {error}"

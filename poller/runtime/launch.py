@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+import os
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from poller.model import FunctionConfiguration
+from poller.runtime.api_commands import API_COMMANDS, ApiCommand, wrapped
+from poller.runtime.api_dialogue import ApiDialogue
 from poller.runtime.dialogue import Dialogue
-from poller.runtime.interpreter import Interpreter, command_line, environment_variables, find_interpreter
+from poller.runtime.handler_log import HandlerLog
 from poller.runtime.pipe_dialogue import PipeDialogue
 from poller.runtime.process import RuntimeProcess
+from poller.runtime.process_group import InvalidEntrypoint
+from poller.runtime.runtimes import understood
+from poller.runtime.toolchains import Tool, find, machine
+from poller.runtime.variables import environment_variables
+
+_NOT_EXECUTABLE = {errno.ENOEXEC, errno.EACCES, errno.ENOENT}
+
+BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 
 
 class Launch(Protocol):
@@ -23,7 +35,7 @@ class Launch(Protocol):
         *,
         log_stream: str,
         temporary: Path,
-        output: Callable[[bytes], None],
+        log: Callable[[], HandlerLog],
         wake: int,
     ) -> Dialogue:
         """Start it; blocks for the start of a program.
@@ -32,11 +44,12 @@ class Launch(Protocol):
             configuration: of the function.
             log_stream: name of the environment's log stream.
             temporary: folder that is its `/tmp`.
-            output: takes what it writes, in chunks.
+            log: the log of the invocation in work, which takes what it writes.
             wake: a descriptor that ends a waiting `answer` for a moment when it becomes readable.
 
         Raises:
             OSError: no such program or folder, no processes or descriptors left.
+            InvalidEntrypoint: the function names no program, or one that cannot be started.
         """
         ...
 
@@ -49,26 +62,69 @@ class Runtime(NamedTuple):
     launch: Launch
 
 
+class NoRuntimeError(OSError):
+    """The machine has nothing that runs the function."""
+
+
 def find_runtime(configuration: FunctionConfiguration) -> Runtime:
-    """What the function's runtime means here. Blocks for the start of an interpreter, once per runtime."""
-    interpreter = find_interpreter(configuration.runtime)
-    return Runtime(f"python:{interpreter.version}", partial(_python_on_pipes, interpreter))
+    """What the function's runtime means here. Blocks for the start of a program, once per runtime.
+
+    Raises:
+        NoRuntimeError: nothing here runs it.
+    """
+    language = understood(configuration.runtime).language
+    found = find(configuration.runtime)
+    if found is None:
+        raise NoRuntimeError(f"there is nothing for {configuration.runtime} on this machine; it has {machine()}")
+    tool = found.tool
+    client = configuration.runtime_client
+    launch: Launch
+    if language == "python" and client == "poller":
+        launch = partial(_python_on_pipes, tool)
+    else:
+        launch = partial(_over_the_api, tool, API_COMMANDS[language, client])
+    return Runtime(f"{language}:{tool.version}", launch)
 
 
 def _python_on_pipes(
-    interpreter: Interpreter,
+    tool: Tool,
     configuration: FunctionConfiguration,
     *,
     log_stream: str,
     temporary: Path,
-    output: Callable[[bytes], None],
+    log: Callable[[], HandlerLog],
     wake: int,
 ) -> Dialogue:
+    def command(arguments: Sequence[str]) -> list[str]:
+        return wrapped([tool.path, "-u", str(BOOTSTRAP), *arguments], configuration.environment)
+
     process = RuntimeProcess(
-        partial(command_line, interpreter, configuration.environment),
+        command,
         folder=configuration.code,
-        variables=environment_variables(configuration, log_stream=log_stream, temporary=temporary),
-        output=output,
+        variables=environment_variables(
+            configuration, log_stream=log_stream, temporary=temporary, runtime_folder=BOOTSTRAP.parent
+        ),
+        output=lambda chunk: log().output(chunk),
         wake=wake,
     )
     return PipeDialogue(process, configuration)
+
+
+def _over_the_api(
+    tool: Tool,
+    commands: ApiCommand,
+    configuration: FunctionConfiguration,
+    *,
+    log_stream: str,
+    temporary: Path,
+    log: Callable[[], HandlerLog],
+    wake: int,
+) -> Dialogue:
+    line, variables, folder = commands(tool, configuration)
+    common = environment_variables(configuration, log_stream=log_stream, temporary=temporary, runtime_folder=folder)
+    try:
+        return ApiDialogue(configuration, line, variables={**common, **variables}, log=log, wake=wake)
+    except OSError as error:
+        if error.filename == line[0] and error.errno in _NOT_EXECUTABLE:
+            raise InvalidEntrypoint(f"fork/exec {line[0]}: {os.strerror(error.errno).lower()}") from None
+        raise

@@ -13,8 +13,8 @@ from time import monotonic
 
 from poller.model import FunctionConfiguration, Invocation
 from poller.runtime.frames import Frame, FrameError, FrameWriter
-from poller.runtime.interpreter import trace_id
 from poller.runtime.process import RuntimeProcess
+from poller.runtime.variables import trace_id
 
 
 class PipeDialogue:

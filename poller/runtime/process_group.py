@@ -31,6 +31,10 @@ class ProcessExited(Exception):  # noqa: N818 - an outcome of the handler, not a
         super().__init__(exit_reason(returncode))
 
 
+class InvalidEntrypoint(Exception):  # noqa: N818 - AWS's word
+    """There is no program to start, or none that the system can start: the function's own fault (A.4)."""
+
+
 def exit_reason(returncode: int) -> str:
     """A.4's text for how a process ended; signals by the names that Lambda uses."""
     if returncode == 0:

@@ -13,8 +13,9 @@ from time import monotonic
 
 from poller.model import FunctionConfiguration
 from poller.runtime.dialogue import Dialogue
-from poller.runtime.interpreter import log_stream_name
+from poller.runtime.handler_log import HandlerLog
 from poller.runtime.launch import Launch
+from poller.runtime.variables import log_stream_name
 
 _MEMORY_INTERVAL = 0.1
 """Seconds between two looks at the peak memory: a look costs as much as a small invocation."""
@@ -41,7 +42,7 @@ class Sandbox:
         """Between `kill` and a process that is just starting: one of both sees the other."""
         self._woken = self._waker = -1
 
-    def start(self, launch: Launch, output: Callable[[bytes], None]) -> Dialogue:
+    def start(self, launch: Launch, log: Callable[[], HandlerLog]) -> Dialogue:
         """Start a process. Raises OSError; blocks for the start of a program."""
         if self._temporary is None:
             self._temporary = Path(tempfile.mkdtemp(prefix=f"{self._configuration.function_name}-"))
@@ -51,7 +52,7 @@ class Sandbox:
                 os.set_blocking(fd, False)
             self._woken, self._waker = woken, waker
         dialogue = launch(
-            self._configuration, log_stream=self._log_stream, temporary=self._temporary, output=output, wake=self._woken
+            self._configuration, log_stream=self._log_stream, temporary=self._temporary, log=log, wake=self._woken
         )
         self.cold_starts += 1
         self._memory = 0

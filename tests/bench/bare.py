@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 from poller.runtime.frames import Frame, FrameReader, FrameWriter
-from poller.runtime.interpreter import BOOTSTRAP
+from poller.runtime.launch import BOOTSTRAP
 from tests.bench.processes import FUNCTIONS
 
 PIPE_SIZE = 1024 * 1024

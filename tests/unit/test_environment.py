@@ -9,7 +9,7 @@ import pytest
 from handlers.rig import Function, descriptors, error_of, wait_until_gone
 
 from poller.model import MAXIMUM_PAYLOAD, MAXIMUM_RESPONSE
-from poller.runtime import interpreter
+from poller.runtime import toolchains
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_a_missing_code_folder_is_our_own_fault_and_told(function, tmp_path):
 
 def test_a_missing_interpreter_is_our_own_fault_and_told(function, monkeypatch):
     monkeypatch.setattr(
-        "poller.runtime.launch.find_interpreter", lambda _: interpreter.Interpreter("/no/python", "3.13")
+        "poller.runtime.launch.find", lambda _: toolchains.Found(toolchains.Tool("/no/python", "3.13"), exact=True)
     )
     before = descriptors()
     result = function("basic.echo").invoke()

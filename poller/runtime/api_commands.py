@@ -1,0 +1,85 @@
+"""The command line of each runtime that speaks Lambda's Runtime API, and the variables that it wants besides (E.2)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from poller.model import FunctionConfiguration
+from poller.runtime import log_frames
+from poller.runtime.process_group import InvalidEntrypoint
+from poller.runtime.runtimes import Language
+from poller.runtime.toolchains import Tool
+
+NODE_BOOTSTRAP = Path(__file__).parent / "node" / "bootstrap.mjs"
+JAVA_CLIENT = "aws-lambda-java-runtime-interface-client"
+JAVA_MAIN = "com.amazonaws.services.lambda.runtime.api.client.AWSLambda"
+
+_FRAMED = {"_LAMBDA_TELEMETRY_LOG_FD": log_frames.DESCRIPTOR}
+
+
+class Command(NamedTuple):
+    """How a runtime is started."""
+
+    line: Sequence[str]
+    variables: Mapping[str, str]
+    runtime_folder: Path
+    """What stands for `/var/runtime`."""
+
+
+ApiCommand = Callable[[Tool, FunctionConfiguration], Command]
+
+
+def wrapped(line: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """The runtime's command line, handed to the user's wrapper when AWS_LAMBDA_EXEC_WRAPPER names one.
+
+    The wrapper goes through the shell as on Lambda, so that a missing one is exit status 127 (A.4).
+    """
+    wrapper = environment.get("AWS_LAMBDA_EXEC_WRAPPER")
+    return ["/bin/sh", "-c", 'exec "$@"', "sh", wrapper, *line] if wrapper else list(line)
+
+
+def _python(tool: Tool, configuration: FunctionConfiguration) -> Command:
+    line = [tool.path, "-m", "awslambdaric", configuration.handler]
+    return Command(wrapped(line, configuration.environment), _FRAMED, Path(__file__).parent)
+
+
+def _node(tool: Tool, configuration: FunctionConfiguration) -> Command:
+    line = [tool.path, str(NODE_BOOTSTRAP)]
+    return Command(wrapped(line, configuration.environment), _FRAMED, NODE_BOOTSTRAP.parent)
+
+
+def _node_of_aws(tool: Tool, configuration: FunctionConfiguration) -> Command:
+    client = configuration.code / "node_modules" / "aws-lambda-ric"
+    line = [tool.path, str(client / "bin" / "index.mjs"), configuration.handler]
+    return Command(wrapped(line, configuration.environment), _FRAMED, client)
+
+
+def _java(tool: Tool, configuration: FunctionConfiguration) -> Command:
+    code = configuration.code.absolute()
+    line = [tool.path, "-cp", f"{code}:{code}/lib/*", JAVA_MAIN, configuration.handler]
+    return Command(wrapped(line, configuration.environment), _FRAMED, code / "lib")
+
+
+def _provided(_tool: Tool, configuration: FunctionConfiguration) -> Command:
+    """A wrapper is the managed runtimes' own doing, which a bootstrap has to do for itself."""
+    code = configuration.code.absolute()
+    bootstrap = code / "bootstrap"
+    if not bootstrap.is_file():
+        raise InvalidEntrypoint(f"Couldn't find valid bootstrap(s): [{bootstrap}]")
+    if not os.access(bootstrap, os.X_OK):
+        raise InvalidEntrypoint(f"fork/exec {bootstrap}: permission denied")
+    return Command([str(bootstrap)], {}, code)
+
+
+API_COMMANDS: Mapping[tuple[Language, Literal["poller", "aws"]], ApiCommand] = {
+    ("python", "aws"): _python,
+    ("nodejs", "poller"): _node,
+    ("nodejs", "aws"): _node_of_aws,
+    ("java", "poller"): _java,
+    ("java", "aws"): _java,
+    ("provided", "poller"): _provided,
+    ("provided", "aws"): _provided,
+}

@@ -1,0 +1,226 @@
+"""A process that asks for its events over Lambda's Runtime API (E.1), and what it answers.
+
+The environment's thread serves the API itself, while it waits for an answer: nothing changes threads on the way of an
+event. Between two invocations nobody is answered. That is no loss: a runtime then waits for its next event.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import secrets
+import select
+import signal
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, time
+
+from poller.model import FunctionConfiguration, Invocation
+from poller.runtime.api_server import ApiServer
+from poller.runtime.frames import Frame
+from poller.runtime.handler_log import HandlerLog
+from poller.runtime.log_frames import FrameCutter
+from poller.runtime.output import Output
+from poller.runtime.process_group import ProcessExited, ProcessGroup
+from poller.runtime.runtime_api import VERSION, Event, RuntimeApi
+from poller.runtime.variables import trace_id
+
+NEXT = f"{VERSION}/runtime/invocation/next"
+FILE_DESCRIPTORS = 1024
+"""Limit of a handler's process (E.3)."""
+
+_LOOK = 0.1
+"""Seconds between looks whether the process lives, where the kernel does not tell its end."""
+
+
+class ApiDialogue:
+    """See `Dialogue`. Events are not laid ahead: a runtime asks for each."""
+
+    logs_errors = True
+    has_room = False
+
+    def __init__(
+        self,
+        configuration: FunctionConfiguration,
+        command: Sequence[str],
+        *,
+        variables: Mapping[str, str],
+        log: Callable[[], HandlerLog],
+        wake: int,
+    ) -> None:
+        """Start it; blocks for the start of a program, some milliseconds.
+
+        Args:
+            configuration: of the function.
+            command: what to run.
+            variables: its whole environment, save the address of the API.
+            log: the log of the invocation in work.
+            wake: a descriptor that ends a waiting `answer` for a moment when it becomes readable.
+
+        Raises:
+            OSError: no such program or folder, no processes, descriptors or ports left.
+        """
+        self._configuration = configuration
+        self._log = log
+        self._cutter = FrameCutter()
+        self._poll = select.poll()
+        self._api = RuntimeApi()
+        self._frames: deque[Frame] = deque()
+        self._began = 0.0
+        self._wake = wake
+        self._closed = False
+        self._server = ApiServer(self._poll, self._api.handle, self._api.gave_up)
+        try:
+            self._group = self._start(command, {**variables, "AWS_LAMBDA_RUNTIME_API": self._server.address})
+        except BaseException:
+            self._server.close()
+            raise
+        self._watch(wake)
+        self._output_watched = False
+        self._exit = _exit_of(self._group.pid)
+        if self._exit is not None:
+            self._watch(self._exit)
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._group.pid
+
+    def initialized(self, deadline: float) -> Frame:
+        """Wait for the runtime's first call for an event, or for its error."""
+        return self._wait(deadline, lambda: None)
+
+    def lay(self, invocation: Invocation) -> Callable[[], bool]:
+        """Never called: there is no room."""
+        raise NotImplementedError
+
+    def begin(self, invocation: Invocation) -> float:
+        """Give the event to the call that waits for one, or to the next."""
+        self._serve(0)  # what came meanwhile: its call for this event, or that it hung up
+        own = self._configuration.timeout
+        limit = min(own, invocation.timeout_cap or own)
+        event = Event(
+            request_id=invocation.request_id,
+            invocation_id=secrets.token_hex(16),
+            payload=invocation.payload,
+            deadline=time() + limit,
+            invoked_function_arn=invocation.invoked_function_arn,
+            trace_id=trace_id(),
+            client_context=invocation.client_context,
+        )
+        self._began = monotonic()
+        self._api.offer(event, asked=self._server.waits(NEXT))
+        if self._server.waits(NEXT) and (reply := self._api.deliver()) is not None:
+            self._server.answer_waiting(NEXT, reply)
+        return self._began
+
+    def answer(self, invocation: Invocation, deadline: float, on_wake: Callable[[], None]) -> Frame:  # noqa: ARG002
+        """Wait for the answer to the event in work."""
+        return self._wait(deadline, on_wake)
+
+    def was_begun(self, invocation: Invocation, *, undelivered: bool) -> bool:  # noqa: ARG002
+        """Whether the event went out."""
+        return not undelivered
+
+    def kill(self) -> None:
+        """SIGKILL to the process group."""
+        self._group.kill()
+
+    def close(self, grace: float = 0.0) -> int:
+        """SIGTERM and `grace` seconds to leave, then SIGKILL to the process group."""
+        if not self._closed:
+            self._closed = True
+            if grace > 0 and not self._group.exited():
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._group.pid, signal.SIGTERM)
+                self._group.wait_for_exit(monotonic() + grace)
+            try:
+                self._group.end()
+            finally:
+                self._server.close()
+                if self._exit is not None:
+                    os.close(self._exit)
+        return self._group.returncode
+
+    def peak_memory(self) -> int | None:
+        """Bytes at the peak."""
+        return self._group.peak_memory()
+
+    def _start(self, command: Sequence[str], variables: Mapping[str, str]) -> ProcessGroup:
+        output_fd, output_end = os.pipe()
+        try:
+            os.set_blocking(output_fd, False)
+            output = Output(output_fd, self._emit)
+            folder = Path(self._configuration.code)
+            group = ProcessGroup(command, folder=folder, variables=variables, output=output, output_end=output_end)
+        except BaseException:
+            os.close(output_fd)
+            raise
+        finally:
+            os.close(output_end)
+        if hasattr(resource, "prlimit"):
+            with suppress(OSError, ValueError):  # it is gone already, or may have fewer
+                hard = resource.prlimit(group.pid, resource.RLIMIT_NOFILE)[1]
+                resource.prlimit(group.pid, resource.RLIMIT_NOFILE, (FILE_DESCRIPTORS, hard))
+        return group
+
+    def _wait(self, deadline: float, on_wake: Callable[[], None]) -> Frame:
+        while True:
+            left = max(0.0, deadline - monotonic())
+            if not self._frames:
+                self._serve(left, on_wake)
+            if self._frames:
+                return self._answered(self._frames.popleft())
+            if self._group.exited():
+                # A client may have written and gone in one breath.
+                self._serve(0, on_wake)
+                if not self._frames:
+                    undelivered = self._api.undelivered or self._server.unsent
+                    raise ProcessExited(self.close(), undelivered=undelivered)
+            elif left <= 0:
+                raise TimeoutError
+
+    def _answered(self, frame: Frame) -> Frame:
+        self._group.output.drain()  # what it wrote before it answered
+        return frame._replace(header={**frame.header, "seconds": monotonic() - self._began})
+
+    def _serve(self, seconds: float, on_wake: Callable[[], None] | None = None) -> None:
+        """Wait for something to do, and do it. Until an answer is there, output first."""
+        output = self._group.output
+        if output.wanted != self._output_watched:
+            self._output_watched = output.wanted
+            if self._output_watched:
+                self._watch(output.fd)
+            else:
+                self._poll.unregister(output.fd)
+        wait = seconds if self._exit is not None else min(seconds, _LOOK)
+        ready = [fd for fd, _ in self._poll.poll(math.ceil(wait * 1000))]
+        if output.fd in ready:
+            output.read()
+        for fd in ready:
+            if self._server.owns(fd):
+                self._frames.extend(self._server.serve(fd))
+            elif fd == self._wake and on_wake is not None:
+                on_wake()
+
+    def _watch(self, fd: int) -> None:
+        self._poll.register(fd, select.POLLIN)
+
+    def _emit(self, chunk: bytes) -> None:
+        log = self._log()
+        for piece in self._cutter.cut(chunk):
+            if piece.framed:
+                log.emit(piece.content.decode(errors="replace").removesuffix("\n"))
+            else:
+                log.output(piece.content)
+
+
+def _exit_of(pid: int) -> int | None:
+    """A descriptor that becomes readable when the process ends; None where there are none such."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None

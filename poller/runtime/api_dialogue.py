@@ -105,7 +105,7 @@ class ApiDialogue:
         event = Event(
             request_id=invocation.request_id,
             invocation_id=secrets.token_hex(16),
-            payload=invocation.payload,
+            payload=invocation.payload or b"{}",  # A.1: an empty payload is legal
             deadline=time() + limit,
             invoked_function_arn=invocation.invoked_function_arn,
             trace_id=trace_id(),
@@ -213,7 +213,7 @@ class ApiDialogue:
         log = self._log()
         for piece in self._cutter.cut(chunk):
             if piece.framed:
-                log.emit(piece.content.decode(errors="replace").removesuffix("\n"))
+                log.emit(piece.content.decode(errors="replace").rstrip("\r\n"))
             else:
                 log.output(piece.content)
 

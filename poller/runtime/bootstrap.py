@@ -45,6 +45,17 @@ FILE_DESCRIPTORS = 1024
 """Limit of a handler's process (E.3). The protocol's own descriptors lie above it, out of reach of `os.closerange`."""
 
 
+UNHANDLED_EXCEPTION = (
+    "LAMBDA_WARNING: Unhandled exception. The most likely cause is an issue in the function code. However, in rare "
+    "cases, a Lambda runtime update can cause unexpected function behavior. For functions using managed runtimes, "
+    "runtime updates can be triggered by a function change, or can be applied automatically. To determine if the "
+    "runtime has been updated, check the runtime version in the INIT_START log entry. If this error correlates with a "
+    "change in the runtime version, you may be able to mitigate this error by temporarily rolling back to the previous "
+    "runtime version. For more information, see https://docs.aws.amazon.com/lambda/latest/dg/runtimes-update.html"
+)
+"""What Lambda logs beside an error of init."""
+
+
 class Fault(Exception):  # noqa: N818 - AWS's word
     """Bad code or bad data, named by the runtime and not by a Python exception (A.4)."""
 
@@ -55,16 +66,22 @@ class Fault(Exception):  # noqa: N818 - AWS's word
 
 
 class Encoder(json.JSONEncoder):
-    """A handler's result as JSON: compact; Decimal written out as it is, NaN accepted; non-ASCII kept since 3.12."""
+    """A handler's result as JSON, byte for byte as AWS's client writes it.
+
+    Blanks behind commas and colons, Decimal written out as it is, NaN accepted, bytes taken for UTF-8, non-ASCII kept
+    since 3.12.
+    """
 
     def __init__(self, execution_env: str) -> None:
         version = execution_env.rpartition("python")[2].split(".")
         kept = len(version) == 2 and all(part.isdigit() for part in version) and tuple(map(int, version)) >= (3, 12)  # noqa: PLR2004
-        super().__init__(ensure_ascii=not kept, separators=(",", ":"))
+        super().__init__(ensure_ascii=not kept)
         self._decimals: dict[str, str] = {}
 
     def default(self, o: Any) -> Any:
         """A Decimal becomes a string that nobody can know, which `dump` replaces by the number."""
+        if isinstance(o, bytes):
+            return o.decode()
         # A handler that returns a Decimal has imported the module; all others need not pay for it.
         decimal = sys.modules.get("decimal")
         if decimal is None or not isinstance(o, decimal.Decimal):
@@ -75,13 +92,13 @@ class Encoder(json.JSONEncoder):
         self._decimals[f'"{placeholder}"'] = str(o)
         return placeholder
 
-    def dump(self, result: Any) -> bytes:
+    def dump(self, result: Any) -> str:
         """Encode, or raise whatever the result gives rise to."""
         try:
             text = self.encode(result)
             for placeholder, number in self._decimals.items():
                 text = text.replace(placeholder, number)
-            return text.encode()
+            return text
         finally:
             if self._decimals:
                 self._decimals = {}
@@ -108,6 +125,7 @@ class Runtime:
         try:
             handler = load_handler(os.environ["_HANDLER"])
         except Exception as error:  # noqa: BLE001 - whatever the handler's module raises is the answer
+            logging.warning(UNHANDLED_EXCEPTION)  # noqa: LOG015 - as AWS's client does
             self._send_error("init_error", error)
             return 1
         self._send({"type": "ready"})
@@ -131,17 +149,19 @@ class Runtime:
             context = _context(header, self._began)
             event = _unmarshal(frame.payload)
             result = handler(event, context)
-            if isinstance(result, bytes):
-                reply = result
-            else:
-                try:
-                    reply = self._encoder.dump(result)
-                except Exception as error:  # noqa: BLE001
-                    raise Fault("Runtime.MarshalError", f"Unable to marshal response: {error}") from None
+            reply = result if isinstance(result, bytes) else self._marshal(result)
         except Exception as error:  # noqa: BLE001 - whatever the handler raises is the answer
             self._send_error("error", error)
         else:
-            self._send({"type": "response", "request_id": self.request_id}, reply)
+            # A lone surrogate in it ends the process, as it does with AWS's client.
+            encoded = reply.encode() if isinstance(reply, str) else reply
+            self._send({"type": "response", "request_id": self.request_id}, encoded)
+
+    def _marshal(self, result: Any) -> str:
+        try:
+            return self._encoder.dump(result)
+        except Exception as error:  # noqa: BLE001
+            raise Fault("Runtime.MarshalError", f"Unable to marshal response: {error}") from None
 
     def _claim(self, slot: int) -> bool:
         """Whether the event is still ours: else it was given to another environment meanwhile."""
@@ -158,18 +178,17 @@ class Runtime:
 
     def _send_error(self, kind: str, error: Exception) -> None:
         described = describe(error, self.request_id)
-        try:
-            payload = self._encoder.dump(described)
-        except UnicodeEncodeError:  # lone surrogates: only escapes can carry them
-            payload = json.dumps(described, separators=(",", ":")).encode()
-        header = {"type": kind, "request_id": self.request_id, "error_type": described["errorType"]}
+        payload = self._encoder.dump(described).encode()
+        # As AWS's client: of an error of init the platform is told the type, of one of an event only the object.
+        error_type = described["errorType"] if kind == "init_error" else ""
+        header = {"type": kind, "request_id": self.request_id, "error_type": error_type}
         self._send(header, payload)
 
     def _send(self, header: dict[str, Any], payload: bytes = b"") -> None:
         if len(payload) > frames.MAXIMUM_PAYLOAD:
             error_type = "Function.ResponseSizeTooLarge"
             text = f"Response payload size exceeded maximum allowed payload size ({frames.MAXIMUM_PAYLOAD} bytes)."
-            payload = self._encoder.dump({"errorMessage": text, "errorType": error_type})
+            payload = json.dumps({"errorMessage": text, "errorType": error_type}, separators=(",", ":")).encode()
             header = {"type": "error", "request_id": self.request_id, "error_type": error_type}
         header["seconds"] = time.monotonic() - self._began
         for stream in (sys.stdout, sys.stderr):
@@ -242,7 +261,10 @@ def load_handler(name: str) -> Callable[[Any, LambdaContext], Any]:
 
 
 def describe(error: Exception, request_id: str) -> dict[str, Any]:
-    """The error object of A.4: keys in AWS's order, the runtime's own leading frames left out."""
+    """The error object of A.4: keys in AWS's order, the runtime's own leading frames left out.
+
+    An exception that cannot be printed raises once more, and that ends the process, as it does with AWS's client.
+    """
     if isinstance(error, Fault):
         name, stack_trace = error.error_type, error.stack_trace
     else:
@@ -254,11 +276,7 @@ def describe(error: Exception, request_id: str) -> dict[str, Any]:
         while found and found[0][0] == __file__:
             del found[0]
         name, stack_trace = type(error).__name__, traceback.format_list(found)
-    try:
-        message = str(error)
-    except Exception as unprintable:  # noqa: BLE001
-        message = f"<{type(unprintable).__name__} in the exception's __str__>"
-    return {"errorMessage": message, "errorType": name, "requestId": request_id, "stackTrace": stack_trace}
+    return {"errorMessage": str(error), "errorType": name, "requestId": request_id, "stackTrace": stack_trace}
 
 
 def _set_up_logging(runtime: Runtime) -> None:

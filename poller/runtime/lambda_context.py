@@ -24,6 +24,8 @@ _SHOWN = (
     "tenant_id",
 )
 
+_W3C = ("traceparent", "tracestate", "baggage")
+
 
 class _Fields:
     """Named attributes from a JSON object; what is absent is None."""
@@ -48,13 +50,13 @@ class CognitoIdentity(_Fields):
 class Client(_Fields):
     """`context.client_context.client`."""
 
-    __slots__ = ("app_package_name", "app_title", "app_version_code", "app_version_name", "installation_id")
+    __slots__ = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
 
 
 class ClientContext(_Fields):
     """`context.client_context`."""
 
-    __slots__ = ("client", "custom", "env")
+    __slots__ = ("custom", "env", "client")
     client: Any
 
 
@@ -78,9 +80,18 @@ class LambdaContext:
         self.identity = CognitoIdentity({})
         self.client_context: ClientContext | None = None
         self._deadline: float = began + header["limit"]
+        self._w3c: dict[str, str] = {}
         client_context = header.get("client_context")
         if client_context:
-            self.client_context = _client_context(client_context)
+            values = json.loads(client_context)
+            fields = values.pop("w3c", None) if isinstance(values, dict) else None
+            if isinstance(fields, dict):
+                self._w3c = {name: fields[name] for name in _W3C if isinstance(fields.get(name), str)}
+            self.client_context = _client_context(values)
+
+    def w3c(self) -> dict[str, str]:
+        """The trace context that came with the invocation, as W3C names its fields."""
+        return dict(self._w3c)
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until the function is stopped, never below 0."""
@@ -94,7 +105,9 @@ class LambdaContext:
         return f"LambdaContext([{','.join(f'{name}={getattr(self, name)}' for name in _SHOWN)}])"
 
 
-def _client_context(text: str) -> ClientContext:
-    context = ClientContext(json.loads(text))
+def _client_context(values: Any) -> ClientContext | None:
+    if values is None:
+        return None
+    context = ClientContext(values)
     context.client = Client(context.client) if context.client is not None else None
     return context

@@ -13,6 +13,7 @@ SLOW = {
     "test_aws_destination",
     "test_behaviour_table",
     "test_bootstrap",
+    "test_both_clients",
     "test_cli",
     "test_docs",
     "test_environment",

@@ -58,12 +58,13 @@ NOTES = {
     "EventFilter.Pattern": "See [filters](../how-to/filter-records.md).",
     "FailureDestination.Destination": "`kafka://topic` on the cluster that is read, or an ARN of SQS, SNS or S3 with "
     "an address in `Metadata.Poller.Endpoints`.",
-    "Function.Handler": "Its file has to be in the code folder.",
+    "Function.Handler": "Its file has to be in the code folder; for `provided` runtimes the program `bootstrap`, and "
+    "the handler means what that makes of it.",
     "Function.MemorySize": "MB. The handler is told; nothing enforces it.",
     "Function.ReservedConcurrentExecutions": "Environments of this function at most, over all workers "
     "of the service; 0 throttles every invocation.",
-    "Function.Runtime": "Which Python runs the handler: the poller's own if it is of that version, else "
-    "the one on PATH, and the poller's own where PATH has none.",
+    "Function.Runtime": "What runs the handler, from PATH; of Python the poller's own if it is of that version. Where "
+    "this machine has not the version, the nearest runs it, with a warning; see `StrictRuntime`.",
     "Function.Timeout": "Seconds; at most 840 for the events of a mapping.",
     "FunctionEnvironment.Variables": "At most 4 KB as JSON. Names that belong to the platform are refused.",
     "KafkaEndpoints.KAFKA_BOOTSTRAP_SERVERS": "CloudFormation and SAM say `KafkaBootstrapServers`.",
@@ -212,7 +213,7 @@ def _refusal(model: type[BaseModel], field: str, probe: Any) -> str:
     try:
         TypeAdapter(info.rebuild_annotation()).validate_python(probe)
     except ValidationError as error:
-        text = error.errors()[0]["msg"].removeprefix("Value error, ")
+        text = error.errors()[0]["msg"].removeprefix("Value error, ").partition("; this machine")[0]
         return re.sub(r"^.*? (is not supported: |is not |is neither )", "", text).replace(" nor ", " or ")
     raise AssertionError(f"{field}: the probe is a right value")
 

@@ -47,6 +47,8 @@ SETTINGS = {
     "StateFolder": "folder of what outlives the program; relative to the template's folder (.poller)",
     "AllowDrift": "let calls of the API change what the template declares, until the next start",
     "S3Events": "queue or topic with notifications of S3: amqp://user:password@host:5672/queue, kafka://host:9092/topic",
+    "RuntimeClient": "poller or aws: whose clients run handlers of Python and Node.js (poller)",
+    "StrictRuntime": "refuse functions whose very runtime this machine has not, instead of taking the nearest",
     "KafkaClient": "auto, kafka-python or confluent-kafka; auto is confluent-kafka where it is installed (auto)",
     "AccountId": "account in ARNs (123456789012)",
     "Region": "region in ARNs and for handlers (AWS_REGION, else us-east-1)",
@@ -56,7 +58,7 @@ SETTINGS = {
 TEMPLATE = Path("template.yaml")
 """What is read where no template is named. This very object, so that it is known whether one was."""
 
-FLAGS = frozenset({"AllowDrift", "InsecureBind", "RequireSignature"})
+FLAGS = frozenset({"AllowDrift", "InsecureBind", "RequireSignature", "StrictRuntime"})
 """Those without a value."""
 
 

@@ -23,11 +23,11 @@ from poller.errors import ConfigError, Problem
 from poller.kafka_cluster import KafkaCluster, KafkaEventSourceConfig, SelfManagedKafkaConfig, Topic
 from poller.mapping_rules import Kind, broken_rules, kind_of
 from poller.model import FunctionConfiguration
+from poller.runtime.runtimes import RUNTIMES
+from poller.runtime.toolchains import machine
 from poller.sources.kafka_security import KafkaSecurity
 from poller.supported import MAPPING_WITHOUT_EFFECT
 from poller.validation import Boolean, Integer, Model, Number, Text, Violation, in_pattern, parse
-
-RUNTIMES = ("python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
 
 FIRST_IN_MILLISECONDS = 1e11
 """Seconds of the year 5138: a greater time is one in milliseconds, of 1973 or later."""
@@ -38,7 +38,7 @@ _NAMESPACE = uuid.UUID("b2f1f0c4-6f0e-5d53-9a43-8d0c6c1d7a11")
 def _runtime(value: str) -> str:
     if value in RUNTIMES:
         return value
-    raise ValueError(f"the runtime {value} is not supported: Python only, {RUNTIMES[0]} to {RUNTIMES[-1]}")
+    raise ValueError(f"the runtime {value} is not supported: {', '.join(RUNTIMES)}; this machine has {machine()}")
 
 
 def _package_type(value: Any) -> Any:
@@ -65,6 +65,8 @@ class Function(Model):
 
     account_id: str = "123456789012"
     region: str = "us-east-1"
+    runtime_client: Literal["poller", "aws"] = "poller"
+    """The setting `RuntimeClient`."""
 
     def configuration(self) -> FunctionConfiguration:
         """What the runtime needs to know."""
@@ -73,6 +75,7 @@ class Function(Model):
             code=self.Code,
             handler=self.Handler,
             runtime=self.Runtime,
+            runtime_client=self.runtime_client,
             timeout=float(self.Timeout),
             memory_size=self.MemorySize,
             environment=dict(self.Environment.Variables),

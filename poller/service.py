@@ -54,6 +54,7 @@ from poller.clock import SystemClock
 from poller.control_plane import ControlPlane
 from poller.fronts.serving import Fronts
 from poller.metrics import Metrics, StateCollector
+from poller.runtime_support import warn_of_substitutions
 from poller.template import Template
 from poller.triggers.running import RunningTriggers
 
@@ -84,6 +85,7 @@ def run(template: Template) -> int:
     """
     started = time.monotonic()
     settings = template.settings
+    warn_of_substitutions(template.functions)
     if settings.Workers > 1:
         from poller.workers.supervisor import supervise  # noqa: PLC0415 - only where it is wanted
 

@@ -133,6 +133,13 @@ class Settings(Model):
     """Queue or topic from which notifications of S3 are read, besides the webhook:
     `amqp://user:password@host:5672/queue` (before the queue, percent-encoded, a virtual host other than `/`) or
     `kafka://host:9092/topic`."""
+    RuntimeClient: Literal["poller", "aws"] = "poller"
+    """What runs handlers of Python and Node.js: `poller` has clients of its own, of which that for Python is the
+    fastest; `aws` uses AWS's. `awslambdaric` is then installed beside the handler or in its interpreter,
+    `aws-lambda-ric` in the handler's node_modules."""
+    StrictRuntime: Boolean = False
+    """Refuse a function whose runtime this machine has in another version only, instead of running it on the nearest
+    and warning of it."""
     Endpoints: dict[str, SecretStr] = Field(default_factory=dict)
     """Address behind an ARN, as a URL."""
     Secrets: dict[str, dict[str, SecretStr]] = Field(default_factory=dict)

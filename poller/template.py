@@ -19,6 +19,7 @@ from poller.fronts.url_config import FunctionUrl
 from poller.intrinsics import Resolver
 from poller.parameters import parameter_values
 from poller.resources import EventSourceMapping, Function
+from poller.runtime_support import supported as supported_functions
 from poller.sam import FUNCTION, TRANSFORM, Translator
 from poller.settings import SECTION, Settings, Sources, identity
 from poller.settings import load as load_settings
@@ -141,6 +142,11 @@ class _Loading:
             reserved = {item.FunctionName: item.ReservedConcurrentExecutions for item in reader.functions}
             self._problems += concurrency_problems(reserved, settings)
             self._problems += http_problems(reader.http, reader.apis, settings)
+            named = [(item, reader.places[item.FunctionName]) for item in reader.functions]
+            reader.functions, wrong = supported_functions(
+                named, client=settings.RuntimeClient, strict=settings.StrictRuntime
+            )
+            self._problems += wrong
             try:
                 mappings = wire(reader.mappings, settings, self._sources.folder)
             except ConfigError as error:

@@ -11,8 +11,10 @@ from poller.api_errors import FUNCTION_MISSING
 from poller.errors import ConfigError, Problem
 from poller.fronts.apis import Api
 from poller.function_names import named_function
+from poller.handler_files import handler_problem
 from poller.intrinsics import Resolver
-from poller.resources import RUNTIMES, Function, event_source_mapping, function
+from poller.resources import Function, event_source_mapping, function
+from poller.runtime.runtimes import RUNTIMES, understood
 from poller.sam import FUNCTION, TRANSFORM, Translator
 from poller.settings import SECTION
 from poller.template_async import AsyncReader
@@ -27,6 +29,8 @@ LAMBDA_FUNCTION = "AWS::Lambda::Function"
 MAPPING = "AWS::Lambda::EventSourceMapping"
 
 API_SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
+
+EXAMPLE_RUNTIME = [name for name in RUNTIMES if name.startswith("python")][-1]
 
 CODE_IN_S3 = {"Bucket": "local", "Key": "local"}
 """Stands in for a local folder, which AWS's transform does not take."""
@@ -51,6 +55,8 @@ class ResourceReader:
     ) -> None:
         self.problems: list[Problem] = []
         self.functions: list[Function] = []
+        self.places: dict[str, Callable[[str], str]] = {}
+        """By function's name: turns a property's path into the path to show."""
         self.mappings: list[Declared] = []
         self.asynchronous = AsyncReader()
         self.triggers = TriggerReader(account, region, checked=self._checked, named_function=self._named_function)
@@ -198,7 +204,7 @@ class ResourceReader:
         """Keep from AWS's transform what it would refuse without a path."""
         if "PackageType" in kept:
             self._kept_back[name] = {"PackageType": kept.pop("PackageType")}
-        for key, example in (("Handler", "handler.handler"), ("Runtime", RUNTIMES[-1])):
+        for key, example in (("Handler", "handler.handler"), ("Runtime", EXAMPLE_RUNTIME)):
             place = join(path, key)
             if key not in kept and key not in self._globals:
                 self._problem(place, "is missing", f"such as {example}")
@@ -254,28 +260,17 @@ class ResourceReader:
             return join("Globals.Function" if top in self._globals and top not in own else path, field)
 
         given = {"FunctionName": name, **values, **self._identity, "Code": self._code.get(name, self._folder)}
-        if name in self._code and isinstance(given.get("Handler"), str):
-            self._check_handler(given["Handler"], self._code[name], where("Handler"))
+        if name in self._code and isinstance(given.get("Handler"), str) and given.get("Runtime") in RUNTIMES:
+            wrong = handler_problem(understood(given["Runtime"]).language, given["Handler"], self._code[name])
+            if wrong is not None:
+                self._problem(where("Handler"), *wrong)
         try:
             built = function(given, where)
         except ConfigError as error:
             self._report(error.problems)
             return
         self.functions.append(built)
-
-    def _check_handler(self, handler: str, code: Path, path: str) -> None:
-        module, dot, _ = handler.rpartition(".")
-        if not dot or not module:
-            self._problem(path, f"{describe(handler)} has no function", "write module.function, such as app.handler")
-            return
-        file = module.replace(".", "/")
-        try:
-            found = (code / f"{file}.py").is_file() or (code / file / "__init__.py").is_file()
-        except OSError:  # longer than a path can be
-            self._problem(path, f"{describe(handler)} names no module", "write module.function, such as app.handler")
-            return
-        if not found:
-            self._problem(path, f"there is no {file}.py in {code}", "the part before the last dot is the module")
+        self.places[built.FunctionName] = where
 
     def _plain_mapping(self, name: str, properties: Mapping[str, Any], path: str) -> None:
         self.mapping_names.append(name)

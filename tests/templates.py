@@ -13,6 +13,7 @@ import yaml
 
 from poller import sam, template
 from poller.errors import ConfigError, Problem
+from poller.runtime.toolchains import machine
 from poller.template import Template
 
 BROKER = "arn:aws:mq:us-east-1:000000000000:broker:tasks:b-1"
@@ -95,7 +96,9 @@ def problems(folder: Path, content: Mapping[str, Any] | str, **options: Any) -> 
     """Everything that is wrong, as a person reads it; the folder's own path is taken out."""
     with pytest.raises(ConfigError) as caught:
         load(folder, content, **options)
-    return [str(problem).replace(f"{folder}", "FOLDER") for problem in caught.value.problems]
+    return [
+        str(problem).replace(f"{folder}", "FOLDER").replace(machine(), "MACHINE") for problem in caught.value.problems
+    ]
 
 
 class TranslatorInProcess:

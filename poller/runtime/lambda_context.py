@@ -50,13 +50,13 @@ class CognitoIdentity(_Fields):
 class Client(_Fields):
     """`context.client_context.client`."""
 
-    __slots__ = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
+    __slots__ = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")  # noqa: RUF023 - the order of its repr
 
 
 class ClientContext(_Fields):
     """`context.client_context`."""
 
-    __slots__ = ("custom", "env", "client")
+    __slots__ = ("custom", "env", "client")  # noqa: RUF023 - the order of its repr
     client: Any
 
 

@@ -110,11 +110,13 @@ def test_run_hands_the_service_a_template_with_the_options_in_it(
         "LogFormat": "json",
         "LogLevel": "ERROR",
         "KafkaClient": "kafka-python",
+        "RuntimeClient": "poller",
         "Region": "eu-west-1",
         "AccountId": "000000000007",
         "S3Events": "",  # with an address the template has to have an event of S3
         **dict.fromkeys(FLAGS, "True"),
         "RequireSignature": "False",
+        "StrictRuntime": "False",  # or the version that is there would decide
     }
     given = {name: value for name, value in values.items() if value != "False"}
     options = [text for name, value in given.items() for text in (option(name), value) if text != "True"]

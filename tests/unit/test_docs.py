@@ -227,7 +227,7 @@ def test_functions_answer_as_the_page_says(
     assert main(["invoke", *arguments]) == 0
     answers = {
         "README.md": "null",
-        "docs/how-to/answer-with-partial-batch-responses.md": '{"batchItemFailures":[{"itemIdentifier":'
+        "docs/how-to/answer-with-partial-batch-responses.md": '{"batchItemFailures": [{"itemIdentifier": '
         '"00000000-0000-4000-8000-000000000002"}]}',
     }
     answer = capsys.readouterr().out.strip()

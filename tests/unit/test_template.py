@@ -28,6 +28,7 @@ from poller import supported, template
 from poller.api_errors import error_of
 from poller.endpoints import FileTarget, KafkaTarget, RabbitMQTarget
 from poller.errors import ConfigError, PollerError
+from poller.runtime.runtimes import RUNTIMES
 from poller.sam import FUNCTION, TRANSFORM, Translator
 
 EVENT = "Resources.Telemetry.Properties.Events.Readings"
@@ -483,9 +484,16 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         ],
     ),
     "another language": (
-        document(function={"Runtime": "nodejs22.x"}),
+        document(function={"Runtime": "ruby3.4"}),
         [
-            "Resources.Telemetry.Properties.Runtime: the runtime nodejs22.x is not supported: Python only, python3.9 to python3.14"
+            ("Resources.Telemetry.Properties.Runtime: the runtime ruby3.4 is not supported: "
+            f"{', '.join(RUNTIMES)}; this machine has MACHINE")
+        ],
+    ),
+    "no program for an operating system": (
+        document(function={"Runtime": "provided.al2023", "Handler": "bootstrap"}),
+        [
+            "Resources.Telemetry.Properties.Handler: there is no file bootstrap in FOLDER/code (the program that is to run has this name)"
         ],
     ),
     "layers": (

@@ -27,6 +27,11 @@ class Dialogue(Protocol):
         ...
 
     @property
+    def pid(self) -> int:
+        """The number of the process."""
+        ...
+
+    @property
     def has_room(self) -> bool:
         """Whether one more event may be laid."""
         ...

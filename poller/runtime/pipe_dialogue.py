@@ -29,6 +29,11 @@ class PipeDialogue:
         """With the slot of its claim, if it was laid ahead."""
         self._answered = 0.0
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self.process.pid
+
     def initialized(self, deadline: float) -> Frame:
         """Wait for the end of init."""
         return self.process.receive(deadline, _nothing)

@@ -135,26 +135,25 @@ class RuntimeApi:
         self.state = State.STARTED
         self._event: Event | None = None
         """The one in work, or the last one."""
-        self._offered = False
-        """It was not given out yet."""
+        self._offered: Event | None = None
+        """The one that nobody asked for yet."""
 
     @property
     def undelivered(self) -> bool:
         """Whether there is an event that nobody asked for yet."""
-        return self._offered
+        return self._offered is not None
 
     def offer(self, event: Event, *, asked: bool) -> None:
         """The next event is there; `asked` when a call for one waits."""
-        self._event, self._offered = event, True
+        self._offered = event
         if asked and self.state is State.RESPONSE_SENT:  # it asked twice before
             self.state = State.READY
 
     def deliver(self) -> Reply | None:
         """The event for a call that waits; None when there is none, or the runtime has not asked."""
-        if self.state is not State.READY or not self._offered:
+        if self.state is not State.READY or self._offered is None:
             return None
-        assert self._event is not None
-        self.state, self._offered = State.RUNNING, False
+        self.state, self._event, self._offered = State.RUNNING, self._offered, None
         return self._event.reply()
 
     def handle(self, request: Request) -> Answer:
@@ -190,7 +189,7 @@ class RuntimeApi:
         return self._error(error_type, compact(errorType=error_type, errorMessage=text))
 
     def _no_such_invocation(self, request: Request, request_id: str) -> Reply | None:
-        event = None if self._offered else self._event
+        event = self._event
         if event is None or event.request_id != request_id:
             return refusal(400, "InvalidRequestID", "Invalid request ID")
         if request.headers.get(INVOCATION_ID, event.invocation_id) != event.invocation_id:

@@ -46,7 +46,7 @@ class Function:
 
     @property
     def pid(self):
-        return self.environment._sandbox.dialogue.process.pid
+        return self.environment._sandbox.dialogue.pid
 
 
 def error_of(result):

@@ -78,7 +78,7 @@ def test_a_slow_client_holds_nobody_up(url: str) -> None:
             slow.sendall(whole[place : min(place + 40, len(whole) - 1)])
             assert httpx.post(url + INVOKE.format("echo"), content=b"3").text == "3"
         slow.sendall(whole[-1:])
-        assert answer_of(slow).endswith(b"[1,2]")
+        assert answer_of(slow).endswith(b"[1, 2]")
 
 
 def test_a_handler_that_takes_long_holds_nobody_up(url: str, tmp_path: Path) -> None:

@@ -486,8 +486,10 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "another language": (
         document(function={"Runtime": "ruby3.4"}),
         [
-            ("Resources.Telemetry.Properties.Runtime: the runtime ruby3.4 is not supported: "
-            f"{', '.join(RUNTIMES)}; this machine has MACHINE")
+            (
+                "Resources.Telemetry.Properties.Runtime: the runtime ruby3.4 is not supported: "
+                f"{', '.join(RUNTIMES)}; this machine has MACHINE"
+            )
         ],
     ),
     "no program for an operating system": (

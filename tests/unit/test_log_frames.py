@@ -1,0 +1,58 @@
+"""Log events in frames are events of their own, whatever lines are in them, and the rest stays output."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poller.runtime.handler_log import MAXIMUM_EVENT
+from poller.runtime.log_frames import FrameCutter
+
+
+def frame(event, kind=b"\xa5\x5a\x00\x03"):
+    return kind + len(event).to_bytes(4, "big") + (1764064800000000).to_bytes(8, "big") + event
+
+
+def cut(*chunks):
+    """Pieces, output joined."""
+    cutter, found = FrameCutter(), []
+    for chunk in chunks:
+        for piece in cutter.cut(chunk):
+            if found and not piece.framed and not found[-1][1]:
+                found[-1] = (found[-1][0] + piece.content, False)
+            else:
+                found.append(tuple(piece))
+    return found
+
+
+WHOLE = (
+    b"before\n" + frame(b"two\nlines\n") + b"between" + frame(b"", b"\xa5\x5a\x00\x16") + frame("ü".encode()) + b"end\n"
+)
+PIECES = [
+    (b"before\n", False),
+    (b"two\nlines\n", True),
+    (b"between", False),
+    (b"", True),
+    ("ü".encode(), True),
+    (b"end\n", False),
+]
+
+
+@given(st.lists(st.integers(1, len(WHOLE) - 1), max_size=6))
+def test_frames_are_found_whatever_the_chunks(cuts):
+    places = [0, *sorted(set(cuts)), len(WHOLE)]
+    assert cut(*(WHOLE[start:end] for start, end in itertools.pairwise(places))) == PIECES
+
+
+@given(st.binary(max_size=200).filter(lambda noise: b"\xa5" not in noise))
+def test_what_is_no_frame_is_output_as_it_is(noise):
+    assert b"".join(content for content, _ in cut(noise)) == noise
+
+
+@pytest.mark.parametrize("size", [MAXIMUM_EVENT, MAXIMUM_EVENT + 1, 3 * MAXIMUM_EVENT])
+def test_an_event_that_is_too_long_is_cut(size):
+    pieces = cut(frame(b"x" * size))
+    assert all(framed for _, framed in pieces)
+    assert sum(len(content) for content, _ in pieces) == size
+    assert max(len(content) for content, _ in pieces) <= MAXIMUM_EVENT

@@ -24,6 +24,7 @@ SLOW = {
     "test_kafka_oauth",
     "test_laying_ahead",
     "test_mapping_life",
+    "test_node",
     "test_orphans",
     "test_payments_sample",
     "test_pool",

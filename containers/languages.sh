@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Builds the handler of tests/languages/LANGUAGE into build/languages/LANGUAGE, which then is a function's folder.
+# Does nothing while the sources are unchanged. Exit status 3: the language's tools are not on this machine.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+language=$1
+source=tests/languages/$language
+target=$PWD/build/languages/$language
+
+missing() { echo "$*" >&2; exit 3; }
+
+fingerprint=$(find "$source" -type f -print0 | sort -z | xargs -0 cksum | cksum)
+stamp=build/languages/.$language
+[ "$(cat "$stamp" 2>/dev/null)" = "$fingerprint" ] && exit 0
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+case $language in
+go)
+    command -v go >/dev/null || missing "there is no Go on this machine (Debian: golang-go)"
+    (cd "$source" && CGO_ENABLED=0 go build -mod=readonly -trimpath -tags lambda.norpc -o "$work/bootstrap" .)
+    ;;
+rust)
+    command -v cargo >/dev/null || missing "there is no Rust on this machine (Debian: cargo)"
+    (cd "$source" && CARGO_TARGET_DIR="$target.cargo" cargo build --quiet --release --locked)
+    cp "$target.cargo/release/bootstrap" "$work/bootstrap"
+    ;;
+java)
+    command -v mvn >/dev/null || missing "there is no Maven on this machine (Debian: maven)"
+    mvn --quiet --batch-mode --file "$source/pom.xml" -DbuildDirectory="$work/maven" package dependency:copy-dependencies \
+        -DoutputDirectory="$work/lib"
+    cp "$work"/maven/*.jar "$work/lib/"
+    rm -r "$work/maven"
+    ;;
+*)
+    echo "usage: $0 go|rust|java" >&2
+    exit 2
+    ;;
+esac
+mkdir -p build/languages
+rm -rf "$target"
+cp -r "$work" "$target"
+chmod 755 "$target"
+echo "$fingerprint" >"$stamp"

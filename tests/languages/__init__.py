@@ -1,0 +1,1 @@
+"""Handlers in compiled languages, each built by containers/languages.sh."""

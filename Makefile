@@ -3,6 +3,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: docs help up down clean test lint checked audit unit covered fuzz contract integration secure faults soak e2e bench bench-growth bench-quick images engine compose s3gateway venv format pins brokers coverage
+.PHONY: languages tools docs help up down clean test lint checked audit unit covered fuzz contract integration secure faults soak e2e bench bench-growth bench-quick images engine compose venv format pins brokers coverage
 
 python := .venv/bin/python
 pytest := $(python) -m pytest
@@ -52,9 +53,16 @@ fuzz: venv ## the fuzz tests with FUZZ_EXAMPLES inputs each (5,000)
 	@$(pytest) tests/fuzz -n 2 --hypothesis-profile=long
 
 # The same with coverage, which takes half as long again.
-covered: venv
+covered: venv tools
 	@mkdir -p $(measured)
 	@COVERAGE_FILE=$(measured)/unit $(pytest) tests/unit tests/fuzz -n 2 --cov=poller --cov-branch --cov-report=
+
+# Node.js and Go for the tests of handlers in other languages, from the distribution where the machine has none.
+tools:
+	@containers/languages.sh tools
+
+languages: venv ## handlers in Rust and Java with AWS's own libraries, built anew when they have changed (before a release)
+	@$(pytest) tests/languages
 
 contract: venv engine images ## one suite for every source, one for every destination, on real brokers too
 	@$(with_brokers) $(pytest) tests/contract

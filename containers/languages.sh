@@ -1,10 +1,26 @@
 #!/usr/bin/env bash
 # Builds the handler of tests/languages/LANGUAGE into build/languages/LANGUAGE, which then is a function's folder.
 # Does nothing while the sources are unchanged. Exit status 3: the language's tools are not on this machine.
+# `tools` installs Node.js and Go from the distribution where they are missing and that can be done.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 language=$1
+if [ "$language" = tools ]; then
+    packages=()
+    command -v node >/dev/null || packages+=(nodejs)
+    command -v go >/dev/null || packages+=(golang-go)
+    [ ${#packages[@]} -eq 0 ] && exit 0
+    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+        echo "languages: the tests of handlers in other languages are skipped without ${packages[*]}" >&2
+        exit 0
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+    exit 0
+fi
+
 source=tests/languages/$language
 target=$PWD/build/languages/$language
 
@@ -34,7 +50,7 @@ java)
     rm -r "$work/maven"
     ;;
 *)
-    echo "usage: $0 go|rust|java" >&2
+    echo "usage: $0 go|rust|java|tools" >&2
     exit 2
     ;;
 esac

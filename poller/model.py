@@ -118,6 +118,8 @@ class Invocation:
     timeout_cap: float | None = None
     """Upper bound in seconds on the function's own Timeout (840 for event source mappings, C.4)."""
     client_context: str | None = None
+    response_stream: bool = False
+    """Whether the caller takes a stream, which may be longer than a response (A.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,11 @@ class InvocationResult:
     """Seconds of the cold start, on the first invocation of an environment only."""
     log_tail: bytes = b""
     """The last 4 KB of the invocation's log, START to REPORT (A.1)."""
+    content_type: str = ""
+    """As the runtime named it; empty when it did not. That of a streamed response may say that it begins with the
+    head of an answer over HTTP."""
+    streamed: bool = False
+    """Whether the runtime answered in streaming mode; the payload is the whole stream (E.1)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,7 @@ class _Asked:
     kind: str
     context: str | None
     tail: bool
+    streamed: bool
 
 
 class Invocations:
@@ -154,7 +155,8 @@ class Invocations:
         called, pool = self._called(call, function_name)
         kind = chosen(call.header(b"x-amz-invocation-type"), "invocationType", types, "RequestResponse")
         tail = chosen(call.header(b"x-amz-log-type"), "logType", LOG_TYPES, "None") == "Tail"
-        return _Asked(called, pool, kind, client_context(call.header(b"x-amz-client-context")), tail=tail)
+        context = client_context(call.header(b"x-amz-client-context"))
+        return _Asked(called, pool, kind, context, tail=tail, streamed=types is STREAMED_TYPES)
 
     async def _result(self, call: Call, asked: _Asked) -> InvocationResult | None:
         """What the function answered; None when the call is answered already: a dry run, or an invocation refused."""
@@ -162,7 +164,7 @@ class Invocations:
         if asked.kind == "DryRun":
             await call.answer(204, (), b"")
             return None
-        result = await self._run(call, asked.called, asked.pool, payload, asked.context)
+        result = await self._run(call, asked, payload)
         if result.status != 200:  # noqa: PLR2004
             await _refuse(call, result)
             return None
@@ -181,15 +183,17 @@ class Invocations:
             raise function_missing(called)
         return called, pool
 
-    async def _run(
-        self, call: Call, called: CalledFunction, pool: Pool, payload: bytes, context: str | None
-    ) -> InvocationResult:
+    async def _run(self, call: Call, asked: _Asked, payload: bytes) -> InvocationResult:
+        called = asked.called
         if len(payload) <= READ_HERE:
             _refuse_no_json(payload)
         if self._functions.at_account_limit(called.name):
             return throttled(call.request_id, "ConcurrentInvocationLimitExceeded")
         answered, on_result = self._results.expect()
-        pool.submit(Invocation(call.request_id, payload, called.arn, client_context=context), on_result, wait=False)
+        invocation = Invocation(
+            call.request_id, payload, called.arn, client_context=asked.context, response_stream=asked.streamed
+        )
+        asked.pool.submit(invocation, on_result, wait=False)
         result = await answered
         if result.function_error is not None and len(payload) > READ_HERE:
             _refuse_unread(result)

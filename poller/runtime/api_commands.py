@@ -59,7 +59,14 @@ def _node_of_aws(tool: Tool, configuration: FunctionConfiguration) -> Command:
 
 def _java(tool: Tool, configuration: FunctionConfiguration) -> Command:
     code = configuration.code.absolute()
-    line = [tool.path, "-cp", f"{code}:{code}/lib/*", JAVA_MAIN, configuration.handler]
+    line = [
+        tool.path,
+        "--add-opens=java.base/java.io=ALL-UNNAMED",
+        "-cp",
+        f"{code}:{code}/lib/*",
+        JAVA_MAIN,
+        configuration.handler,
+    ]
     return Command(wrapped(line, configuration.environment), _FRAMED, code / "lib")
 
 

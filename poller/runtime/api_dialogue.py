@@ -71,7 +71,7 @@ class ApiDialogue:
         self._frames: deque[Frame] = deque()
         self._began = 0.0
         self._wake = wake
-        self._closed = False
+        self._closed = self._ended = False
         self._server = ApiServer(self._poll, self._api.handle, self._api.gave_up)
         try:
             self._group = self._start(command, {**variables, "AWS_LAMBDA_RUNTIME_API": self._server.address})
@@ -110,11 +110,14 @@ class ApiDialogue:
             invoked_function_arn=invocation.invoked_function_arn,
             trace_id=trace_id(),
             client_context=invocation.client_context,
+            streamed=invocation.response_stream,
         )
         self._began = monotonic()
-        self._api.offer(event, asked=self._server.waits(NEXT))
-        if self._server.waits(NEXT) and (reply := self._api.deliver()) is not None:
-            self._server.answer_waiting(NEXT, reply)
+        self._ended = self._group.exited()
+        if not self._ended:  # else its last call may still lie here, and nobody would read the answer
+            self._api.offer(event, asked=self._server.waits(NEXT))
+            if self._server.waits(NEXT) and (reply := self._api.deliver()) is not None:
+                self._server.answer_waiting(NEXT, reply)
         return self._began
 
     def answer(self, invocation: Invocation, deadline: float, on_wake: Callable[[], None]) -> Frame:  # noqa: ARG002
@@ -168,6 +171,8 @@ class ApiDialogue:
         return group
 
     def _wait(self, deadline: float, on_wake: Callable[[], None]) -> Frame:
+        if self._ended:
+            raise ProcessExited(self.close(), undelivered=True)
         while True:
             left = max(0.0, deadline - monotonic())
             if not self._frames:

@@ -123,8 +123,11 @@ class ExecutionEnvironment:
         log.begin()
         started = monotonic()
         function_error = failure = None
+        content_type, streamed = "", False
         try:
-            payload, duration = self._exchange(invocation, limit)
+            frame = self._exchange(invocation, limit)
+            payload, duration = bytes(frame.payload), _seconds(frame)
+            content_type, streamed = frame.header.get("content_type", ""), frame.header.get("streamed", False)
         except _Failed as failed:
             duration = min(monotonic() - started, limit) if failed.seconds is None else failed.seconds
             payload, failure = failed.payload, failed.failure
@@ -147,10 +150,12 @@ class ExecutionEnvironment:
             duration=duration,
             init_duration=init,
             log_tail=log.tail(),
+            content_type=content_type,
+            streamed=streamed,
         )
 
-    def _exchange(self, invocation: Invocation, limit: float) -> tuple[bytes, float]:
-        """Init if the process is gone, hand over the event, give back the handler's answer and its seconds."""
+    def _exchange(self, invocation: Invocation, limit: float) -> Frame:
+        """Init if the process is gone, hand over the event, give back the handler's response."""
         started = monotonic()
         for final in (False, True):
             if self._sandbox.dialogue is None:
@@ -170,19 +175,19 @@ class ExecutionEnvironment:
             except FrameError as error:
                 raise self._broken(error, invocation.request_id) from None
             break
-        return self._payload_of(frame, invocation.request_id), _seconds(frame)
+        return self._response(frame, invocation.request_id)
 
     def _on_wake(self) -> None:
         self._sandbox.woke()
         self._feed()
 
-    def _payload_of(self, frame: Frame, request_id: str) -> bytes:
+    def _response(self, frame: Frame, request_id: str) -> Frame:
         kind = frame.header.get("type")
-        payload = frame.payload if isinstance(frame.payload, bytes) else bytes(frame.payload)
         if frame.header.get("request_id") == request_id:
             if kind == "response":
-                return payload
+                return frame
             if kind == "error":
+                payload = bytes(frame.payload)
                 name = str(frame.header.get("error_type"))
                 if name != "Function.ResponseSizeTooLarge":
                     self._log_error(payload)

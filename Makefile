@@ -2,8 +2,7 @@
 # The work is in containers/*.sh, each idempotent; targets only say what stands on what.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: docs help up down clean test lint checked audit unit covered fuzz contract integration secure faults soak e2e bench bench-growth bench-quick images engine compose s3gateway venv format pins brokers coverage
-.PHONY: languages tools docs help up down clean test lint checked audit unit covered fuzz contract integration secure faults soak e2e bench bench-growth bench-quick images engine compose venv format pins brokers coverage
+.PHONY: languages tools docs help up down clean test lint checked audit unit covered fuzz contract integration secure faults soak e2e bench bench-growth bench-quick images engine compose s3gateway venv format pins brokers coverage
 
 python := .venv/bin/python
 pytest := $(python) -m pytest

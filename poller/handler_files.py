@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from poller.runtime.api_commands import JAVA_CLIENT
@@ -15,8 +15,13 @@ Wrong = tuple[str, str]
 _MODULE = "the part before the last dot is the module"
 
 
-def handler_problem(language: Language, handler: str, code: Path) -> Wrong | None:
-    """What is wrong with a Handler in this folder; None when nothing is, as far as files can tell."""
+def handler_problem(language: Language, handler: str, code: Path, layers: Sequence[Path] = ()) -> Wrong | None:
+    """What is wrong with a Handler in this folder; None when nothing is, as far as files can tell.
+
+    The program of a `provided` runtime may come with a layer.
+    """
+    if language == "provided" and layers and not (code / "bootstrap").exists():
+        return None
     try:
         return _CHECKS[language](handler, code)
     except OSError:  # longer than a path can be

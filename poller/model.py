@@ -93,6 +93,8 @@ class FunctionConfiguration:
     runtime: str = "python3.13"
     runtime_client: Literal["poller", "aws"] = "poller"
     """What runs handlers: clients of our own, or AWS's."""
+    layers: tuple[Path, ...] = ()
+    """Folders and zip archives that make up `/opt`; a later one wins."""
     timeout: float = 3.0
     memory_size: int = 128
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -60,6 +60,7 @@ class Function(Model):
     MemorySize: Annotated[Integer, Field(ge=128, le=10_240)] = 128
     """MB."""
     Environment: FunctionEnvironment = FunctionEnvironment()
+    Layers: Annotated[tuple[Text, ...], Field(max_length=5)] = ()
     ReservedConcurrentExecutions: Annotated[Integer, Field(ge=0)] | None = None
     PackageType: Annotated[Literal["Zip"], BeforeValidator(_package_type)] = "Zip"
 
@@ -67,6 +68,8 @@ class Function(Model):
     region: str = "us-east-1"
     runtime_client: Literal["poller", "aws"] = "poller"
     """The setting `RuntimeClient`."""
+    layers: tuple[Path, ...] = ()
+    """Folders and archives behind Layers, in their order."""
 
     def configuration(self) -> FunctionConfiguration:
         """What the runtime needs to know."""
@@ -76,6 +79,7 @@ class Function(Model):
             handler=self.Handler,
             runtime=self.Runtime,
             runtime_client=self.runtime_client,
+            layers=self.layers,
             timeout=float(self.Timeout),
             memory_size=self.MemorySize,
             environment=dict(self.Environment.Variables),

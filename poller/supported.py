@@ -39,7 +39,7 @@ ATTRIBUTES = {
 }
 
 _NO_IAM = "there is no IAM here: everything is permitted"
-_NO_IMAGES = "functions are folders with Python code: give CodeUri, Handler and Runtime"
+_NO_IMAGES = "functions are folders with code: give CodeUri, Handler and Runtime"
 _NO_VERSIONS = "versions and aliases are made by calls of the API here, not by the template"
 
 FUNCTION = {
@@ -51,6 +51,7 @@ FUNCTION = {
     "FunctionName",
     "FunctionUrlConfig",
     "Handler",
+    "Layers",
     "MemorySize",
     "PackageType",
     "ReservedConcurrentExecutions",
@@ -102,7 +103,6 @@ FUNCTION_REFUSED = {
     "ImageConfig": _NO_IMAGES,
     "ImageUri": _NO_IMAGES,
     "InlineCode": "put the code into a folder, and name that in CodeUri",
-    "Layers": "put the content of layers beside the handler",
     "LoggingConfig": "the shape of handlers' logs is Metadata.Poller.LogFormat here",
     "ProvisionedConcurrencyConfig": _NO_VERSIONS,
     "PublishToLatestPublished": _NO_VERSIONS,
@@ -219,6 +219,20 @@ RESOURCES = (
 
 SERVERLESS = frozenset(kind for kind in RESOURCES if kind.startswith("AWS::Serverless::"))
 """Those that need SAM's transform."""
+    "AWS::Serverless::LayerVersion",
+    "AWS::Lambda::LayerVersion",
+)
+
+LAYER_WITHOUT_EFFECT = {
+    "CompatibleArchitectures": "layers are used on this machine's processor",
+    "CompatibleRuntimes": "every function that names the layer gets it",
+    "Description": "a remark",
+    "LayerName": "only its ARN is made of it",
+    "LicenseInfo": "a remark",
+    "Metadata": "a remark",
+    "PublishLambdaVersion": "there are no versions here",
+    "RetentionPolicy": "nothing is published, so nothing is deleted",
+}
 
 PASSED_OVER = {
     "AWS::AmazonMQ::Broker": "your own broker stands for it: Metadata.Poller.Endpoints",
@@ -252,12 +266,14 @@ ARN_FORMATS = {
     "AWS::Events::EventBus": "arn:{partition}:events:{region}:{account}:event-bus/{name}",
     "AWS::IAM::Role": "arn:{partition}:iam::{account}:role/{name}",
     "AWS::Lambda::Function": "arn:{partition}:lambda:{region}:{account}:function:{name}",
+    "AWS::Lambda::LayerVersion": "arn:{partition}:lambda:{region}:{account}:layer:{name}:1",
     "AWS::MSK::Cluster": "arn:{partition}:kafka:{region}:{account}:cluster/{name}/{name}",
     "AWS::S3::Bucket": "arn:{partition}:s3:::{name}",
     "AWS::SNS::Topic": "arn:{partition}:sns:{region}:{account}:{name}",
     "AWS::SQS::Queue": "arn:{partition}:sqs:{region}:{account}:{name}",
     "AWS::SecretsManager::Secret": "arn:{partition}:secretsmanager:{region}:{account}:secret:{name}",
     "AWS::Serverless::Function": "arn:{partition}:lambda:{region}:{account}:function:{name}",
+    "AWS::Serverless::LayerVersion": "arn:{partition}:lambda:{region}:{account}:layer:{name}:1",
 }
 """ARNs of resources, as Ref or GetAtt give them; the name is the one the template gives, else the logical ID."""
 
@@ -269,6 +285,8 @@ REF_FORMATS = {
             "AWS::MSK::Cluster",
             "AWS::SNS::Topic",
             "AWS::SecretsManager::Secret",
+            "AWS::Lambda::LayerVersion",
+            "AWS::Serverless::LayerVersion",
         )
     },
     "AWS::SQS::Queue": "https://sqs.{region}.amazonaws.com/{account}/{name}",
@@ -282,6 +300,7 @@ NAME_PROPERTIES = (
     "BucketName",
     "ClusterName",
     "FunctionName",
+    "LayerName",
     "Name",
     "QueueName",
     "RoleName",

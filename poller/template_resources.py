@@ -20,6 +20,7 @@ from poller.settings import SECTION
 from poller.template_async import AsyncReader
 from poller.template_events import Event, EventReader
 from poller.template_http import FUNCTION_URL, HTTP_API, REST_API, HttpReader
+from poller.template_layers import CONTENT, LayerReader
 from poller.template_triggers import TriggerReader
 from poller.triggers.supported import TRIGGER_RESOURCES
 from poller.validation import closest, describe, join, under
@@ -62,6 +63,7 @@ class ResourceReader:
         self.triggers = TriggerReader(account, region, checked=self._checked, named_function=self._named_function)
         self.http = HttpReader(account, region, self._checked)
         self.apis: list[Api] = []
+        self._layers = LayerReader(folder)
         self.mapping_names: list[str] = []
         """Of all mappings, also of those that have problems."""
         self._resolver = resolver
@@ -84,6 +86,12 @@ class ResourceReader:
         """Read everything; what comes of it stands in the attributes."""
         self._read_globals(global_section)
         sam = self._read_resources()
+        for name, resource in self._resources.items():
+            if resource["Type"] in CONTENT:
+                self._layer(name, resource)
+        sam: dict[str, Any] = {}
+        for name, resource in self._resources.items():
+            sam |= self._resource(name, resource["Type"], resource["Properties"])
         if sam and translator is not None:
             template: dict[str, Any] = {"Transform": TRANSFORM, "Resources": sam}
             if self._globals:
@@ -118,6 +126,22 @@ class ResourceReader:
             else:
                 self._event_invoke_config(resource["Properties"], path)
         return sam
+        self._report([*self.asynchronous.problems, *self.triggers.problems, *self._layers.problems])
+
+    def _resource(self, name: str, kind: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+        """Read one; gives what is for AWS's transform."""
+        path = f"Resources.{name}.Properties"
+        if kind == FUNCTION:
+            return self._sam_function(name, properties, path)
+        if kind == LAMBDA_FUNCTION:
+            self._plain_function(name, properties, path)
+        elif kind == MAPPING:
+            self._plain_mapping(name, properties, path)
+        elif kind in TRIGGER_RESOURCES:
+            self.triggers.resource(name, kind, properties, path)
+        elif kind not in CONTENT:
+            self._event_invoke_config(properties, path)
+        return {}
 
     def _problem(self, path: str, reason: str, suggestion: str = "") -> None:
         self._report([Problem(path, reason, suggestion)])
@@ -260,8 +284,10 @@ class ResourceReader:
             return join("Globals.Function" if top in self._globals and top not in own else path, field)
 
         given = {"FunctionName": name, **values, **self._identity, "Code": self._code.get(name, self._folder)}
+        given["layers"] = self._layers.folders(values.get("Layers"), where("Layers"))
         if name in self._code and isinstance(given.get("Handler"), str) and given.get("Runtime") in RUNTIMES:
-            wrong = handler_problem(understood(given["Runtime"]).language, given["Handler"], self._code[name])
+            language = understood(given["Runtime"]).language
+            wrong = handler_problem(language, given["Handler"], self._code[name], given["layers"])
             if wrong is not None:
                 self._problem(where("Handler"), *wrong)
         try:
@@ -280,6 +306,11 @@ class ResourceReader:
         below = under(path)
         # CloudFormation has a spelling of its own for this one name of the API.
         self._add_mapping(kept, name, lambda field: below(field.replace(API_SERVERS, "KafkaBootstrapServers")))
+
+    def _layer(self, name: str, resource: Mapping[str, Any]) -> None:
+        path = f"Resources.{name}.Properties"
+        arn = str(self._resolver.resolve({"Ref": name}, ""))
+        self._layers.declare(arn, resource["Type"], self._resolver.resolve(resource["Properties"], path), path)
 
     def _event_invoke_config(self, properties: Mapping[str, Any], path: str) -> None:
         kept = self._checked(properties, path, supported.EVENT_INVOKE_CONFIG, {}, ())

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from poller.model import FunctionConfiguration
 from poller.runtime import log_frames
+from poller.runtime.layers import opt
 from poller.runtime.process_group import InvalidEntrypoint
 from poller.runtime.runtimes import Language
 from poller.runtime.toolchains import Tool
@@ -73,9 +74,11 @@ def _java(tool: Tool, configuration: FunctionConfiguration) -> Command:
 def _provided(_tool: Tool, configuration: FunctionConfiguration) -> Command:
     """A wrapper is the managed runtimes' own doing, which a bootstrap has to do for itself."""
     code = configuration.code.absolute()
-    bootstrap = code / "bootstrap"
-    if not bootstrap.is_file():
-        raise InvalidEntrypoint(f"Couldn't find valid bootstrap(s): [{bootstrap}]")
+    folders = [code, *filter(None, [opt(configuration.layers)])]
+    places = [folder / "bootstrap" for folder in folders]
+    bootstrap = next((place for place in places if place.is_file()), None)
+    if bootstrap is None:
+        raise InvalidEntrypoint(f"Couldn't find valid bootstrap(s): [{' '.join(map(str, places))}]")
     if not os.access(bootstrap, os.X_OK):
         raise InvalidEntrypoint(f"fork/exec {bootstrap}: permission denied")
     return Command([str(bootstrap)], {}, code)

@@ -14,6 +14,7 @@ from poller.runtime.api_commands import API_COMMANDS, ApiCommand, wrapped
 from poller.runtime.api_dialogue import ApiDialogue
 from poller.runtime.dialogue import Dialogue
 from poller.runtime.handler_log import HandlerLog
+from poller.runtime.layers import opt, with_layers
 from poller.runtime.pipe_dialogue import PipeDialogue
 from poller.runtime.process import RuntimeProcess
 from poller.runtime.process_group import InvalidEntrypoint
@@ -98,12 +99,13 @@ def _python_on_pipes(
     def command(arguments: Sequence[str]) -> list[str]:
         return wrapped([tool.path, "-u", str(BOOTSTRAP), *arguments], configuration.environment)
 
+    variables = environment_variables(
+        configuration, log_stream=log_stream, temporary=temporary, runtime_folder=BOOTSTRAP.parent
+    )
     process = RuntimeProcess(
         command,
         folder=configuration.code,
-        variables=environment_variables(
-            configuration, log_stream=log_stream, temporary=temporary, runtime_folder=BOOTSTRAP.parent
-        ),
+        variables=with_layers(variables, configuration.runtime, opt(configuration.layers)),
         output=lambda chunk: log().output(chunk),
         wake=wake,
     )
@@ -122,8 +124,9 @@ def _over_the_api(
 ) -> Dialogue:
     line, variables, folder = commands(tool, configuration)
     common = environment_variables(configuration, log_stream=log_stream, temporary=temporary, runtime_folder=folder)
+    extended = with_layers({**common, **variables}, configuration.runtime, opt(configuration.layers))
     try:
-        return ApiDialogue(configuration, line, variables={**common, **variables}, log=log, wake=wake)
+        return ApiDialogue(configuration, line, variables=extended, log=log, wake=wake)
     except OSError as error:
         if error.filename == line[0] and error.errno in _NOT_EXECUTABLE:
             raise InvalidEntrypoint(f"fork/exec {line[0]}: {os.strerror(error.errno).lower()}") from None

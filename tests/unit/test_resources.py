@@ -293,7 +293,7 @@ def test_targets_as_text_show_no_password() -> None:
 
 
 def test_the_model_of_a_function_lists_aws_s_names() -> None:
-    ours = {"account_id", "region", "runtime_client"}
+    ours = {"account_id", "region", "runtime_client", "layers"}
     assert all(name[0].isupper() for name in set(Function.model_fields) - ours)
 
 

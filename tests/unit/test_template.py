@@ -414,6 +414,8 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
             (
                 "Resources.A.Type: AWS::StepFunctions::StateMachine is not supported "
                 f"(supported: {', '.join(supported.RESOURCES)})"
+                "(supported: AWS::Serverless::Function, AWS::Lambda::Function, AWS::Lambda::EventSourceMapping, AWS::Lambda::EventInvokeConfig, "
+                "AWS::S3::Bucket, AWS::Events::Rule, AWS::Scheduler::Schedule, AWS::Serverless::LayerVersion, AWS::Lambda::LayerVersion)"
             )
         ],
     ),
@@ -497,10 +499,6 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             "Resources.Telemetry.Properties.Handler: there is no file bootstrap in FOLDER/code (the program that is to run has this name)"
         ],
-    ),
-    "layers": (
-        document(function={"Layers": ["arn:aws:lambda:x"]}),
-        ["Resources.Telemetry.Properties.Layers: not supported: put the content of layers beside the handler"],
     ),
     "inline code": (
         document(function={"InlineCode": "x", "CodeUri": ...}),
@@ -1007,7 +1005,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         document(
             readings={"BatchSize": 0},
             queue={"Queues": []},
-            function={"Timeout": 0, "Layers": []},
+            function={"Timeout": 0, "SnapStart": {}},
             settings={"Prot": 1},
             Globals={"Function": {"Tracng": "Active"}},
             Resorces={},
@@ -1017,7 +1015,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         "Resorces",
         "Metadata.Poller.Prot",
         "Globals.Function.Tracng",
-        "Resources.Telemetry.Properties.Layers",
+        "Resources.Telemetry.Properties.SnapStart",
         f"{EVENT}.BatchSize",
         f"{MQ_EVENT}.Queues",
         "Resources.Telemetry.Properties.Timeout",

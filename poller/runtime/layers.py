@@ -1,0 +1,87 @@
+"""A function's layers as one folder, which stands for `/opt` (E.2): the later layer wins where two have the same file.
+
+A single folder is taken as it is, so that changes in it are seen. Several, and archives, are brought together in a
+temporary folder once per process of ours; it goes with that process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import shutil
+import stat
+import tempfile
+import threading
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from poller.runtime.runtimes import understood
+
+_copying = threading.Lock()
+
+
+def opt(layers: tuple[Path, ...]) -> Path | None:
+    """The folder of these layers, in their order; None when there are none. Any thread; blocks for copying.
+
+    Raises:
+        OSError: one of them is gone, or is no archive any more.
+    """
+    if not layers:
+        return None
+    if len(layers) == 1 and layers[0].is_dir():
+        return layers[0]
+    with _copying:
+        return _merged(layers)
+
+
+@functools.cache
+def _merged(layers: tuple[Path, ...]) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="poller-opt-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for layer in layers:
+        if layer.is_dir():
+            shutil.copytree(layer, folder, symlinks=True, dirs_exist_ok=True)
+        else:
+            _unpack(layer, folder)
+    return folder
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Archives keep who may execute a file, which `zipfile` forgets; names that lead out of the folder it does not."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for member in opened.infolist():
+                written = Path(opened.extract(member, folder))
+                mode = stat.S_IMODE(member.external_attr >> 16)
+                if mode and not member.is_dir():
+                    written.chmod(mode | stat.S_IRUSR)
+    except zipfile.BadZipFile as error:
+        raise OSError(f"the layer {archive} is no archive: {error}") from None
+
+
+def with_layers(variables: Mapping[str, str], runtime: str, folder: Path | None) -> dict[str, str]:
+    """Variables in which programs, libraries and modules of the layers are found.
+
+    What the person set comes first, so that it wins over a layer, and a layer wins over the machine.
+    """
+    extended = dict(variables)
+    if folder is None:
+        return extended
+    language, version = understood(runtime)
+    _extend(extended, "PATH", [folder / "bin"], first=True)
+    _extend(extended, "LD_LIBRARY_PATH", [folder / "lib"], first=True)
+    if language == "python":
+        site_packages = folder / "python" / "lib" / f"python{version}" / "site-packages"
+        _extend(extended, "PYTHONPATH", [site_packages, folder / "python"])
+    elif language == "nodejs":
+        modules = [folder / "nodejs" / f"node{version}" / "node_modules", folder / "nodejs" / "node_modules"]
+        _extend(extended, "NODE_PATH", modules)
+    return extended
+
+
+def _extend(variables: dict[str, str], name: str, folders: list[Path], *, first: bool = False) -> None:
+    added = [str(folder) for folder in folders]
+    known = [variables[name]] if variables.get(name) else []
+    variables[name] = os.pathsep.join([*added, *known] if first else [*known, *added])

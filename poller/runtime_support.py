@@ -11,6 +11,7 @@ from typing import Literal
 
 from poller.errors import Problem
 from poller.resources import Function
+from poller.runtime.extension_processes import programs
 from poller.runtime.runtimes import understood
 from poller.runtime.toolchains import find, machine
 
@@ -39,6 +40,9 @@ def supported(
         problem = unsupported(function.Runtime, function.Code, client=client, strict=strict)
         if problem is not None:
             problems.append(Problem(where("Runtime"), *problem))
+        if client == "poller" and understood(function.Runtime).language == "python" and programs(function.layers):
+            text = "its extensions need Lambda's Runtime API, which our own client for Python does without"
+            problems.append(Problem(where("Layers"), text, "RuntimeClient: aws"))
         fitting.append(function.model_copy(update={"runtime_client": client}))
     return fitting, problems
 

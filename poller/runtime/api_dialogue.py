@@ -20,12 +20,14 @@ from time import monotonic, time
 
 from poller.model import FunctionConfiguration, Invocation
 from poller.runtime.api_server import ApiServer
+from poller.runtime.extension_host import ExtensionHost
 from poller.runtime.frames import Frame
 from poller.runtime.handler_log import HandlerLog
+from poller.runtime.http_wire import Request
 from poller.runtime.log_frames import FrameCutter
 from poller.runtime.output import Output
 from poller.runtime.process_group import ProcessExited, ProcessGroup
-from poller.runtime.runtime_api import VERSION, Event, RuntimeApi
+from poller.runtime.runtime_api import VERSION, Answer, Event, RuntimeApi
 from poller.runtime.variables import trace_id
 
 NEXT = f"{VERSION}/runtime/invocation/next"
@@ -72,10 +74,14 @@ class ApiDialogue:
         self._began = 0.0
         self._wake = wake
         self._closed = self._ended = False
-        self._server = ApiServer(self._poll, self._api.handle, self._api.gave_up)
+        self._extensions = ExtensionHost(configuration, log=log, poll=self._poll)
+        self._server = ApiServer(self._poll, self._handle, self._api.gave_up)
         try:
-            self._group = self._start(command, {**variables, "AWS_LAMBDA_RUNTIME_API": self._server.address})
+            complete = {**variables, "AWS_LAMBDA_RUNTIME_API": self._server.address}
+            self._extensions.start(complete)
+            self._group = self._start(command, complete)
         except BaseException:
+            self._extensions.end()
             self._server.close()
             raise
         self._watch(wake)
@@ -90,8 +96,16 @@ class ApiDialogue:
         return self._group.pid
 
     def initialized(self, deadline: float) -> Frame:
-        """Wait for the runtime's first call for an event, or for its error."""
-        return self._wait(deadline, lambda: None)
+        """Wait for the first call for an event of the runtime and of each extension, or for an error."""
+        frame = self._wait(deadline, lambda: None)
+        while frame.header["type"] == "ready" and not self._extensions.ready and not self._frames:
+            if monotonic() >= deadline:
+                raise TimeoutError
+            self._serve(min(_LOOK, deadline - monotonic()))
+            self._look_at_extensions()
+            if self._group.exited():
+                raise ProcessExited(self.close(), undelivered=True)
+        return self._answered(self._frames.popleft()) if self._frames else frame
 
     def lay(self, invocation: Invocation) -> Callable[[], bool]:
         """Never called: there is no room."""
@@ -116,8 +130,9 @@ class ApiDialogue:
         self._ended = self._group.exited()
         if not self._ended:  # else its last call may still lie here, and nobody would read the answer
             self._api.offer(event, asked=self._server.waits(NEXT))
+            self._extensions.invoke(event, self._server)
             if self._server.waits(NEXT) and (reply := self._api.deliver()) is not None:
-                self._server.answer_waiting(NEXT, reply)
+                self._server.answer_waiting(lambda call: call.path == NEXT, reply)
         return self._began
 
     def answer(self, invocation: Invocation, deadline: float, on_wake: Callable[[], None]) -> Frame:  # noqa: ARG002
@@ -131,18 +146,24 @@ class ApiDialogue:
     def kill(self) -> None:
         """SIGKILL to the process group."""
         self._group.kill()
+        self._extensions.kill()
 
     def close(self, grace: float = 0.0) -> int:
-        """SIGTERM and `grace` seconds to leave, then SIGKILL to the process group."""
+        """SIGTERM and `grace` seconds to leave, then SIGKILL to the process group. Extensions are told of the end."""
         if not self._closed:
             self._closed = True
             if grace > 0 and not self._group.exited():
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._group.pid, signal.SIGTERM)
                 self._group.wait_for_exit(monotonic() + grace)
+                self._group.kill()
+                if self._exit is not None:
+                    self._poll.unregister(self._exit)
+                self._extensions.shut_down(self._server, self._serve)
             try:
                 self._group.end()
             finally:
+                self._extensions.end()
                 self._server.close()
                 if self._exit is not None:
                     os.close(self._exit)
@@ -177,6 +198,7 @@ class ApiDialogue:
             left = max(0.0, deadline - monotonic())
             if not self._frames:
                 self._serve(left, on_wake)
+                self._look_at_extensions()
             if self._frames:
                 return self._answered(self._frames.popleft())
             if self._group.exited():
@@ -188,9 +210,25 @@ class ApiDialogue:
             elif left <= 0:
                 raise TimeoutError
 
+    def _handle(self, request: Request) -> Answer:
+        answer = self._extensions.handle(request) or self._api.handle(request)
+        outcome = answer.outcome
+        if outcome is None or outcome.header["type"] not in {"ready", "extension"}:
+            return answer
+        if outcome.header["type"] == "ready":
+            self._extensions.runtime_is_ready()
+            return answer
+        return Answer(answer.reply, self._extensions.failed(outcome.header["error_type"], outcome.header["reason"]))
+
+    def _look_at_extensions(self) -> None:
+        failure = None if self._frames else self._extensions.failure()
+        if failure is not None:
+            self._frames.append(failure)
+
     def _answered(self, frame: Frame) -> Frame:
         self._group.output.drain()  # what it wrote before it answered
-        return frame._replace(header={**frame.header, "seconds": monotonic() - self._began})
+        kind = "error" if self._began else "init_error"
+        return frame._replace(header={"type": kind, **frame.header, "seconds": monotonic() - self._began})
 
     def _serve(self, seconds: float, on_wake: Callable[[], None] | None = None) -> None:
         """Wait for something to do, and do it. Until an answer is there, output first."""
@@ -208,6 +246,8 @@ class ApiDialogue:
         for fd in ready:
             if self._server.owns(fd):
                 self._frames.extend(self._server.serve(fd))
+            elif self._extensions.owns(fd):
+                self._extensions.serve(fd)
             elif fd == self._wake and on_wake is not None:
                 on_wake()
 

@@ -96,10 +96,10 @@ class ApiServer:
             data = b""
         return self._received(connection, data) if data else self._hung_up(connection)
 
-    def answer_waiting(self, path: str, reply: Reply) -> bool:
-        """Answer the call of this path that has waited longest; whether there was one."""
+    def answer_waiting(self, matches: Callable[[Request], bool], reply: Reply) -> bool:
+        """Answer the call that has waited longest of those that match; whether there was one."""
         for connection in list(self._connections.values()):
-            if connection.waiting is not None and connection.waiting.path == path:
+            if connection.waiting is not None and matches(connection.waiting):
                 self._answer(connection, connection.waiting, reply)
                 return True
         return False

@@ -189,9 +189,11 @@ class ExecutionEnvironment:
             if kind == "error":
                 payload = bytes(frame.payload)
                 name = str(frame.header.get("error_type"))
-                if name != "Function.ResponseSizeTooLarge":
+                if frame.header.get("fatal"):
+                    self._sandbox.reset()
+                elif name != "Function.ResponseSizeTooLarge":
                     self._log_error(payload)
-                raise _Failed(payload, error_type(name), seconds=_seconds(frame))
+                raise _Failed(payload, _reported(name), seconds=_seconds(frame))
         raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)
 
     def _init_phase(self) -> float | None:
@@ -246,7 +248,7 @@ class ExecutionEnvironment:
             payload = bytes(frame.payload)
             self._log_error(payload)
             self._sandbox.reset()
-            raise _Failed(payload, error_type(str(frame.header.get("error_type"))))
+            raise _Failed(payload, _reported(str(frame.header.get("error_type"))))
         if kind != "ready":
             raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)
 
@@ -279,6 +281,11 @@ class ExecutionEnvironment:
         if not configuration.code.is_dir():
             return f"CodeUri {configuration.code} of function {configuration.function_name} is no folder"
         return f"cannot start a process for function {configuration.function_name}: {error}"
+
+
+def _reported(name: str) -> str:
+    """How REPORT names an error."""
+    return name if name.startswith("Extension.") else error_type(name)
 
 
 def _seconds(frame: Frame) -> float:

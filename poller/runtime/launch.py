@@ -13,6 +13,7 @@ from poller.model import FunctionConfiguration
 from poller.runtime.api_commands import API_COMMANDS, ApiCommand, wrapped
 from poller.runtime.api_dialogue import ApiDialogue
 from poller.runtime.dialogue import Dialogue
+from poller.runtime.extension_processes import programs
 from poller.runtime.handler_log import HandlerLog
 from poller.runtime.layers import opt, with_layers
 from poller.runtime.pipe_dialogue import PipeDialogue
@@ -99,6 +100,8 @@ def _python_on_pipes(
     def command(arguments: Sequence[str]) -> list[str]:
         return wrapped([tool.path, "-u", str(BOOTSTRAP), *arguments], configuration.environment)
 
+    if programs(configuration.layers):
+        raise NoRuntimeError("external extensions of Python functions need RuntimeClient: aws")
     variables = environment_variables(
         configuration, log_stream=log_stream, temporary=temporary, runtime_folder=BOOTSTRAP.parent
     )

@@ -134,6 +134,13 @@ class ProcessGroup:
         """Whether the process has ended, without reaping it: its number must stay taken until the group is killed."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
+    def status(self) -> int | None:
+        """How it ended, as `returncode` has it, without reaping it; None while it lives."""
+        found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if found is None:
+            return None
+        return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
     def wait_for_exit(self, deadline: float) -> None:
         """Wait for the end, taking its output meanwhile: its exit may block on that."""
         self.output.drain()

@@ -17,6 +17,7 @@ SLOW = {
     "test_cli",
     "test_docs",
     "test_environment",
+    "test_extensions",
     "test_go",
     "test_http_service",
     "test_invoke_statements",

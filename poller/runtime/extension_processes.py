@@ -1,0 +1,119 @@
+"""The programs of external extensions: those in `extensions/` of a function's layers, started with its environment."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import monotonic
+
+from poller.runtime.handler_log import HandlerLog
+from poller.runtime.layers import opt
+from poller.runtime.output import Output
+from poller.runtime.process_group import ProcessGroup, exit_reason
+
+_LOOK = 0.05
+"""Seconds between looks whether a program lives."""
+
+
+def programs(layers: tuple[Path, ...]) -> list[Path]:
+    """The external extensions of a function, by name."""
+    folder = opt(layers)
+    found = sorted((folder / "extensions").iterdir()) if folder and (folder / "extensions").is_dir() else []
+    return [path for path in found if path.is_file() and os.access(path, os.X_OK)]
+
+
+class ExtensionProcesses:
+    """The processes of one environment's extensions. Used on its thread; `kill` is for any.
+
+    Args:
+        paths: the programs.
+        folder: working folder.
+        variables: their environment.
+        log: the log of the invocation in work, which takes what they write.
+        poll: that of the environment's thread.
+
+    Raises:
+        OSError: one cannot be started; none is left then.
+    """
+
+    def __init__(
+        self,
+        paths: list[Path],
+        *,
+        folder: Path,
+        variables: Mapping[str, str],
+        log: Callable[[], HandlerLog],
+        poll: select.poll,
+    ) -> None:
+        self._poll = poll
+        self._groups: dict[int, tuple[str, ProcessGroup]] = {}
+        """By the descriptor of their output."""
+        self._watched: set[int] = set()
+        try:
+            for path in paths:
+                self._start(path, folder, variables, log)
+        except OSError:
+            self.end()
+            raise
+
+    def _start(self, path: Path, folder: Path, variables: Mapping[str, str], log: Callable[[], HandlerLog]) -> None:
+        output_fd, output_end = os.pipe()
+        try:
+            os.set_blocking(output_fd, False)
+            output = Output(output_fd, lambda chunk: log().output(chunk))
+            group = ProcessGroup([str(path)], folder=folder, variables=variables, output=output, output_end=output_end)
+        except BaseException:
+            os.close(output_fd)
+            raise
+        finally:
+            os.close(output_end)
+        self._groups[output_fd] = (path.name, group)
+        self._watch(output_fd)
+
+    def owns(self, fd: int) -> bool:
+        """Whether a ready descriptor is for `serve`."""
+        return fd in self._groups
+
+    def serve(self, fd: int) -> None:
+        """Take what an extension wrote."""
+        output = self._groups[fd][1].output
+        output.read()
+        if not output.wanted:  # its end: else a poll would spin on it
+            self._unwatch(fd)
+
+    def crashed(self) -> str | None:
+        """How one of them ended, in A.4's words; None while all live."""
+        for _, group in self._groups.values():
+            status = group.status()
+            if status is not None:
+                return exit_reason(status).removeprefix("Runtime exited with error: ") if status else "exit status 0"
+        return None
+
+    def wait(self, seconds: float, serve: Callable[[float], None]) -> None:
+        """Wait for all to end, `serve`ing meanwhile."""
+        deadline = monotonic() + seconds
+        while (left := deadline - monotonic()) > 0 and not all(g.exited() for _, g in self._groups.values()):
+            serve(min(left, _LOOK))
+
+    def kill(self) -> None:
+        """SIGKILL to all. Does not wait."""
+        for _, group in list(self._groups.values()):
+            group.kill()
+
+    def end(self) -> None:
+        """Kill and reap all, and let their descriptors go. Idempotent."""
+        for fd, (_, group) in list(self._groups.items()):
+            self._unwatch(fd)
+            group.end()
+        self._groups = {}
+
+    def _watch(self, fd: int) -> None:
+        self._poll.register(fd, select.POLLIN)
+        self._watched.add(fd)
+
+    def _unwatch(self, fd: int) -> None:
+        if fd in self._watched:
+            self._watched.remove(fd)
+            self._poll.unregister(fd)

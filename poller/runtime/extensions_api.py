@@ -1,0 +1,188 @@
+"""Lambda's Extensions API (E.1, E.3): who registered for which events, and what each still has to be told. Pure.
+
+An extension registers during init and then asks for events, one at a time, like a runtime: INVOKE when an event goes to
+the handler, SHUTDOWN at the end. External ones are programs of their own, known by their file's name before they
+register; internal ones live in the handler's process and are not told of the end.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from poller.model import FunctionConfiguration
+from poller.runtime.answers import compact
+from poller.runtime.frames import Frame
+from poller.runtime.http_wire import Reply, Request
+from poller.runtime.runtime_api import ACCEPTED, JSON, Answer, not_found, refusal
+
+VERSION = "/2020-01-01/extension"
+NEXT = f"{VERSION}/event/next"
+IDENTIFIER = "lambda-extension-identifier"
+MAXIMUM_EXTENSIONS = 10
+
+_NOT_SUPPORTED = {"/2022-07-01/telemetry": "Telemetry", "/2020-08-15/logs": "Logs"}
+_EVENTS = {True: {"INVOKE", "SHUTDOWN"}, False: {"INVOKE"}}
+"""What an external extension may register for, and an internal one."""
+
+
+@dataclass(slots=True)
+class _Extension:
+    name: str
+    external: bool
+    identifier: str
+    events: frozenset[str] = frozenset()
+    registered: bool = False
+    asked: bool = False
+    """It has asked for its first event: its init is over."""
+    untold: deque[Mapping[str, Any]] = field(default_factory=deque)
+
+
+class Due(NamedTuple):
+    """An event for an extension whose call waits for one."""
+
+    identifier: str
+    reply: Reply
+
+
+class ExtensionsApi:
+    """The extensions of one environment. Used on its thread.
+
+    Args:
+        configuration: of the function.
+        external: file names of the programs that are started.
+        identifiers: makes new ones.
+    """
+
+    def __init__(
+        self,
+        configuration: FunctionConfiguration,
+        external: Sequence[str],
+        identifiers: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
+        self._configuration = configuration
+        self._identifiers = identifiers
+        self._extensions = [_Extension(name, external=True, identifier=identifiers()) for name in external]
+        self.closed = False
+        """No further internal ones may register: the runtime has asked for its first event."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the init of all is over."""
+        return all(extension.asked for extension in self._extensions)
+
+    def handle(self, request: Request) -> Answer | None:
+        """Answer a call; None when it is of another API."""
+        if request.path in _NOT_SUPPORTED:
+            name = _NOT_SUPPORTED[request.path]
+            return Answer(refusal(202, f"{name}.NotSupported", f"{name} API is not supported"))
+        if not request.path.startswith(VERSION):
+            return None
+        calls = {"register": ("POST", self._register), "event/next": ("GET", self._next)}
+        calls |= {"init/error": ("POST", self._init_error), "exit/error": ("POST", self._exit_error)}
+        method, call = calls.get(request.path.removeprefix(f"{VERSION}/"), ("", None))
+        if call is None:
+            return Answer(not_found())
+        if request.method != method:
+            return Answer(Reply(405, (("Allow", method),)))
+        return call(request)
+
+    def announce(self, event: Mapping[str, Any]) -> list[Due]:
+        """Tell those who registered for an event of this `eventType`; what those get whose calls wait."""
+        told = [extension for extension in self._extensions if event["eventType"] in extension.events]
+        for extension in told:
+            extension.untold.append(event)
+        return [Due(extension.identifier, self._event_of(extension)) for extension in told if extension.asked]
+
+    def told(self, identifier: str) -> None:
+        """The first event that was due went out."""
+        self._known(identifier).untold.popleft()
+
+    def _known(self, identifier: str) -> _Extension:
+        return next(extension for extension in self._extensions if extension.identifier == identifier)
+
+    def _event_of(self, extension: _Extension) -> Reply:
+        identifier = ("Lambda-Extension-Event-Identifier", self._identifiers())
+        return Reply(200, (*JSON, identifier), json.dumps(extension.untold[0], separators=(",", ":")).encode())
+
+    def _register(self, request: Request) -> Answer:
+        name = request.headers.get("lambda-extension-name", "")
+        if not name:
+            return _refused("Extension.InvalidExtensionName", "Empty extension name")
+        try:
+            events = frozenset(json.loads(request.body)["events"])
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            return _refused("InvalidRequestFormat", str(error))
+        extension = next((one for one in self._extensions if one.name == name), None)
+        refused = self._unfit(extension, events)
+        if refused is not None:
+            return refused
+        if extension is None:
+            extension = _Extension(name, external=False, identifier=self._identifiers())
+            self._extensions.append(extension)
+        extension.events, extension.registered = events, True
+        known = {
+            "functionName": self._configuration.function_name,
+            "functionVersion": "$LATEST",
+            "handler": self._configuration.handler,
+        }
+        features = request.headers.get("lambda-extension-accept-feature", "").split(",")
+        if "accountId" in map(str.strip, features):
+            known["accountId"] = self._configuration.account_id
+        headers = (*JSON, ("Lambda-Extension-Identifier", extension.identifier))
+        return Answer(Reply(200, headers, compact(**known)))
+
+    def _unfit(self, extension: _Extension | None, events: frozenset[str]) -> Answer | None:
+        wrong = sorted(map(str, events - _EVENTS[extension is not None and extension.external]))
+        if wrong:
+            return _refused("Extension.InvalidEventType", f"{wrong[0]}: event not supported")
+        if extension is not None and extension.registered:
+            return _refused("Extension.InvalidExtensionState", "Extension with this name already registered")
+        if extension is None and self.closed:
+            return _refused("Extension.RegistrationClosed", "Extension registration closed already")
+        if extension is None and len(self._extensions) >= MAXIMUM_EXTENSIONS:
+            return _refused("Extension.TooManyExtensions", f"Extension limit ({MAXIMUM_EXTENSIONS}) reached")
+        return None
+
+    def _identified(self, request: Request) -> _Extension | Answer:
+        identifier = request.headers.get(IDENTIFIER, "")
+        if not identifier:
+            name = "Lambda-Extension-Identifier"
+            return _refused("Extension.MissingExtensionIdentifier", f"Missing {name} header")
+        known = (one for one in self._extensions if one.registered and one.identifier == identifier)
+        return next(known, None) or _refused("Extension.UnknownExtensionIdentifier", f"Unknown extension {identifier}")
+
+    def _next(self, request: Request) -> Answer:
+        extension = self._identified(request)
+        if isinstance(extension, Answer):
+            return extension
+        extension.asked = True
+        if not extension.untold:
+            return Answer(None)
+        reply = self._event_of(extension)
+        extension.untold.popleft()
+        return Answer(reply)
+
+    def _init_error(self, request: Request) -> Answer:
+        return self._failed(request, "Extension.InitError")
+
+    def _exit_error(self, request: Request) -> Answer:
+        return self._failed(request, "Extension.ExitError")
+
+    def _failed(self, request: Request, error_type: str) -> Answer:
+        extension = self._identified(request)
+        if isinstance(extension, Answer):
+            return extension
+        told = request.headers.get("lambda-extension-function-error-type", "")
+        if not told:
+            name = "Lambda-Extension-Function-Error-Type"
+            return _refused("Extension.MissingHeader", f"{name} not found")
+        return Answer(ACCEPTED, Frame({"type": "extension", "error_type": error_type, "reason": told}, b""))
+
+
+def _refused(error_type: str, text: str) -> Answer:
+    return Answer(refusal(403, error_type, text))

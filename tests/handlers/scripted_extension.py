@@ -1,0 +1,44 @@
+"""An external extension that notes what it is told, for tests/unit/test_extensions.py. Standard library only."""
+
+import http.client
+import json
+import os
+import sys
+from pathlib import Path
+
+NAME = Path(sys.argv[0]).name
+NOTE = Path(os.environ["NOTE"])
+BASE = "/2020-01-01/extension/"
+
+
+def call(method, path, body=None, headers=None):
+    connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    connection.request(method, path, body, headers or {})
+    answer = connection.getresponse()
+    return answer.status, dict(answer.headers), json.loads(answer.read() or b"null")
+
+
+def note(*what):
+    with NOTE.open("a") as file:
+        file.write(json.dumps(what) + "\n")
+
+
+script = os.environ.get("EXTENSION", "")
+if script == "crash":
+    sys.exit(4)
+events = json.dumps({"events": ["INVOKE", "SHUTDOWN"]})
+headers = {"Lambda-Extension-Name": NAME, "Lambda-Extension-Accept-Feature": "accountId"}
+status, told, known = call("POST", BASE + "register", events, headers)
+own = {"Lambda-Extension-Identifier": told["Lambda-Extension-Identifier"]}
+note("registered", status, known)
+note("telemetry", *call("PUT", "/2022-07-01/telemetry", "{}", own)[::2])
+if script == "init error":
+    call("POST", BASE + "init/error", None, {**own, "Lambda-Extension-Function-Error-Type": "Extension.Mine"})
+print("extension speaks", flush=True)
+while True:
+    _, _, event = call("GET", BASE + "event/next", None, own)
+    note("event", event)
+    if event["eventType"] == "SHUTDOWN":
+        sys.exit(0)
+    if script == "crash at event":
+        sys.exit(5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -53,8 +54,13 @@ def _node(tool: Tool, configuration: FunctionConfiguration) -> Command:
 
 
 def _node_of_aws(tool: Tool, configuration: FunctionConfiguration) -> Command:
+    """Its program stands in another file with each major version: the package says where."""
     client = configuration.code / "node_modules" / "aws-lambda-ric"
-    line = [tool.path, str(client / "bin" / "index.mjs"), configuration.handler]
+    try:
+        program = json.loads((client / "package.json").read_text())["bin"]["aws-lambda-ric"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InvalidEntrypoint(f"{client} is not aws-lambda-ric: {error}") from None
+    line = [tool.path, str(client / program), configuration.handler]
     return Command(wrapped(line, configuration.environment), _FRAMED, client)
 
 

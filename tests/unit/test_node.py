@@ -9,6 +9,7 @@ import pytest
 from handlers.rig import HANDLERS, Function, error_of, exited
 
 from poller.model import MAXIMUM_PAYLOAD, MAXIMUM_RESPONSE, Invocation
+from poller.runtime.api_commands import NODE_BOOTSTRAP
 from poller.runtime.toolchains import find
 
 RUNTIME = "nodejs20.x"
@@ -305,6 +306,21 @@ def test_from_node_24_on_only_promises_count(function):
     assert function("app.neither", runtime=runtime).invoke().payload == b"3"
     assert function("app.echo", runtime=runtime).invoke({"a": 1}).payload == b'{"a":1}'
     assert "succeed" not in json.loads(function("app.context", runtime=runtime).invoke().payload)
+
+
+def test_aws_s_client_is_started_by_the_program_that_its_package_names(tmp_path):
+    """A stand-in for it: the real one has to be compiled."""
+    (tmp_path / "app.js").write_text("exports.handler = async () => process.argv.slice(2);\n")
+    client = tmp_path / "node_modules" / "aws-lambda-ric"
+    (client / "bin").mkdir(parents=True)
+    (client / "bin" / "program.mjs").write_text(f"import {json.dumps(str(NODE_BOOTSTRAP))};\n")
+    (client / "package.json").write_text('{"bin": {"aws-lambda-ric": "bin/program.mjs"}}')
+    fn = Function("app.handler", code=tmp_path, runtime=RUNTIME, runtime_client="aws")
+    assert fn.invoke().payload == b'["app.handler"]'
+    (client / "package.json").write_text("{}")
+    fn.environment.stop()
+    assert error_of(fn.invoke())["errorType"] == "Runtime.InvalidEntrypoint"
+    fn.environment.stop()
 
 
 def test_a_wrapper_gets_the_command_line(function, tmp_path):  # E.2

@@ -228,7 +228,9 @@ class ApiDialogue:
     def _answered(self, frame: Frame) -> Frame:
         self._group.output.drain()  # what it wrote before it answered
         kind = "error" if self._began else "init_error"
-        return frame._replace(header={"type": kind, **frame.header, "seconds": monotonic() - self._began})
+        answered = frame._replace(header={"type": kind, **frame.header, "seconds": monotonic() - self._began})
+        self._extensions.answered(answered, self.peak_memory)
+        return answered
 
     def _serve(self, seconds: float, on_wake: Callable[[], None] | None = None) -> None:
         """Wait for something to do, and do it. Until an answer is there, output first."""
@@ -258,9 +260,12 @@ class ApiDialogue:
         log = self._log()
         for piece in self._cutter.cut(chunk):
             if piece.framed:
-                log.emit(piece.content.decode(errors="replace").rstrip("\r\n"))
+                event = piece.content.decode(errors="replace").rstrip("\r\n")
+                log.emit(event)
+                self._extensions.tell("function", event)
             else:
                 log.output(piece.content)
+                self._extensions.output(piece.content)
 
 
 def _exit_of(pid: int) -> int | None:

@@ -15,6 +15,8 @@ from poller.runtime.frames import Frame
 from poller.runtime.handler_log import HandlerLog
 from poller.runtime.http_wire import Request
 from poller.runtime.runtime_api import Answer, Event
+from poller.runtime.telemetry import Lines, begun, done, event, report, subscribed
+from poller.runtime.telemetry_sender import TelemetrySender
 
 SHUTDOWN_GRACE = 2.0
 """Seconds from SHUTDOWN to SIGKILL where there are external extensions (E.3)."""
@@ -38,12 +40,14 @@ class ExtensionHost:
         self._paths = programs(configuration.layers)
         self._api = ExtensionsApi(configuration, [path.name for path in self._paths])
         self._processes: ExtensionProcesses | None = None
+        self._senders: list[TelemetrySender] = []
+        self._lines = {"function": Lines(), "extension": Lines()}
 
     def start(self, variables: Mapping[str, str]) -> None:
         """Start the programs. Raises OSError: one cannot be started; none is left then."""
         if self._paths:
             self._processes = ExtensionProcesses(
-                self._paths, folder=self._configuration.code, variables=variables, log=self._log, poll=self._poll
+                self._paths, folder=self._configuration.code, variables=variables, output=self._said, poll=self._poll
             )
 
     @property
@@ -53,7 +57,28 @@ class ExtensionHost:
 
     def handle(self, request: Request) -> Answer | None:
         """Answer a call of the Extensions API; None when it is of another."""
-        return self._api.handle(request)
+        answer = self._api.handle(request)
+        for wanted in self._api.subscriptions[len(self._senders) :]:
+            self._senders.append(TelemetrySender(wanted))
+            self.tell("platform.telemetrySubscription", subscribed(wanted))
+        return answer
+
+    def output(self, chunk: bytes, kind: str = "function") -> None:
+        """Tell of what was written."""
+        if self._senders:
+            for line in self._lines[kind].cut(chunk):
+                self.tell(kind, line)
+
+    def tell(self, kind: str, record: object) -> None:
+        """Tell subscribers of an event."""
+        for sender in self._senders:
+            sender.put(event(kind, record, time()))
+
+    def answered(self, frame: Frame, memory: Callable[[], int | None]) -> None:
+        """Tell of the answer to an event; `memory` looks how many bytes there were at the peak."""
+        if self._senders and "request_id" in frame.header:
+            self.tell("platform.runtimeDone", done(frame))
+            self.tell("platform.report", report(frame, self._configuration, memory()))
 
     def runtime_is_ready(self) -> None:
         """Nobody in the handler's process may register any more."""
@@ -68,21 +93,24 @@ class ExtensionHost:
         assert self._processes is not None
         self._processes.serve(fd)
 
-    def invoke(self, event: Event, server: ApiServer) -> None:
+    def invoke(self, going: Event, server: ApiServer) -> None:
         """Tell of an event that goes to the handler."""
-        tracing = {"type": "X-Amzn-Trace-Id", "value": event.trace_id}
+        tracing = {"type": "X-Amzn-Trace-Id", "value": going.trace_id}
         told = {
             "eventType": "INVOKE",
-            "deadlineMs": int(event.deadline * 1000),
-            "requestId": event.request_id,
-            "invokedFunctionArn": event.invoked_function_arn,
+            "deadlineMs": int(going.deadline * 1000),
+            "requestId": going.request_id,
+            "invokedFunctionArn": going.invoked_function_arn,
             "tracing": tracing,
         }
+        self.tell("platform.start", begun(going.request_id))
         self._announce(told, server)
 
     def shut_down(self, server: ApiServer, serve: Callable[[float], None]) -> None:
         """Tell of the end, and wait for the programs to leave, `serve`ing meanwhile."""
         if self._processes is not None:
+            for sender in self._senders:
+                sender.stop(wait=True)
             deadline = int((time() + SHUTDOWN_GRACE) * 1000)
             told = {"eventType": "SHUTDOWN", "shutdownReason": "spindown", "deadlineMs": deadline}
             self._announce(told, server)
@@ -95,6 +123,8 @@ class ExtensionHost:
 
     def end(self) -> None:
         """Nothing of them is left. Idempotent."""
+        for sender in self._senders:
+            sender.stop(wait=False)
         if self._processes is not None:
             self._processes.end()
 
@@ -110,8 +140,12 @@ class ExtensionHost:
         header = {"request_id": request_id, "error_type": error_type, "fatal": True}
         return Frame(header, compact(errorType=error_type, errorMessage=text))
 
-    def _announce(self, event: Mapping[str, object], server: ApiServer) -> None:
-        for due in self._api.announce(event):
+    def _said(self, chunk: bytes) -> None:
+        self._log().output(chunk)
+        self.output(chunk, "extension")
+
+    def _announce(self, told: Mapping[str, object], server: ApiServer) -> None:
+        for due in self._api.announce(told):
 
             def waits(request: Request, identifier: str = due.identifier) -> bool:
                 return request.path == NEXT and request.headers.get(IDENTIFIER) == identifier

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
 
-from poller.runtime.handler_log import HandlerLog
 from poller.runtime.layers import opt
 from poller.runtime.output import Output
 from poller.runtime.process_group import ProcessGroup, exit_reason
@@ -31,7 +30,7 @@ class ExtensionProcesses:
         paths: the programs.
         folder: working folder.
         variables: their environment.
-        log: the log of the invocation in work, which takes what they write.
+        output: takes what they write, in chunks.
         poll: that of the environment's thread.
 
     Raises:
@@ -44,7 +43,7 @@ class ExtensionProcesses:
         *,
         folder: Path,
         variables: Mapping[str, str],
-        log: Callable[[], HandlerLog],
+        output: Callable[[bytes], None],
         poll: select.poll,
     ) -> None:
         self._poll = poll
@@ -53,17 +52,17 @@ class ExtensionProcesses:
         self._watched: set[int] = set()
         try:
             for path in paths:
-                self._start(path, folder, variables, log)
+                self._start(path, folder, variables, output)
         except OSError:
             self.end()
             raise
 
-    def _start(self, path: Path, folder: Path, variables: Mapping[str, str], log: Callable[[], HandlerLog]) -> None:
+    def _start(self, path: Path, folder: Path, variables: Mapping[str, str], output: Callable[[bytes], None]) -> None:
         output_fd, output_end = os.pipe()
         try:
             os.set_blocking(output_fd, False)
-            output = Output(output_fd, lambda chunk: log().output(chunk))
-            group = ProcessGroup([str(path)], folder=folder, variables=variables, output=output, output_end=output_end)
+            reading = Output(output_fd, output)
+            group = ProcessGroup([str(path)], folder=folder, variables=variables, output=reading, output_end=output_end)
         except BaseException:
             os.close(output_fd)
             raise

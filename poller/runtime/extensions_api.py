@@ -19,13 +19,15 @@ from poller.runtime.answers import compact
 from poller.runtime.frames import Frame
 from poller.runtime.http_wire import Reply, Request
 from poller.runtime.runtime_api import ACCEPTED, JSON, Answer, not_found, refusal
+from poller.runtime.telemetry import Subscription, subscription
 
 VERSION = "/2020-01-01/extension"
 NEXT = f"{VERSION}/event/next"
 IDENTIFIER = "lambda-extension-identifier"
 MAXIMUM_EXTENSIONS = 10
 
-_NOT_SUPPORTED = {"/2022-07-01/telemetry": "Telemetry", "/2020-08-15/logs": "Logs"}
+TELEMETRY = "/2022-07-01/telemetry"
+LOGS = "/2020-08-15/logs"
 _EVENTS = {True: {"INVOKE", "SHUTDOWN"}, False: {"INVOKE"}}
 """What an external extension may register for, and an internal one."""
 
@@ -67,6 +69,8 @@ class ExtensionsApi:
         self._configuration = configuration
         self._identifiers = identifiers
         self._extensions = [_Extension(name, external=True, identifier=identifiers()) for name in external]
+        self.subscriptions: list[Subscription] = []
+        """To telemetry, in their order."""
         self.closed = False
         """No further internal ones may register: the runtime has asked for its first event."""
 
@@ -77,9 +81,10 @@ class ExtensionsApi:
 
     def handle(self, request: Request) -> Answer | None:
         """Answer a call; None when it is of another API."""
-        if request.path in _NOT_SUPPORTED:
-            name = _NOT_SUPPORTED[request.path]
-            return Answer(refusal(202, f"{name}.NotSupported", f"{name} API is not supported"))
+        if request.path == LOGS:  # it came before telemetry, and takes the same; AWS's own emulator answers so
+            return Answer(refusal(202, "Logs.NotSupported", "Logs API is not supported"))
+        if request.path == TELEMETRY:
+            return self._subscribe(request)
         if not request.path.startswith(VERSION):
             return None
         calls = {"register": ("POST", self._register), "event/next": ("GET", self._next)}
@@ -155,6 +160,19 @@ class ExtensionsApi:
             return _refused("Extension.MissingExtensionIdentifier", f"Missing {name} header")
         known = (one for one in self._extensions if one.registered and one.identifier == identifier)
         return next(known, None) or _refused("Extension.UnknownExtensionIdentifier", f"Unknown extension {identifier}")
+
+    def _subscribe(self, request: Request) -> Answer:
+        if request.method != "PUT":
+            return Answer(Reply(405, (("Allow", "PUT"),)))
+        extension = self._identified(request)
+        if isinstance(extension, Answer):
+            return extension
+        try:
+            wanted = subscription(extension.name, request.body)
+        except ValueError as error:
+            return Answer(refusal(400, "ValidationError", str(error)))
+        self.subscriptions.append(wanted)
+        return Answer(Reply(200, (("Content-Type", "text/plain"),), b"OK"))
 
     def _next(self, request: Request) -> Answer:
         extension = self._identified(request)

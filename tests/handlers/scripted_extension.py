@@ -1,9 +1,11 @@
 """An external extension that notes what it is told, for tests/unit/test_extensions.py. Standard library only."""
 
 import http.client
+import http.server
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 
 NAME = Path(sys.argv[0]).name
@@ -23,6 +25,17 @@ def note(*what):
         file.write(json.dumps(what) + "\n")
 
 
+class Listener(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        for event in json.loads(self.rfile.read(int(self.headers["Content-Length"]))):
+            note("telemetry", self.path, event)
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
 script = os.environ.get("EXTENSION", "")
 if script == "crash":
     sys.exit(4)
@@ -31,7 +44,18 @@ headers = {"Lambda-Extension-Name": NAME, "Lambda-Extension-Accept-Feature": "ac
 status, told, known = call("POST", BASE + "register", events, headers)
 own = {"Lambda-Extension-Identifier": told["Lambda-Extension-Identifier"]}
 note("registered", status, known)
-note("telemetry", *call("PUT", "/2022-07-01/telemetry", "{}", own)[::2])
+if script == "telemetry":
+    listener = http.server.HTTPServer(("127.0.0.1", 0), Listener)
+    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    destination = {"protocol": "HTTP", "URI": f"http://sandbox.localdomain:{listener.server_port}/here"}
+    wanted = {
+        "types": ["platform", "function", "extension"],
+        "destination": destination,
+        "buffering": {"timeoutMs": 25},
+    }
+    connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    connection.request("PUT", "/2022-07-01/telemetry", json.dumps(wanted), own)
+    note("subscribed", connection.getresponse().read().decode())
 if script == "init error":
     call("POST", BASE + "init/error", None, {**own, "Lambda-Extension-Function-Error-Type": "Extension.Mine"})
 print("extension speaks", flush=True)

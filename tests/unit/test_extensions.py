@@ -11,6 +11,7 @@ from templates import document, problems
 from poller.model import FunctionConfiguration
 from poller.runtime.extensions_api import ExtensionsApi
 from poller.runtime.http_wire import Request
+from poller.runtime.telemetry import Subscription, subscription
 
 BASE = "/2020-01-01/extension/"
 INVOKE = {"eventType": "INVOKE", "requestId": "id-1"}
@@ -129,13 +130,9 @@ def test_an_external_extension_is_told_of_each_event_and_of_the_end(function, tm
     for number in (1, 2):
         assert fn.invoke(["echo", number], request_id=f"id-{number}").payload == str(number).encode()
     fn.environment.stop()
-    registered, telemetry, *events = told(tmp_path)
+    registered, *events = told(tmp_path)
     known = {"functionName": "fn", "functionVersion": "$LATEST", "handler": "x", "accountId": "123456789012"}
     assert registered == ["registered", 200, known]
-    assert telemetry[1:] == [
-        202,
-        {"errorMessage": "Telemetry API is not supported", "errorType": "Telemetry.NotSupported"},
-    ]
     first, second, last = (event for _, event in events)
     assert [first["requestId"], second["requestId"]] == ["id-1", "id-2"]
     assert first["eventType"] == "INVOKE"
@@ -144,6 +141,68 @@ def test_an_external_extension_is_told_of_each_event_and_of_the_end(function, tm
     assert 0 < first["deadlineMs"] / 1000 - time.time() + 20 < 60
     assert (last["eventType"], last["shutdownReason"]) == ("SHUTDOWN", "spindown")
     assert "extension speaks" in fn.lines
+
+
+def test_an_extension_that_subscribed_gets_telemetry(function, tmp_path):
+    fn = function("telemetry")
+    fn.invoke(["print after answer", "late"], request_id="id-1")
+    fn.invoke(["raw error", "X", "oh"], request_id="id-2")
+    fn.environment.stop()
+    events = told(tmp_path)
+    assert ["subscribed", "OK"] in events
+    telemetry = [event[2] for event in events if event[0] == "telemetry"]
+    assert {event[1] for event in events if event[0] == "telemetry"} == {"/here"}
+    assert [event["type"] for event in telemetry if event["type"].startswith("platform")] == [
+        "platform.telemetrySubscription",
+        *["platform.start", "platform.runtimeDone", "platform.report"] * 2,
+    ]
+    assert {event["type"]: event["record"] for event in telemetry if event["type"] in {"function", "extension"}} == {
+        "function": "late",
+        "extension": "extension speaks",
+    }
+    done = [event["record"] for event in telemetry if event["type"] == "platform.runtimeDone"]
+    assert [(record["requestId"], record["status"]) for record in done] == [("id-1", "success"), ("id-2", "error")]
+    report = next(event["record"] for event in telemetry if event["type"] == "platform.report")
+    assert set(report["metrics"]) == {"durationMs", "billedDurationMs", "memorySizeMB", "maxMemoryUsedMB"}
+
+
+GOOD = {"types": ["function"], "destination": {"protocol": "HTTP", "URI": "http://sandbox.localdomain:8080"}}
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"{", "Expecting property name"),
+        ({}, "the subscription has no 'types'"),
+        ({**GOOD, "types": []}, "types are some of extension, function, platform"),
+        ({**GOOD, "types": ["other"]}, "types are some of"),
+        ({**GOOD, "destination": {"protocol": "TCP", "URI": "http://sandbox:1"}}, "the destination is HTTP"),
+        ({**GOOD, "destination": {"protocol": "HTTP", "URI": "http://elsewhere:1"}}, "the destination is HTTP"),
+        ({**GOOD, "destination": {"protocol": "HTTP", "URI": "http://sandbox:99999"}}, "Port out of range"),
+        ({**GOOD, "buffering": {"timeoutMs": 1}}, "timeoutMs is 25 to 30000"),
+        ([], "list indices"),
+    ],
+)
+def test_a_subscription_that_makes_no_sense_is_told_why(body, text):
+    api = api_with("ext")
+    register(api)
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {"lambda-extension-identifier": "i-0"}
+    answer = api.handle(Request("PUT", "/2022-07-01/telemetry", headers, content, len(content), {}, keep_alive=True))
+    assert refusal(answer) == (400, "ValidationError")
+    assert text in json.loads(answer.reply.body)["errorMessage"]
+    assert api.subscriptions == []
+
+
+def test_a_subscription_has_defaults():
+    assert subscription("ext", json.dumps(GOOD).encode()) == Subscription(
+        "ext", frozenset({"function"}), 8080, "/", 10_000, 262_144, 1.0
+    )
+
+
+def test_the_logs_api_is_not_there_and_says_so():
+    answer = api_with().handle(Request("PUT", "/2020-08-15/logs", {}, b"", 0, {}, keep_alive=True))
+    assert refusal(answer) == (202, "Logs.NotSupported")
 
 
 @pytest.mark.parametrize(

@@ -215,13 +215,12 @@ RESOURCES = (
     "AWS::Lambda::Url",
     "AWS::Serverless::HttpApi",
     "AWS::Serverless::Api",
+    "AWS::Serverless::LayerVersion",
+    "AWS::Lambda::LayerVersion",
 )
 
 SERVERLESS = frozenset(kind for kind in RESOURCES if kind.startswith("AWS::Serverless::"))
 """Those that need SAM's transform."""
-    "AWS::Serverless::LayerVersion",
-    "AWS::Lambda::LayerVersion",
-)
 
 LAYER_WITHOUT_EFFECT = {
     "CompatibleArchitectures": "layers are used on this machine's processor",

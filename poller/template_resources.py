@@ -85,13 +85,10 @@ class ResourceReader:
     def read(self, global_section: Any, translator: Translator | None) -> None:
         """Read everything; what comes of it stands in the attributes."""
         self._read_globals(global_section)
-        sam = self._read_resources()
         for name, resource in self._resources.items():
             if resource["Type"] in CONTENT:
                 self._layer(name, resource)
-        sam: dict[str, Any] = {}
-        for name, resource in self._resources.items():
-            sam |= self._resource(name, resource["Type"], resource["Properties"])
+        sam = self._read_resources()
         if sam and translator is not None:
             template: dict[str, Any] = {"Transform": TRANSFORM, "Resources": sam}
             if self._globals:
@@ -105,6 +102,7 @@ class ResourceReader:
                 self._problem("Resources", f"two functions have the name {item.FunctionName}")
         self.apis = self.http.apis()
         self._report([*self.asynchronous.problems, *self.triggers.problems, *self.http.problems])
+        self._report(self._layers.problems)
 
     def _read_resources(self) -> dict[str, Any]:
         """Read all but what AWS's transform has to see first, which is given: SAM functions."""
@@ -123,25 +121,9 @@ class ResourceReader:
                 self._function_url(resource["Properties"], path)
             elif resource["Type"] in {HTTP_API, REST_API}:
                 self.http.api(name, resource["Type"], resource["Properties"], path)
-            else:
+            elif resource["Type"] not in CONTENT:
                 self._event_invoke_config(resource["Properties"], path)
         return sam
-        self._report([*self.asynchronous.problems, *self.triggers.problems, *self._layers.problems])
-
-    def _resource(self, name: str, kind: str, properties: Mapping[str, Any]) -> dict[str, Any]:
-        """Read one; gives what is for AWS's transform."""
-        path = f"Resources.{name}.Properties"
-        if kind == FUNCTION:
-            return self._sam_function(name, properties, path)
-        if kind == LAMBDA_FUNCTION:
-            self._plain_function(name, properties, path)
-        elif kind == MAPPING:
-            self._plain_mapping(name, properties, path)
-        elif kind in TRIGGER_RESOURCES:
-            self.triggers.resource(name, kind, properties, path)
-        elif kind not in CONTENT:
-            self._event_invoke_config(properties, path)
-        return {}
 
     def _problem(self, path: str, reason: str, suggestion: str = "") -> None:
         self._report([Problem(path, reason, suggestion)])

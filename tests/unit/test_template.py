@@ -414,8 +414,6 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
             (
                 "Resources.A.Type: AWS::StepFunctions::StateMachine is not supported "
                 f"(supported: {', '.join(supported.RESOURCES)})"
-                "(supported: AWS::Serverless::Function, AWS::Lambda::Function, AWS::Lambda::EventSourceMapping, AWS::Lambda::EventInvokeConfig, "
-                "AWS::S3::Bucket, AWS::Events::Rule, AWS::Scheduler::Schedule, AWS::Serverless::LayerVersion, AWS::Lambda::LayerVersion)"
             )
         ],
     ),

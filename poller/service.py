@@ -85,7 +85,6 @@ def run(template: Template) -> int:
     """
     started = time.monotonic()
     settings = template.settings
-    warn_of_substitutions(template.functions)
     if settings.Workers > 1:
         from poller.workers.supervisor import supervise  # noqa: PLC0415 - only where it is wanted
 
@@ -133,6 +132,7 @@ def run(template: Template) -> int:
         server.address,
         time.monotonic() - started,
     )
+    warn_of_substitutions(template.functions)
     fronts.start(server.address)
     stopping.wait()
     _log.info("stopping: what is in work may take up to %.0f s", settings.ShutdownGrace)

@@ -31,6 +31,7 @@ from poller.mapping_runner import status_of
 from poller.metrics import Metrics, StateCollector
 from poller.policy.retrying import BackOff
 from poller.policy.workers import Share
+from poller.runtime_support import warn_of_substitutions
 from poller.shares import shares_of
 from poller.template import Template
 from poller.workers.child import Orders
@@ -96,6 +97,7 @@ def supervise(template: Template) -> int:
         len(workers.keepers),
         server.address,
     )
+    warn_of_substitutions(template.functions)
     stopping.wait()
     _log.info("stopping: what is in work may take up to %.0f s", settings.ShutdownGrace)
     ended_well = workers.stop(settings.ShutdownGrace + STOP_MARGIN)

@@ -40,6 +40,11 @@ PINNED = sorted(
 def licences(package: PackageMetadata) -> set[str]:
     """The identifiers of its expression, or else of its free text or its classifiers."""
     found = package.get("License-Expression") or package.get("License") or ""
+    if " OR " in found and " AND " not in found:
+        # Whoever gets the program may choose.
+        chosen = ALLOWED.intersection(found.split(" OR "))
+        if chosen:
+            return chosen
     identifiers = {NAMED_OTHERWISE.get(part, part) for part in re.split(r" AND | OR |[()]", found) if part}
     if identifiers and identifiers <= ALLOWED:
         return identifiers

@@ -20,7 +20,7 @@ from poller.account.versions import DEFAULTS
 from poller.api_errors import ApiError, at_least, at_most, invalid_parameter
 from poller.environment_variables import checked_variables
 from poller.invocation_request import LATEST
-from poller.resources import RUNTIMES
+from poller.runtime.runtimes import RUNTIMES
 
 LOCAL_FOLDER = "local-folder"
 """The S3Bucket that stands for this machine: S3Key then is a folder's absolute path. An extension."""
@@ -45,7 +45,11 @@ _REFUSED = (
     "Layers",
     "TenancyConfig",
 )
-"""Of `supported.FUNCTION_REFUSED`; the reasons stand there."""
+"""Unless they say nothing; the reasons stand below."""
+_REASONS = {
+    **supported.FUNCTION_REFUSED,
+    "Layers": "only a template's functions have them: put their content into the package",
+}
 _REFUSED_HERE = {
     "AcceleratorConfig": "there are no managed instances here",
     "PublishTo": "there are no managed instances here",
@@ -153,7 +157,7 @@ def request_of(values: Any, shape: Structure) -> dict[str, Any]:
     request = checked(values, shape)
     for name, value in request.items():
         if name in _REFUSED and value not in ([], {}):
-            raise invalid_parameter(f"{name} is not supported", supported.FUNCTION_REFUSED[name])
+            raise invalid_parameter(f"{name} is not supported", _REASONS[name])
         if name in _REFUSED_HERE:
             raise invalid_parameter(f"{name} is not supported", _REFUSED_HERE[name])
     if request.get("PackageType") == "Image" or (request.get("Code") or request).get("ImageUri"):

@@ -17,7 +17,7 @@ from poller.account.functions import Functions
 from poller.account.packages import Packages
 from poller.account.publishing import Publishing
 from poller.account.versions import DEFAULTS, FunctionVersion
-from poller.api_errors import error_of
+from poller.api_errors import error_of, invalid_parameter
 from poller.async_invoke.configuration import AsyncConfiguration
 from poller.async_wiring import wire_async
 from poller.clock import Clock
@@ -27,6 +27,7 @@ from poller.invocation_request import LATEST
 from poller.model import FunctionConfiguration
 from poller.policy.workers import Share
 from poller.resources import Function
+from poller.runtime_support import unsupported
 from poller.template import Template
 from poller.template_async import DeclaredAsync
 from poller.validation import under
@@ -59,7 +60,14 @@ class AccountFunctions:
         settings = template.settings
         self._template = template
         self.environments = Environments(settings.AccountConcurrency, share, make_pool)
-        base = FunctionConfiguration("", Path(), "", account_id=settings.AccountId, region=settings.Region)
+        base = FunctionConfiguration(
+            "",
+            Path(),
+            "",
+            account_id=settings.AccountId,
+            region=settings.Region,
+            runtime_client=settings.RuntimeClient,
+        )
         self.catalogue = Catalogue(
             base,
             documents,
@@ -82,6 +90,11 @@ class AccountFunctions:
         return AsyncConfiguration() if entry is None else self._with_dead_letters(name, entry.latest.properties)
 
     def _check(self, name: str, properties: Mapping[str, Any]) -> None:
+        """Raises ApiError: 400, this machine does not run the function, or has no such dead-letter queue."""
+        strict = self._template.settings.StrictRuntime
+        wrong = unsupported(properties["Runtime"], Path(), client="poller", strict=strict)
+        if wrong is not None:
+            raise invalid_parameter(*wrong)
         self._with_dead_letters(name, properties)
 
     def _with_dead_letters(self, name: str, properties: Mapping[str, Any]) -> AsyncConfiguration:

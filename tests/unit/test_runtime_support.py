@@ -4,10 +4,17 @@ import logging
 from pathlib import Path
 
 import pytest
+from api_service import template_of
+from packages import request
+from scripted import FakeClock
 from templates import document, load, problems
 
+from poller.account.documents import ForgettingDocuments
+from poller.account.setup import AccountFunctions
+from poller.api_errors import ApiError
 from poller.runtime.toolchains import Found, Tool
 from poller.runtime_support import unsupported, warn_of_substitutions
+from poller.shares import shares_of
 
 
 @pytest.fixture
@@ -82,3 +89,15 @@ def test_the_setting_reaches_the_function(tmp_path, monkeypatch):
     loaded = load(tmp_path, document(settings={"RuntimeClient": "aws"}))
     assert {item.configuration().runtime_client for item in loaded.functions} == {"aws"}
     assert {item.configuration().runtime_client for item in load(tmp_path, document()).functions} == {"poller"}
+
+
+def test_a_function_that_a_call_makes_is_held_to_the_same(tmp_path, monkeypatch):
+    template = template_of(tmp_path, {"declared": {"Handler": "basic.echo"}}, StrictRuntime=False)
+    account = AccountFunctions(template, shares_of(template, 1)[0], FakeClock(), ForgettingDocuments())
+    monkeypatch.setattr("poller.runtime_support.find", lambda _runtime: None)
+    monkeypatch.setattr("poller.runtime_support.machine", lambda: "python3.11")
+    with pytest.raises(ApiError) as caught:
+        account.functions.create_function(request(Runtime="nodejs22.x"))
+    account.environments.stop(0)
+    assert (caught.value.status, caught.value.type) == (400, "InvalidParameterValueException")
+    assert caught.value.text == "there is nothing for nodejs22.x on this machine"

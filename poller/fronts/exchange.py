@@ -83,6 +83,8 @@ class Exchange:
         qualifier: str,
         build: Callable[[], Mapping[str, Any]],
         patience: float | None = None,
+        *,
+        streamed: bool = False,
     ) -> InvocationResult | None:
         """What the function answers; None when it has not after `patience` seconds. That does not end it.
 
@@ -92,6 +94,7 @@ class Exchange:
             qualifier: an alias, or nothing.
             build: makes the event.
             patience: None waits as long as the function may run.
+            streamed: whether a stream is taken, which may be longer than a response.
 
         Raises:
             ApiError: 413, the event is too large, which base64 makes of less than 6 MB; 409, the function cannot run.
@@ -107,7 +110,8 @@ class Exchange:
         if functions.at_account_limit(function_name):
             return throttled(request.request_id, "ConcurrentInvocationLimitExceeded")
         arn = f"arn:aws:lambda:{functions.region}:{functions.account_id}:function:{function_name}"
-        invocation = Invocation(request.request_id, payload, f"{arn}:{qualifier}" if qualifier else arn)
+        called = f"{arn}:{qualifier}" if qualifier else arn
+        invocation = Invocation(request.request_id, payload, called, response_stream=streamed)
         answered, on_result = self._results.expect()
         pool.submit(invocation, on_result, wait=False)
         try:

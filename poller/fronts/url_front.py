@@ -135,7 +135,11 @@ class UrlFront:
         target = self._target(url, key)
         try:
             result = await self._exchange.invoke(
-                request, url.function_name, url.qualifier, lambda: payload_2(request, target)
+                request,
+                url.function_name,
+                url.qualifier,
+                lambda: payload_2(request, target),
+                streamed=url.config.InvokeMode == "RESPONSE_STREAM",
             )
         except LookupError:  # deleted a moment ago
             await call.answer(403, [JSON, _ACCESS_DENIED], b'{"Message":null}')
@@ -159,6 +163,9 @@ class UrlFront:
                 await send(call, finished(await read(result, inferred)), [trace])
             elif has_prelude(result.payload):
                 await send_in_pieces(call, one_piece(result.payload), finished, [trace])
+            elif result.streamed:
+                kind = (("content-type", result.content_type or "application/octet-stream"),)
+                await send_in_pieces(call, one_piece(result.payload), finished, [trace], head=Reply(200, kind))
             else:
                 head = await read(result, inferred)
                 pieces = one_piece(head.body)

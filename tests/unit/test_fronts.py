@@ -311,6 +311,17 @@ def test_a_url_that_streams_fails_as_others_do(result: Any) -> None:
     assert (rig.get().status_code, rig.get().status_code) == (502, 200)
 
 
+def test_a_stream_without_a_head_has_the_type_that_its_runtime_named() -> None:
+    rig = Urls(InvokeMode="RESPONSE_STREAM")
+    for named, shown in (("text/plain", "text/plain"), ("", "application/octet-stream")):
+        rig.answers(InvocationResult("r", b'{"statusCode":404}', content_type=named, streamed=True))
+        answer = rig.get()
+        assert (answer.status_code, answer.content) == (200, b'{"statusCode":404}')
+        assert answer.headers["content-type"] == shown
+    assert rig.account.only.invoked[-1].response_stream
+    assert not Urls().get().is_error
+
+
 def test_a_head_means_nothing_where_answers_are_buffered() -> None:
     rig = Urls()
     rig.answers(b'{"statusCode":404}' + bytes(8) + b"x")

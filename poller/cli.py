@@ -205,6 +205,12 @@ def _events(given: argparse.Namespace) -> int:
     return command.run(given, lambda: _load(given, or_empty=True), _print_json)
 
 
+def _logs(given: argparse.Namespace) -> int:
+    from poller.logs import command  # noqa: PLC0415
+
+    return command.run(given, lambda: _load(given))
+
+
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "validate": _validate,
@@ -212,6 +218,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "generate-event": _generate_event,
     "dead-letters": _dead_letters,
     "events": _events,
+    "logs": _logs,
 }
 
 
@@ -230,7 +237,7 @@ def _load(given: argparse.Namespace, *, or_empty: bool = False) -> Template:
     except OSError:  # longer than a path can be, or in a folder that nobody may look into: reading it tells which
         missing = False
     if missing:
-        is_option = given.command in {"invoke", "dead-letters", "events"}
+        is_option = given.command in {"invoke", "dead-letters", "events", "logs"}
         hint = "give --template PATH" if is_option else _MISSING_TEMPLATE.format(command=given.command)
         raise ConfigError([Problem(str(given.template), "no such file", hint)])
     return load(given.template, dict(given.parameter), settings_file=given.settings, options=options)

@@ -49,6 +49,8 @@ SETTINGS = {
     "S3Events": "queue or topic with notifications of S3: amqp://user:password@host:5672/queue, kafka://host:9092/topic",
     "RuntimeClient": "poller or aws: whose clients run handlers of Python and Node.js (poller)",
     "StrictRuntime": "refuse functions whose very runtime this machine has not, instead of taking the nearest",
+    "LogFiles": "auto, true or false: functions' logs in files, too; auto is true on a terminal (auto)",
+    "LogFilesSize": "megabytes that the log files of one function take at most (64)",
     "KafkaClient": "auto, kafka-python or confluent-kafka; auto is confluent-kafka where it is installed (auto)",
     "AccountId": "account in ARNs (123456789012)",
     "Region": "region in ARNs and for handlers (AWS_REGION, else us-east-1)",
@@ -106,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
     _add_generate_event(commands)
     _add_dead_letters(commands)
     _add_events(commands)
+    _add_logs(commands)
     return parser
 
 
@@ -298,6 +301,28 @@ def _add_events(commands: Any) -> None:
         action.add_argument("--json", action="store_true", help="the answer as JSON")
         action.add_argument("--state-folder", dest="StateFolder", metavar="FOLDER", help=SETTINGS["StateFolder"])
         _add_template_option(action)
+
+
+def _add_logs(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "logs",
+        "show a function's log",
+        "Print what a function wrote to its log files (setting LogFiles), beside a running service or without one.",
+    )
+    parser.add_argument("function", metavar="FUNCTION", help="name")
+    parser.add_argument("--follow", action="store_true", help="print what comes, too, until Ctrl-C")
+    parser.add_argument("--since", metavar="TIME", help="only events from then on: 10m (ago) or 2025-11-25T10:00")
+    parser.add_argument(
+        "--filter",
+        metavar="PATTERN",
+        help='only events that match, as CloudWatch Logs has it: words, -word, ?word, "some text", %%expression%%, '
+        'or { $.level = "ERROR" } for JSON',
+    )
+    parser.add_argument("--request-id", metavar="ID", help="only those of one invocation")
+    parser.add_argument("--json", action="store_true", help="each event as a JSON object on a line")
+    parser.add_argument("--state-folder", dest="StateFolder", metavar="FOLDER", help=SETTINGS["StateFolder"])
+    _add_template_option(parser)
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:

@@ -81,6 +81,10 @@ def _workers(value: Any) -> Any:
     return min(cores, MOST_WORKERS)
 
 
+def _switch(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
 
 
@@ -126,6 +130,11 @@ class Settings(Model):
     """`auto` is text on a terminal and JSON lines elsewhere."""
     LogLevel: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least important level that is logged."""
+    LogFiles: Annotated[Literal["auto", "true", "false"], BeforeValidator(_switch)] = "auto"
+    """Write functions' logs to files below StateFolder, too, for `poller logs`. `auto` is where the log goes to a
+    terminal: elsewhere something collects it."""
+    LogFilesSize: Annotated[Integer, Field(ge=1, le=1_000_000)] = 64
+    """Megabytes that the log files of one function take at most; the oldest go first."""
     KafkaClient: Annotated[KafkaClientName, AfterValidator(_installed)] = "auto"
     """Library that reads Kafka topics: `confluent-kafka` (librdkafka, several times as fast) comes with the extra
     `fast`, `kafka-python` is always there. `auto` is confluent-kafka where it is installed."""

@@ -11,6 +11,7 @@ from poller.runtime.answers import compact, error_answer
 from poller.runtime.frames import Frame, FrameError
 from poller.runtime.handler_log import HandlerLog, LogSink, error_type
 from poller.runtime.launch import NoRuntimeError, find_runtime
+from poller.runtime.log_format import log_format
 from poller.runtime.process_group import InvalidEntrypoint, ProcessExited
 from poller.runtime.sandbox import Sandbox
 
@@ -46,13 +47,19 @@ class ExecutionEnvironment:
     """
 
     def __init__(
-        self, configuration: FunctionConfiguration, log: LogSink, *, init_timeout: float = INIT_TIMEOUT
+        self,
+        configuration: FunctionConfiguration,
+        log: LogSink,
+        *,
+        log_streams: Callable[[str], LogSink] | None = None,
+        init_timeout: float = INIT_TIMEOUT,
     ) -> None:
         self._configuration = configuration
-        self._sink = log
         self._init_timeout = init_timeout
-        self._log = HandlerLog(log, "", configuration.version)
+        self._format = log_format(configuration)
         self._sandbox = Sandbox(configuration)
+        self._sink = log_streams(self._sandbox.log_stream) if log_streams else log
+        self._log = HandlerLog(self._sink, "", self._format)
         self._initialized = False
         self._feed: Callable[[], None] = _nothing
 
@@ -91,7 +98,7 @@ class ExecutionEnvironment:
         if size > MAXIMUM_PAYLOAD:
             text = f"{size} byte payload is too large for the RequestResponse invocation type"
             return error_answer(invocation.request_id, 413, f"{text} (limit {MAXIMUM_PAYLOAD} bytes)")
-        self._log = HandlerLog(self._sink, invocation.request_id, self._configuration.version)
+        self._log = HandlerLog(self._sink, invocation.request_id, self._format)
         try:
             result = self._run(invocation)
         except OSError as error:
@@ -201,20 +208,22 @@ class ExecutionEnvironment:
         self._initialized = True
         started = monotonic()
         try:
-            self._initialize(started + self._init_timeout)
+            self._initialize(started + self._init_timeout, "init")
         except TimeoutError:
             self._sandbox.reset()
             self._log.init_report("init", monotonic() - started, "timeout")
         except _Failed as failed:
             self._log.init_report("init", monotonic() - started, failed.failure)
         else:
-            return monotonic() - started
+            seconds = monotonic() - started
+            self._log.init_report("init", seconds, None)
+            return seconds
         return None
 
     def _init_inside_invocation(self, deadline: float) -> None:
         started = monotonic()
         try:
-            self._initialize(deadline)
+            self._initialize(deadline, "invoke")
         except TimeoutError:
             self._log.init_report("invoke", monotonic() - started, "timeout")
             raise
@@ -225,11 +234,12 @@ class ExecutionEnvironment:
                 self._sandbox.killed.wait(max(0.0, deadline - monotonic()))
                 raise TimeoutError from None
             raise
+        self._log.init_report("invoke", monotonic() - started, None)
 
-    def _initialize(self, deadline: float) -> None:
+    def _initialize(self, deadline: float, phase: str) -> None:
         """Start the process and import the handler. Raises TimeoutError, _Failed, OSError."""
         runtime = find_runtime(self._configuration)
-        self._log.emit(f"INIT_START Runtime Version: {runtime.version}")
+        self._log.init_start(runtime.version, phase)
         request_id = self._log.request_id
         try:
             dialogue = self._sandbox.start(runtime.launch, lambda: self._log)
@@ -261,8 +271,7 @@ class ExecutionEnvironment:
         return self._ended(text, "Runtime.ExitError", crash=exited.returncode)
 
     def _ended(self, text: str, error_type: str, *, crash: int | None = None) -> _Failed:
-        self._log.flush()
-        self._log.emit(f"{text}\n{error_type}")
+        self._log.exited(text, error_type)
         return _Failed(compact(errorType=error_type, errorMessage=text), error_type, crash=crash)
 
     def _broken(self, error: FrameError, request_id: str) -> _Failed:

@@ -128,6 +128,7 @@ class FunctionPool:
         configuration: FunctionConfiguration,
         *,
         log: LogSink,
+        log_streams: Callable[[str], LogSink] | None = None,
         account_concurrency: int = 1000,
         idle_timeout: float = 300.0,
         init_timeout: float = INIT_TIMEOUT,
@@ -137,6 +138,7 @@ class FunctionPool:
         Args:
             configuration: the function.
             log: takes the function's log lines, on the environments' threads.
+            log_streams: gives what takes those of one environment instead, by the name of its log stream.
             account_concurrency: most environments of a function that reserves none (A.2).
             idle_timeout: seconds after which an environment without work is stopped.
             init_timeout: seconds of the init phase (E.3).
@@ -150,6 +152,7 @@ class FunctionPool:
             else "ReservedFunctionConcurrentInvocationLimitExceeded"
         )
         self._sink = log
+        self._log_streams = log_streams
         self._idle_timeout = idle_timeout
         self._init_timeout = init_timeout
         self._lock = threading.Lock()
@@ -252,7 +255,9 @@ class FunctionPool:
     def _new_worker(self) -> _Worker:
         """With the lock held. The lowest free number, so that threads' names stay few."""
         number = next(n for n in range(1, len(self._workers) + 2) if n not in self._workers)
-        environment = ExecutionEnvironment(self.configuration, self._sink, init_timeout=self._init_timeout)
+        environment = ExecutionEnvironment(
+            self.configuration, self._sink, log_streams=self._log_streams, init_timeout=self._init_timeout
+        )
         self._workers[number] = worker = _Worker(self, number, environment)
         return worker
 

@@ -34,7 +34,7 @@ class Sandbox:
         """With the process that runs; None when there is none."""
         self.killed = threading.Event()
         self._configuration = configuration
-        self._log_stream = log_stream_name(configuration.version)
+        self.log_stream = _log_stream(configuration)
         self._temporary: Path | None = None
         self._memory = 0
         self._memory_due = 0.0
@@ -52,7 +52,7 @@ class Sandbox:
                 os.set_blocking(fd, False)
             self._woken, self._waker = woken, waker
         dialogue = launch(
-            self._configuration, log_stream=self._log_stream, temporary=self._temporary, log=log, wake=self._woken
+            self._configuration, log_stream=self.log_stream, temporary=self._temporary, log=log, wake=self._woken
         )
         self.cold_starts += 1
         self._memory = 0
@@ -112,3 +112,8 @@ class Sandbox:
         if now >= self._memory_due:
             self.sample_memory()
         return -(-self._memory // (1024 * 1024))
+
+
+def _log_stream(configuration: FunctionConfiguration) -> str:
+    named = configuration.function_name if configuration.logging.log_group else ""
+    return log_stream_name(configuration.version, named)

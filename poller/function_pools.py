@@ -1,0 +1,61 @@
+"""A function's pool with all that the settings say about functions: where its log goes."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from poller.log import FunctionLog
+from poller.logs.writer import LogFiles
+from poller.model import FunctionConfiguration
+from poller.runtime.handler_log import LogSink
+from poller.runtime.pool import FunctionPool
+from poller.settings import Settings
+
+MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionPools:
+    """Makes pools; starts nothing."""
+
+    log_files: LogFiles | None
+
+    def make(self, configuration: FunctionConfiguration, account_concurrency: int) -> FunctionPool:
+        """The pool of one function, which has this share of the account's concurrency."""
+        log = FunctionLog(configuration.function_name)
+        files = self.log_files
+
+        def both(log_stream: str) -> LogSink:
+            assert files is not None
+            to_file = files.stream(configuration.log_group, log_stream)
+
+            def say(event: str, request_id: str) -> None:
+                log(event, request_id)
+                to_file(event, request_id)
+
+            return say
+
+        return FunctionPool(
+            configuration,
+            log=log,
+            log_streams=both if files is not None else None,
+            account_concurrency=account_concurrency,
+        )
+
+    def flush(self) -> None:
+        """Write what functions said last. Blocks for the disk."""
+        if self.log_files is not None:
+            self.log_files.flush()
+
+
+def log_files_wanted(settings: Settings) -> bool:
+    """What `auto` means here: files where the log goes to a terminal."""
+    return sys.stderr.isatty() if settings.LogFiles == "auto" else settings.LogFiles == "true"
+
+
+def function_pools(settings: Settings, state_folder: Path) -> FunctionPools:
+    """What these settings make of functions."""
+    most = settings.LogFilesSize * MEGABYTE
+    return FunctionPools(LogFiles(state_folder, most) if log_files_wanted(settings) else None)

@@ -79,7 +79,8 @@ class HandlerLog:
 
     def end(self, *, duration: float, memory_size: int, memory: int, init: float | None, failure: str | None) -> None:
         """Write END and REPORT. `failure` is `timeout` or the type of an error; times in seconds, memory in MB."""
-        self.flush()
+        if self._partial:
+            self.flush()
         self._emit_all(self._format.end(Report(self.request_id, duration, memory_size, memory, init, failure)))
 
     def timed_out(self, limit: float) -> None:
@@ -99,8 +100,13 @@ class HandlerLog:
             self.emit(event[:MAXIMUM_EVENT])
 
     def _emit_all(self, events: Events) -> None:
+        """As `emit` for each: this is twice in every invocation."""
+        sink, request_id, tail = self._sink, self.request_id, self._tail
         for event in events:
-            self.emit(event)
+            tail += f"{event}\n".encode(errors="replace")
+            sink(event, request_id)
+        if len(tail) > 4 * TAIL:
+            del tail[:-TAIL]
 
     def _emit_bytes(self, line: bytes) -> None:
         if not self._format.shows(line):

@@ -19,6 +19,7 @@ SLOW = {
     "test_environment",
     "test_extensions",
     "test_go",
+    "test_function_logs",
     "test_http_service",
     "test_invoke_statements",
     "test_invoker",

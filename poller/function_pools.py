@@ -1,17 +1,19 @@
-"""A function's pool with all that the settings say about functions: where its log goes."""
+"""A pool with all that the settings say about functions: where its log goes, and when its code is run anew."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from poller.log import FunctionLog
 from poller.logs.writer import LogFiles
 from poller.model import FunctionConfiguration
+from poller.reloading import CodeWatch
 from poller.runtime.handler_log import LogSink
 from poller.runtime.pool import FunctionPool
-from poller.settings import Settings
+from poller.settings import Settings, reloads
 
 MEGABYTE = 1024 * 1024
 
@@ -20,6 +22,8 @@ MEGABYTE = 1024 * 1024
 class FunctionPools:
     """Makes pools; starts nothing."""
 
+    settings: Settings
+    state_folder: Path
     log_files: LogFiles | None
 
     def make(self, configuration: FunctionConfiguration, account_concurrency: int) -> FunctionPool:
@@ -44,6 +48,15 @@ class FunctionPools:
             account_concurrency=account_concurrency,
         )
 
+    def code_watch(self, pools: Iterable[FunctionPool]) -> CodeWatch | None:
+        """What reloads these functions, not yet started; None where the settings want none."""
+        if not reloads(self.settings.Reload):
+            return None
+        by_folder: dict[Path, list[FunctionPool]] = {}
+        for pool in pools:
+            by_folder.setdefault(pool.configuration.code, []).append(pool)
+        return CodeWatch(by_folder, self.state_folder)
+
     def flush(self) -> None:
         """Write what functions said last. Blocks for the disk."""
         if self.log_files is not None:
@@ -58,4 +71,5 @@ def log_files_wanted(settings: Settings) -> bool:
 def function_pools(settings: Settings, state_folder: Path) -> FunctionPools:
     """What these settings make of functions."""
     most = settings.LogFilesSize * MEGABYTE
-    return FunctionPools(LogFiles(state_folder, most) if log_files_wanted(settings) else None)
+    files = LogFiles(state_folder, most) if log_files_wanted(settings) else None
+    return FunctionPools(settings, state_folder, files)

@@ -15,6 +15,8 @@
 | `destination-<function>-<kind>` | the client of an OnSuccess, OnFailure or dead-letter queue | decide anything |
 | `mapping-<mapping>` | one change of a mapping's state, while it is carried out | touch clients |
 | `scaling` | how many pollers each Kafka mapping has | touch clients, block |
+| `log-files` | nothing; writes functions' log files | |
+| `reload` | nothing; tells pools whose code was saved | block |
 | `api` | HTTP connections | block |
 | `apis` | HTTP connections to the APIs of the template | block |
 | `log` | nothing; writes log lines that were said together | |

@@ -81,6 +81,17 @@ def _workers(value: Any) -> Any:
     return min(cores, MOST_WORKERS)
 
 
+def reloads(wanted: str) -> bool:
+    """What `Reload` means on this machine."""
+    return find_spec("watchfiles") is not None if wanted == "auto" else wanted == "true"
+
+
+def _watchable(value: str) -> str:
+    if value == "true" and not reloads("auto"):
+        raise ValueError("watchfiles is not installed (pip install 'poller[dev]')")
+    return value
+
+
 def _switch(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
 
@@ -135,6 +146,9 @@ class Settings(Model):
     terminal: elsewhere something collects it."""
     LogFilesSize: Annotated[Integer, Field(ge=1, le=1_000_000)] = 64
     """Megabytes that the log files of one function take at most; the oldest go first."""
+    Reload: Annotated[Literal["auto", "true", "false"], BeforeValidator(_switch), AfterValidator(_watchable)] = "auto"
+    """Run a function's code anew from the next invocation on when a file of it is saved. Needs the extra `dev`
+    (watchfiles); `auto` is where that is installed."""
     KafkaClient: Annotated[KafkaClientName, AfterValidator(_installed)] = "auto"
     """Library that reads Kafka topics: `confluent-kafka` (librdkafka, several times as fast) comes with the extra
     `fast`, `kafka-python` is always there. `auto` is confluent-kafka where it is installed."""

@@ -68,6 +68,11 @@ class ExecutionEnvironment:
         """Processes started so far."""
         return self._sandbox.cold_starts
 
+    @property
+    def killed(self) -> bool:
+        """Whether `kill` was called."""
+        return self._sandbox.killed.is_set()
+
     def wake(self) -> None:
         """Have a running `invoke` ask for events to lay ahead. Any thread, does not wait."""
         self._sandbox.wake()

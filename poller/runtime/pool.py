@@ -7,6 +7,9 @@ something to answer without an environment: throttles, and what is left when the
 What waits because all environments are taken is laid ahead into their pipes, so that no handler waits for its next
 event. An environment that becomes free takes back what another has not begun: nothing waits behind a slow event while
 somebody has time for it.
+
+When the function's code was changed, `reload` begins a new generation: environments of an older one finish what they
+have begun and no more.
 """
 
 from __future__ import annotations
@@ -78,6 +81,10 @@ class _Worker(threading.Thread):
         """The number of the process with them."""
         self.hungry = False
         """Has room for more, and found nothing. With the pool's lock."""
+        self.generation = pool.generation
+        """Of its environment's code. With the pool's lock."""
+        self.outdated = False
+        """The next invocation is for a new environment."""
         self.inbox: SimpleQueue[_Job | None] = SimpleQueue()
         self.ended = threading.Event()
 
@@ -99,6 +106,9 @@ class _Worker(threading.Thread):
 
     def _invoke(self, invocation: Invocation) -> InvocationResult:
         try:
+            if self.outdated:
+                self.environment.stop()
+                self.pool._renew(self)  # noqa: SLF001
             return self.environment.invoke(invocation, self._feed)
         except Exception as error:  # noqa: BLE001 - logged, and answered
             _log.exception("Invocation %s of %s", invocation.request_id, self.pool.configuration.function_name)
@@ -158,6 +168,8 @@ class FunctionPool:
         self._lock = threading.Lock()
         """Guards all that follows. Nothing blocks, calls back or writes while it is held."""
         self._running = self._stopped = False
+        self.generation = 0
+        """How often the code was changed."""
         self._workers: dict[int, _Worker] = {}
         self._leaving: set[_Worker] = set()
         self._idle: list[_Worker] = []
@@ -208,6 +220,20 @@ class FunctionPool:
         else:
             self._start(worker, job)
 
+    def reload(self) -> None:
+        """The function's code has changed: whatever is begun from now on runs in a new environment. Does not block.
+
+        What is in work ends where it is. Nothing is lost or repeated.
+        """
+        with self._lock:
+            self.generation += 1
+            for worker in self._idle:
+                self._leave(worker)
+                worker.inbox.put(None)
+            self._idle.clear()
+            for worker in self._workers.values():
+                self._wait_again(worker)
+
     @property
     def busy(self) -> int:
         """Invocations in work. Asked before many a call, so without the lock: it may be one off."""
@@ -246,7 +272,9 @@ class FunctionPool:
         self._answer([(job.on_result, _stopped(job.invocation)) for job in left])
         _wait_for(busy, grace)
         for worker in busy:
-            worker.environment.kill()
+            with self._lock:  # it may be given a new one
+                environment = worker.environment
+            environment.kill()
         _wait_for(workers, _LAST_BREATH)
         for worker in workers:
             if not worker.ended.is_set():
@@ -255,11 +283,24 @@ class FunctionPool:
     def _new_worker(self) -> _Worker:
         """With the lock held. The lowest free number, so that threads' names stay few."""
         number = next(n for n in range(1, len(self._workers) + 2) if n not in self._workers)
-        environment = ExecutionEnvironment(
+        self._workers[number] = worker = _Worker(self, number, self._new_environment())
+        return worker
+
+    def _new_environment(self) -> ExecutionEnvironment:
+        return ExecutionEnvironment(
             self.configuration, self._sink, log_streams=self._log_streams, init_timeout=self._init_timeout
         )
-        self._workers[number] = worker = _Worker(self, number, environment)
-        return worker
+
+    def _renew(self, worker: _Worker) -> None:
+        """Give a worker a new environment in place of one that was stopped."""
+        with self._lock:
+            stopped = worker.environment
+            self._past_cold_starts += stopped.cold_starts
+            worker.environment = self._new_environment()
+            worker.laid_in = 0
+            worker.generation, worker.outdated = self.generation, False
+            if stopped.killed:
+                worker.environment.kill()
 
     def _start(self, worker: _Worker, job: _Job) -> None:
         """Outside the lock: starting a thread waits for it."""
@@ -300,20 +341,25 @@ class FunctionPool:
             if worker.ahead:
                 self._lying -= 1
                 return worker.ahead.popleft().job
+            worker.outdated = worker.generation != self.generation
             if self._waiting:
                 return self._waiting.popleft()
             for other in self._workers.values() if self._lying else ():
                 if other.ahead and (jobs := self._take_back(other)):
                     return jobs[0]
-            if self._running:
+            if self._running and not worker.outdated:
                 self._idle.append(worker)
             else:
+                if self._running:
+                    self._leave(worker)
                 worker.inbox.put(None)
         return None
 
     def _ahead(self, worker: _Worker) -> _Ahead | None:
         """What waits, for a worker to lay ahead; it will be woken when there is nothing now."""
         with self._lock:
+            if worker.generation != self.generation:
+                return None
             # One that is too large is refused when its turn comes.
             if self._waiting and self._running and len(self._waiting[0].invocation.payload) <= MAXIMUM_PAYLOAD:
                 self._lying += 1
@@ -327,8 +373,10 @@ class FunctionPool:
     def _laid(self, worker: _Worker, ahead: _Ahead, take_back: Callable[[], bool]) -> None:
         with self._lock:
             ahead.take_back = take_back
-            # A stop that came while it was on its way could not take it back.
+            # A stop or a reload that came while it was on its way could not take it back.
             left = [] if self._running else self._take_back(worker, all_of_them=True)
+            if worker.generation != self.generation:
+                self._wait_again(worker)
             self._faults += len(left)
         self._answer([(job.on_result, _stopped(job.invocation)) for job in left])
 
@@ -344,7 +392,8 @@ class FunctionPool:
             worker = self._hungry.popleft()
             if worker.hungry:
                 worker.hungry = False
-                return worker
+                if worker.generation == self.generation:
+                    return worker
         return None
 
     def _take_back(self, worker: _Worker, *, all_of_them: bool = False) -> list[_Job]:
@@ -358,6 +407,10 @@ class FunctionPool:
                 if not all_of_them:
                     break
         return taken
+
+    def _wait_again(self, worker: _Worker) -> None:
+        """With the lock held: what lies ahead there and was not begun waits as before, in its order."""
+        self._waiting.extendleft(reversed(self._take_back(worker, all_of_them=True)))
 
     def _leave(self, worker: _Worker) -> None:
         """With the lock held. Idempotent."""

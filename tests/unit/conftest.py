@@ -32,7 +32,7 @@ SLOW = {
     "test_payments_sample",
     "test_pool",
     "test_process",
-    "test_provided",
+    "test_reloading",
     "test_secrets_manager",
     "test_supervisor",
     "test_template",

@@ -108,6 +108,7 @@ def test_run_hands_the_service_a_template_with_the_options_in_it(
     monkeypatch.setattr("poller.log.configure", lambda *_: None)
     values = dict.fromkeys(SCALARS, "2") | {
         "LogFiles": "true",
+        "Reload": "false",
         "LogFormat": "json",
         "LogLevel": "ERROR",
         "KafkaClient": "kafka-python",

@@ -53,7 +53,11 @@ def _run(given: argparse.Namespace) -> int:
     template = _load(given, or_empty=True)
     from poller import log, service  # noqa: PLC0415
     from poller.api.server import PortInUse  # noqa: PLC0415
+    from poller.debugging import debug_problem  # noqa: PLC0415
 
+    problem = debug_problem(template.settings, {item.FunctionName: item.configuration() for item in template.functions})
+    if problem is not None:
+        raise ConfigError([problem])
     log.configure(template.settings.LogFormat, template.settings.LogLevel)
     try:
         return service.run(template)

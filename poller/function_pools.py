@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from poller.debugging import debug_port
 from poller.log import FunctionLog
 from poller.logs.writer import LogFiles
 from poller.model import FunctionConfiguration
@@ -14,6 +16,9 @@ from poller.reloading import CodeWatch
 from poller.runtime.handler_log import LogSink
 from poller.runtime.pool import FunctionPool
 from poller.settings import Settings, reloads
+
+IDLE_TIMEOUT = 300.0
+"""Seconds after which an environment without work is stopped."""
 
 MEGABYTE = 1024 * 1024
 
@@ -28,6 +33,12 @@ class FunctionPools:
 
     def make(self, configuration: FunctionConfiguration, account_concurrency: int) -> FunctionPool:
         """The pool of one function, which has this share of the account's concurrency."""
+        port = debug_port(self.settings, configuration)
+        if port is not None:
+            reserved = configuration.reserved_concurrent_executions
+            most = None if reserved is None else min(reserved, 1)
+            configuration = replace(configuration, debug_port=port, reserved_concurrent_executions=most)
+            account_concurrency = 1
         log = FunctionLog(configuration.function_name)
         files = self.log_files
 
@@ -46,6 +57,7 @@ class FunctionPools:
             log=log,
             log_streams=both if files is not None else None,
             account_concurrency=account_concurrency,
+            idle_timeout=IDLE_TIMEOUT if port is None else threading.TIMEOUT_MAX,
         )
 
     def code_watch(self, pools: Iterable[FunctionPool]) -> CodeWatch | None:
@@ -54,6 +66,8 @@ class FunctionPools:
             return None
         by_folder: dict[Path, list[FunctionPool]] = {}
         for pool in pools:
+            if pool.configuration.debug_port is not None:
+                continue  # who is in the middle of its code does not want another
             by_folder.setdefault(pool.configuration.code, []).append(pool)
         return CodeWatch(by_folder, self.state_folder)
 

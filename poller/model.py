@@ -116,6 +116,8 @@ class FunctionConfiguration:
     version: str = "$LATEST"
     """`$LATEST`, or the number of a published version."""
     logging: LoggingConfiguration = LoggingConfiguration()
+    debug_port: int | None = None
+    """Where its process waits for a debugger, which suspends its timeouts; None when it does not."""
 
     @property
     def function_arn(self) -> str:

@@ -92,6 +92,13 @@ def _watchable(value: str) -> str:
     return value
 
 
+def _debug(value: str) -> str:
+    name, colon, port = value.partition(":")
+    if value and (not name or (colon and not (port.isascii() and port.isdigit() and 0 < int(port) <= 65_535))):  # noqa: PLR2004
+        raise ValueError(f"{describe(value)} is not FUNCTION or FUNCTION:PORT")
+    return value
+
+
 def _switch(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
 
@@ -149,6 +156,9 @@ class Settings(Model):
     Reload: Annotated[Literal["auto", "true", "false"], BeforeValidator(_switch), AfterValidator(_watchable)] = "auto"
     """Run a function's code anew from the next invocation on when a file of it is saved. Needs the extra `dev`
     (watchfiles); `auto` is where that is installed."""
+    Debug: Annotated[str, AfterValidator(_debug)] = ""
+    """A function that waits for a debugger, `FUNCTION` or `FUNCTION:PORT`; by default debugpy's port 5678, Node.js's
+    9229, Java's 5005. It has one environment and no timeouts."""
     KafkaClient: Annotated[KafkaClientName, AfterValidator(_installed)] = "auto"
     """Library that reads Kafka topics: `confluent-kafka` (librdkafka, several times as fast) comes with the extra
     `fast`, `kafka-python` is always there. `auto` is confluent-kafka where it is installed."""

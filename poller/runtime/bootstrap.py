@@ -131,6 +131,7 @@ class Runtime:
         """Import the handler, then answer events until the end of file. Returns the exit status."""
         _set_up_logging(self)
         try:
+            _wait_for_debugger()
             handler = load_handler(os.environ["_HANDLER"])
         except Exception as error:  # noqa: BLE001 - whatever the handler's module raises is the answer
             logging.warning(UNHANDLED_EXCEPTION)  # noqa: LOG015 - as AWS's client does
@@ -313,6 +314,16 @@ def _set_up_logging(runtime: Runtime) -> None:
     level = {"TRACE": "DEBUG"}.get(level, level)
     if isinstance(logging.getLevelName(level), int):
         root.setLevel(level)
+
+
+def _wait_for_debugger() -> None:
+    """Listen for one, and wait for it, where the parent says so. Before the import, so that it can stop in that."""
+    port = os.environ.pop("_POLLER_DEBUG_PORT", None)
+    if port is not None:
+        import debugpy  # noqa: PLC0415, T100 - of the handler's interpreter, and only for who debugs
+
+        debugpy.listen(("127.0.0.1", int(port)))  # noqa: T100 - asked for
+        debugpy.wait_for_client()  # noqa: T100
 
 
 def _out_of_reach(*fds: int) -> list[int]:

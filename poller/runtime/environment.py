@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Callable
 from time import monotonic
 
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import compact, error_answer
+from poller.runtime.debugger import HOST
 from poller.runtime.frames import Frame, FrameError
 from poller.runtime.handler_log import HandlerLog, LogSink, error_type
 from poller.runtime.launch import NoRuntimeError, find_runtime
@@ -55,12 +57,14 @@ class ExecutionEnvironment:
         init_timeout: float = INIT_TIMEOUT,
     ) -> None:
         self._configuration = configuration
-        self._init_timeout = init_timeout
+        self._init_timeout = init_timeout if configuration.debug_port is None else math.inf
         self._format = log_format(configuration)
         self._sandbox = Sandbox(configuration)
         self._sink = log_streams(self._sandbox.log_stream) if log_streams else log
         self._log = HandlerLog(self._sink, "", self._format)
         self._initialized = False
+        self._prepared: float | None = None
+        """Seconds of an init before the first invocation, which tells them."""
         self._feed: Callable[[], None] = _nothing
 
     @property
@@ -115,6 +119,16 @@ class ExecutionEnvironment:
             return error_answer(invocation.request_id, 500, "The function is being stopped.")
         return result
 
+    def prepare(self) -> None:
+        """Run init before there is an event. Blocks for it; its errors are told by the first invocation."""
+        self._log = HandlerLog(self._sink, "", self._format)
+        try:
+            self._prepared = self._init_phase()
+        except OSError as error:
+            self._sandbox.reset()
+            self._initialized = False
+            self._log.emit(self._explain(error))
+
     def kill(self) -> None:
         """End everything at once and for good; a running invocation answers 500. Any thread, idempotent, no waiting."""
         self._sandbox.kill()
@@ -131,7 +145,9 @@ class ExecutionEnvironment:
     def _run(self, invocation: Invocation) -> InvocationResult:
         configuration, log = self._configuration, self._log
         limit = min(configuration.timeout, invocation.timeout_cap or configuration.timeout)
-        init = None if self._initialized else self._init_phase()
+        if configuration.debug_port is not None:
+            limit = math.inf
+        init, self._prepared = self._prepared if self._initialized else self._init_phase(), None
         log.begin()
         started = monotonic()
         function_error = failure = None
@@ -245,6 +261,8 @@ class ExecutionEnvironment:
         """Start the process and import the handler. Raises TimeoutError, _Failed, OSError."""
         runtime = find_runtime(self._configuration)
         self._log.init_start(runtime.version, phase)
+        if self._configuration.debug_port is not None:
+            self._log.emit(f"waiting for a debugger at {HOST}:{self._configuration.debug_port}")
         request_id = self._log.request_id
         try:
             dialogue = self._sandbox.start(runtime.launch, lambda: self._log)

@@ -87,11 +87,17 @@ class _Worker(threading.Thread):
         """The next invocation is for a new environment."""
         self.inbox: SimpleQueue[_Job | None] = SimpleQueue()
         self.ended = threading.Event()
+        self.prepares = False
+        """Whether init comes before there is an event, and is not over. With the pool's lock."""
 
     def run(self) -> None:
         """Jobs until there is none: the pool stops, or nothing came for the idle time."""
         try:
-            job = self.pool._next_job(self)  # noqa: SLF001 - a part of the pool
+            if self.prepares:
+                self.environment.prepare()
+                job = self.pool._ready(self) or self.pool._next_job(self)  # noqa: SLF001 - a part of the pool
+            else:
+                job = self.pool._next_job(self)  # noqa: SLF001
             while job is not None:
                 result = self._invoke(job.invocation)
                 # Free first, then the callback: who invokes again from there finds this environment.
@@ -185,6 +191,11 @@ class FunctionPool:
         """Accept invocations. Idempotent; a pool that was stopped stays stopped."""
         with self._lock:
             self._running = not self._stopped
+            if not self._running or self.configuration.debug_port is None or self._workers:
+                return
+            worker = self._new_worker()
+            worker.prepares = True
+        self._start(worker, None)
 
     def submit(self, invocation: Invocation, on_result: OnResult, *, wait: bool) -> None:
         """Invoke when an environment is free. Does not block.
@@ -269,6 +280,9 @@ class FunctionPool:
                 worker.inbox.put(None)
             self._idle.clear()
             workers = [*self._workers.values(), *self._leaving]
+            for worker in busy:
+                if worker.prepares:  # nothing is in work there
+                    worker.environment.kill()
         self._answer([(job.on_result, _stopped(job.invocation)) for job in left])
         _wait_for(busy, grace)
         for worker in busy:
@@ -302,13 +316,13 @@ class FunctionPool:
             if stopped.killed:
                 worker.environment.kill()
 
-    def _start(self, worker: _Worker, job: _Job) -> None:
+    def _start(self, worker: _Worker, job: _Job | None) -> None:
         """Outside the lock: starting a thread waits for it."""
         try:
             worker.start()
         except RuntimeError as error:  # no threads left
             self._gone(worker)
-            jobs = [job]
+            jobs = [job] if job else []
             with self._lock:
                 if not self._workers:  # nobody will come for those that wait
                     jobs += self._waiting
@@ -337,22 +351,32 @@ class FunctionPool:
             else:
                 self._invocations += 1
                 self._errors += result.function_error is not None
-            worker.hungry = False
-            if worker.ahead:
-                self._lying -= 1
-                return worker.ahead.popleft().job
-            worker.outdated = worker.generation != self.generation
-            if self._waiting:
-                return self._waiting.popleft()
-            for other in self._workers.values() if self._lying else ():
-                if other.ahead and (jobs := self._take_back(other)):
-                    return jobs[0]
-            if self._running and not worker.outdated:
-                self._idle.append(worker)
-            else:
-                if self._running:
-                    self._leave(worker)
-                worker.inbox.put(None)
+            return self._following(worker)
+
+    def _ready(self, worker: _Worker) -> _Job | None:
+        """A worker is prepared: as `_done`, but for the counts."""
+        with self._lock:
+            worker.prepares = False
+            return self._following(worker)
+
+    def _following(self, worker: _Worker) -> _Job | None:
+        """With the lock held: what a worker that is free does next; None when it is to wait for that."""
+        worker.hungry = False
+        if worker.ahead:
+            self._lying -= 1
+            return worker.ahead.popleft().job
+        worker.outdated = worker.generation != self.generation
+        if self._waiting:
+            return self._waiting.popleft()
+        for other in self._workers.values() if self._lying else ():
+            if other.ahead and (jobs := self._take_back(other)):
+                return jobs[0]
+        if self._running and not worker.outdated:
+            self._idle.append(worker)
+        else:
+            if self._running:
+                self._leave(worker)
+            worker.inbox.put(None)
         return None
 
     def _ahead(self, worker: _Worker) -> _Ahead | None:

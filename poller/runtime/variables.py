@@ -10,6 +10,7 @@ from pathlib import Path
 from time import gmtime, strftime, time
 
 from poller.model import FunctionConfiguration
+from poller.runtime.debugger import debugger_variables
 from poller.runtime.runtimes import understood
 
 _INHERITED = ("PATH", "HOME", "LD_LIBRARY_PATH", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -71,6 +72,7 @@ def environment_variables(
         "PWD": code,
         "TMPDIR": str(temporary),
         **(levels if logging.log_format == "JSON" else {}),
+        **debugger_variables(configuration),
     }
 
 

@@ -15,6 +15,7 @@ SLOW = {
     "test_bootstrap",
     "test_both_clients",
     "test_cli",
+    "test_debugging",
     "test_docs",
     "test_environment",
     "test_extensions",

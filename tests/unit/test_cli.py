@@ -109,6 +109,7 @@ def test_run_hands_the_service_a_template_with_the_options_in_it(
     values = dict.fromkeys(SCALARS, "2") | {
         "LogFiles": "true",
         "Reload": "false",
+        "Debug": "",
         "LogFormat": "json",
         "LogLevel": "ERROR",
         "KafkaClient": "kafka-python",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from poller.debugging import debug_port
+from poller.faults.chance import InvocationFaults
 from poller.log import FunctionLog
 from poller.logs.writer import LogFiles
 from poller.model import FunctionConfiguration
@@ -19,6 +21,8 @@ from poller.settings import Settings, reloads
 
 IDLE_TIMEOUT = 300.0
 """Seconds after which an environment without work is stopped."""
+
+_log = logging.getLogger(__name__)
 
 MEGABYTE = 1024 * 1024
 
@@ -56,9 +60,14 @@ class FunctionPools:
             configuration,
             log=log,
             log_streams=both if files is not None else None,
+            faults=self._faults(configuration.function_name),
             account_concurrency=account_concurrency,
             idle_timeout=IDLE_TIMEOUT if port is None else threading.TIMEOUT_MAX,
         )
+
+    def _faults(self, function_name: str) -> InvocationFaults | None:
+        faults = self.settings.Faults.Functions.get(function_name)
+        return None if faults is None else InvocationFaults(faults, self.settings.Faults.Seed, function_name)
 
     def code_watch(self, pools: Iterable[FunctionPool]) -> CodeWatch | None:
         """What reloads these functions, not yet started; None where the settings want none."""
@@ -84,6 +93,8 @@ def log_files_wanted(settings: Settings) -> bool:
 
 def function_pools(settings: Settings, state_folder: Path) -> FunctionPools:
     """What these settings make of functions."""
+    if faults := settings.Faults.shown():
+        _log.warning("faults are made on purpose: %s", ", ".join(faults))
     most = settings.LogFilesSize * MEGABYTE
     files = LogFiles(state_folder, most) if log_files_wanted(settings) else None
     return FunctionPools(settings, state_folder, files)

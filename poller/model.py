@@ -63,6 +63,8 @@ class Batch:
     event: bytes | None = None
     """Encoded event, kept for retries of the same records."""
     request_id: str = ""
+    is_duplicate: bool = False
+    """It was handled well before, and is delivered again on purpose."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ from poller.api.health import application
 from poller.api.invocations import Invocations
 from poller.api.s3_webhook import S3Webhook
 from poller.api.server import HttpServer, bind
+from poller.assembly import faulty_destinations
 from poller.async_invoke.invoker import AsyncInvoker
 from poller.async_metrics import AsyncMetrics
 from poller.clock import SystemClock
@@ -161,6 +162,7 @@ def async_invoker(template: Template, plane: ControlPlane, metrics: Metrics) -> 
         time_scale=template.settings.TimeScale,
         metrics=async_metrics,
         clock=SystemClock(),
+        faulty=faulty_destinations(template.settings),
     )
 
 

@@ -1,7 +1,7 @@
 """Settings: what AWS has no name for. From the template's `Metadata.Poller`, a file, the environment, and options.
 
-A later one of these wins. Of `Endpoints`, `Secrets`, `SignatureKeys` and `EventSources` single entries are replaced,
-not the whole.
+A later one of these wins. Of `Endpoints`, `Secrets`, `SignatureKeys`, `EventSources` and `Faults` single entries are
+replaced, not the whole.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Secret
 from poller.document import read
 from poller.errors import ConfigError, Problem
 from poller.exposure import exposure_problems
+from poller.faults.settings import Faults as FaultsOnPurpose
 from poller.resources import Extensions
 from poller.secret_values import SecretOrigins, SecretReader
 from poller.secrets_manager import secret_value
@@ -28,7 +29,7 @@ SECTION = "Metadata.Poller"
 PREFIX = "POLLER_"
 PARAMETER_PREFIX = "POLLER_PARAMETER_"
 MOST_WORKERS = 64
-MAPS = ("Endpoints", "Secrets", "SignatureKeys", "EventSources")
+MAPS = ("Endpoints", "Secrets", "SignatureKeys", "EventSources", "Faults")
 """Settings that are mappings: not for the environment or options, and merged by entry."""
 
 
@@ -181,6 +182,9 @@ class Settings(Model):
     """Secret access key by access key ID, for RequireSignature and function URLs of AuthType AWS_IAM."""
     EventSources: dict[str, Extensions] = Field(default_factory=dict)
     """Extensions per mapping, by `Function.Event`."""
+
+    Faults: FaultsOnPurpose = FaultsOnPurpose()
+    """What goes wrong on purpose."""
 
     _secret_origins: SecretOrigins = PrivateAttr(default_factory=SecretOrigins)
 

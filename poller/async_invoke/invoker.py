@@ -24,6 +24,7 @@ from poller.async_invoke.rows import Kind, StoredEvent
 from poller.async_invoke.store import Store
 from poller.async_metrics import AsyncMetrics
 from poller.clock import Clock
+from poller.destinations import Destination
 from poller.errors import StateError, StateInUse
 from poller.policy.async_events import Standing
 
@@ -43,6 +44,7 @@ class AsyncInvoker:
         time_scale: of the settings.
         metrics: what is counted.
         clock: for ages and pauses.
+        faulty: see `Outbox`.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class AsyncInvoker:
         time_scale: float,
         metrics: AsyncMetrics,
         clock: Clock,
+        faulty: Callable[[Destination, str], Destination] = lambda destination, _: destination,
     ) -> None:
+        self._faulty = faulty
         self._folder = folder
         self._function = function
         self._required = required
@@ -156,7 +160,9 @@ class AsyncInvoker:
                 store = Store(self._folder)
                 dispatcher = Dispatcher(
                     store,
-                    lambda on_room: Outbox(store, self._destination, self._metrics, self._clock, on_room),
+                    lambda on_room: Outbox(
+                        store, self._destination, self._metrics, self._clock, on_room, faulty=self._faulty
+                    ),
                     function=self._function,
                     time_scale=self._time_scale,
                     metrics=self._metrics,

@@ -67,6 +67,7 @@ class Outbox:
         metrics: for failed sends.
         clock: for the workers' pauses.
         on_room: called on any thread when `feed` may find something to do.
+        faulty: puts before a destination what fails on purpose.
     """
 
     def __init__(
@@ -76,12 +77,15 @@ class Outbox:
         metrics: AsyncMetrics,
         clock: Clock,
         on_room: Callable[[], None],
+        *,
+        faulty: Callable[[Destination, str], Destination] = lambda destination, _: destination,
     ) -> None:
         self._store = store
         self._destination = destination
         self._metrics = metrics
         self._clock = clock
         self._on_room = on_room
+        self._faulty = faulty
         self._lines: dict[tuple[str, Kind], _Line] = {}
         self._unknown: set[tuple[str, Kind]] = set()
         """Records wait for them, and they have no such destination any more."""
@@ -143,6 +147,6 @@ class Outbox:
             self._metrics.count(FAILURE_METRICS[kind], function)
             _log.warning("%s of %s to %s: %s", kind, function, destination, text)
 
-        return DestinationWorker(
-            _client_of(destination.target), f"{function}-{kind}", clock=self._clock, on_error=on_error
-        )
+        name = f"{function}-{kind}"
+        client = self._faulty(_client_of(destination.target), name)
+        return DestinationWorker(client, name, clock=self._clock, on_error=on_error)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import signal
 from collections.abc import Callable
 from time import monotonic
+from typing import NoReturn
 
+from poller.faults.chance import InvocationFaults
+from poller.faults.invocation import suffer
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import compact, error_answer
 from poller.runtime.debugger import HOST
@@ -21,6 +25,8 @@ INIT_TIMEOUT = 10.0
 """Seconds of the init phase; a longer init is stopped and run again inside the invocation (E.3)."""
 STOP_GRACE = 0.5
 """Seconds from end of file to SIGKILL (E.3, Shutdown)."""
+
+_log = logging.getLogger(__name__)
 
 
 class _Failed(Exception):  # noqa: N818 - an outcome of the handler, not a fault of ours
@@ -54,9 +60,11 @@ class ExecutionEnvironment:
         log: LogSink,
         *,
         log_streams: Callable[[str], LogSink] | None = None,
+        faults: InvocationFaults | None = None,
         init_timeout: float = INIT_TIMEOUT,
     ) -> None:
         self._configuration = configuration
+        self._faults = faults
         self._init_timeout = init_timeout if configuration.debug_port is None else math.inf
         self._format = log_format(configuration)
         self._sandbox = Sandbox(configuration)
@@ -82,9 +90,12 @@ class ExecutionEnvironment:
         self._sandbox.wake()
 
     def has_room(self) -> bool:
-        """Whether one more event may be laid: what was sent is all in the pipe, and there are not too many."""
+        """Whether one more event may be laid: what was sent is all in the pipe, and there are not too many.
+
+        None where faults are made on purpose: what lies behind a crash must not have begun.
+        """
         dialogue = self._sandbox.dialogue
-        return dialogue is not None and dialogue.has_room
+        return dialogue is not None and self._faults is None and dialogue.has_room
 
     def lay(self, invocation: Invocation) -> Callable[[], bool]:
         """Send an event behind the one in work; `has_room` says when. Does not block.
@@ -153,9 +164,10 @@ class ExecutionEnvironment:
         function_error = failure = None
         content_type, streamed = "", False
         try:
-            frame = self._exchange(invocation, limit)
-            payload, duration = bytes(frame.payload), _seconds(frame)
-            content_type, streamed = frame.header.get("content_type", ""), frame.header.get("streamed", False)
+            if self._faults is None:
+                payload, duration = self._exchange(invocation, limit)
+            else:
+                payload, duration = self._faulty_exchange(self._faults, invocation, limit)
         except _Failed as failed:
             duration = min(monotonic() - started, limit) if failed.seconds is None else failed.seconds
             payload, failure = failed.payload, failed.failure
@@ -182,8 +194,29 @@ class ExecutionEnvironment:
             streamed=streamed,
         )
 
-    def _exchange(self, invocation: Invocation, limit: float) -> Frame:
-        """Init if the process is gone, hand over the event, give back the handler's response."""
+    def _faulty_exchange(self, faults: InvocationFaults, invocation: Invocation, limit: float) -> tuple[bytes, float]:
+        """As `_exchange`, with what goes wrong on purpose."""
+        fault = faults.next()
+        if fault is None:
+            return self._exchange(invocation, limit)
+        extra = {"function": self._configuration.function_name, "request_id": invocation.request_id}
+        _log.info("fault on purpose: %s", fault, extra=extra)
+        if self._sandbox.dialogue is None:
+            self._init_inside_invocation(monotonic() + limit)
+
+        def crash() -> NoReturn:
+            if self._sandbox.dialogue is not None:
+                self._sandbox.dialogue.close()
+                self._sandbox.dialogue = None
+            raise self._exited(ProcessExited(-signal.SIGKILL, undelivered=False), invocation.request_id)
+
+        def exchange(left: float) -> tuple[bytes, float]:
+            return self._exchange(invocation, left)
+
+        return suffer(fault, limit, exchange, self._sandbox.killed.wait, crash)
+
+    def _exchange(self, invocation: Invocation, limit: float) -> tuple[bytes, float]:
+        """Init if the process is gone, hand over the event, give back the handler's answer and its seconds."""
         started = monotonic()
         for final in (False, True):
             if self._sandbox.dialogue is None:

@@ -23,6 +23,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import NamedTuple
 
+from poller.faults.chance import InvocationFaults
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import error_answer, throttled
 from poller.runtime.environment import INIT_TIMEOUT, ExecutionEnvironment
@@ -145,6 +146,7 @@ class FunctionPool:
         *,
         log: LogSink,
         log_streams: Callable[[str], LogSink] | None = None,
+        faults: InvocationFaults | None = None,
         account_concurrency: int = 1000,
         idle_timeout: float = 300.0,
         init_timeout: float = INIT_TIMEOUT,
@@ -155,6 +157,7 @@ class FunctionPool:
             configuration: the function.
             log: takes the function's log lines, on the environments' threads.
             log_streams: gives what takes those of one environment instead, by the name of its log stream.
+            faults: what goes wrong on purpose.
             account_concurrency: most environments of a function that reserves none (A.2).
             idle_timeout: seconds after which an environment without work is stopped.
             init_timeout: seconds of the init phase (E.3).
@@ -169,6 +172,7 @@ class FunctionPool:
         )
         self._sink = log
         self._log_streams = log_streams
+        self._faults_on_purpose = faults
         self._idle_timeout = idle_timeout
         self._init_timeout = init_timeout
         self._lock = threading.Lock()
@@ -206,6 +210,11 @@ class FunctionPool:
         run answers 500.
         """
         job = _Job(invocation, on_result)
+        if self._faults_on_purpose is not None and self._faults_on_purpose.throttles():
+            with self._lock:
+                self._throttles += 1
+            self._answer([(on_result, throttled(invocation.request_id, self._reason))])
+            return
         with self._lock:
             if not self._running:
                 self._faults += 1
@@ -302,7 +311,11 @@ class FunctionPool:
 
     def _new_environment(self) -> ExecutionEnvironment:
         return ExecutionEnvironment(
-            self.configuration, self._sink, log_streams=self._log_streams, init_timeout=self._init_timeout
+            self.configuration,
+            self._sink,
+            log_streams=self._log_streams,
+            faults=self._faults_on_purpose,
+            init_timeout=self._init_timeout,
         )
 
     def _renew(self, worker: _Worker) -> None:

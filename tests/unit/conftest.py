@@ -20,6 +20,7 @@ SLOW = {
     "test_environment",
     "test_extensions",
     "test_go",
+    "test_faults_on_purpose",
     "test_function_logs",
     "test_http_service",
     "test_invoke_statements",

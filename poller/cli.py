@@ -215,6 +215,15 @@ def _logs(given: argparse.Namespace) -> int:
     return command.run(given, lambda: _load(given))
 
 
+def _check_idempotency(given: argparse.Namespace) -> int:
+    event = _read_event(given.event)
+    template = _load(given)
+    function = _function_named(given.function, template)
+    from poller.idempotency import command  # noqa: PLC0415
+
+    return command.run(given, function.configuration(), event, template.state_folder, _print_json)
+
+
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "validate": _validate,
@@ -223,6 +232,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "dead-letters": _dead_letters,
     "events": _events,
     "logs": _logs,
+    "check-idempotency": _check_idempotency,
 }
 
 
@@ -241,7 +251,7 @@ def _load(given: argparse.Namespace, *, or_empty: bool = False) -> Template:
     except OSError:  # longer than a path can be, or in a folder that nobody may look into: reading it tells which
         missing = False
     if missing:
-        is_option = given.command in {"invoke", "dead-letters", "events", "logs"}
+        is_option = given.command in {"invoke", "dead-letters", "events", "logs", "check-idempotency"}
         hint = "give --template PATH" if is_option else _MISSING_TEMPLATE.format(command=given.command)
         raise ConfigError([Problem(str(given.template), "no such file", hint)])
     return load(given.template, dict(given.parameter), settings_file=given.settings, options=options)

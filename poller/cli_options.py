@@ -25,7 +25,7 @@ exit codes:
   0    all went well
   1    something else failed; stderr says what
   2    the command, the template or the settings are wrong; nothing was started
-  3    the function failed (invoke)
+  3    the function failed (invoke), or what it does differs (check-idempotency)
   4    the port is in use (run)
   130  stopped by a second signal, or by Ctrl-C
 """
@@ -111,6 +111,7 @@ def parser() -> argparse.ArgumentParser:
     _add_dead_letters(commands)
     _add_events(commands)
     _add_logs(commands)
+    _add_check_idempotency(commands)
     return parser
 
 
@@ -325,6 +326,21 @@ def _add_logs(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="each event as a JSON object on a line")
     parser.add_argument("--state-folder", dest="StateFolder", metavar="FOLDER", help=SETTINGS["StateFolder"])
     _add_template_option(parser)
+
+
+def _add_check_idempotency(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "check-idempotency",
+        "invoke a function with the same event again, and say what differs",
+        "Invoke a function twice in one environment and once more in a new one, with the same event, and compare its\n"
+        "results, its output and the files it leaves. What it sends to other services is not seen. The exit code is 3\n"
+        "when something differs.",
+    )
+    parser.add_argument("function", metavar="FUNCTION", help="name or ARN")
+    parser.add_argument("--event", metavar="FILE", help="JSON file with the event, - for stdin; without it, {}")
+    _add_template_option(parser)
+    parser.add_argument("--json", action="store_true", help="the answer as a JSON object")
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:

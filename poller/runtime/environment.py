@@ -6,6 +6,7 @@ import logging
 import math
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 from typing import NoReturn
 
@@ -79,6 +80,16 @@ class ExecutionEnvironment:
     def cold_starts(self) -> int:
         """Processes started so far."""
         return self._sandbox.cold_starts
+
+    @property
+    def temporary_folder(self) -> Path | None:
+        """What TMPDIR names; None before the first process."""
+        return self._sandbox.temporary
+
+    @property
+    def log_stream(self) -> str:
+        """Its name."""
+        return self._sandbox.log_stream
 
     @property
     def killed(self) -> bool:

@@ -35,7 +35,8 @@ class Sandbox:
         self.killed = threading.Event()
         self._configuration = configuration
         self.log_stream = _log_stream(configuration)
-        self._temporary: Path | None = None
+        self.temporary: Path | None = None
+        """The folder that is its `/tmp`; None until it is needed."""
         self._memory = 0
         self._memory_due = 0.0
         self._lock = threading.Lock()
@@ -44,15 +45,15 @@ class Sandbox:
 
     def start(self, launch: Launch, log: Callable[[], HandlerLog]) -> Dialogue:
         """Start a process. Raises OSError; blocks for the start of a program."""
-        if self._temporary is None:
-            self._temporary = Path(tempfile.mkdtemp(prefix=f"{self._configuration.function_name}-"))
+        if self.temporary is None:
+            self.temporary = Path(tempfile.mkdtemp(prefix=f"{self._configuration.function_name}-"))
         if self._woken < 0:
             woken, waker = os.pipe()
             for fd in (woken, waker):
                 os.set_blocking(fd, False)
             self._woken, self._waker = woken, waker
         dialogue = launch(
-            self._configuration, log_stream=self.log_stream, temporary=self._temporary, log=log, wake=self._woken
+            self._configuration, log_stream=self.log_stream, temporary=self.temporary, log=log, wake=self._woken
         )
         self.cold_starts += 1
         self._memory = 0
@@ -92,9 +93,9 @@ class Sandbox:
             for fd in {self._woken, self._waker} - {-1}:
                 os.close(fd)
             self._woken = self._waker = -1
-        if folder and self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            self._temporary = None
+        if folder and self.temporary is not None:
+            shutil.rmtree(self.temporary, ignore_errors=True)
+            self.temporary = None
 
     def sample_memory(self) -> None:
         """Look at the peak memory of the process."""

@@ -14,6 +14,7 @@ SLOW = {
     "test_behaviour_table",
     "test_bootstrap",
     "test_both_clients",
+    "test_check_idempotency",
     "test_cli",
     "test_debugging",
     "test_docs",

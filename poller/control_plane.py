@@ -60,7 +60,6 @@ class ControlPlane:
         configurations = {item.FunctionName: item.configuration() for item in template.functions}
         self._pools = {name: self._pool(configuration) for name, configuration in configurations.items()}
         reserved = {name: item.reserved_concurrent_executions for name, item in configurations.items()}
-        self._code_watch = self._function_pools.code_watch(self._pools.values())
         self._unreserved = {name: self._pools[name] for name, count in reserved.items() if count is None}
         self._for_unreserved = template.settings.AccountConcurrency - sum(count or 0 for count in reserved.values())
         self._assembly = Assembly(self._settings, metrics, clock, self._share, configurations, self._pools)
@@ -80,8 +79,7 @@ class ControlPlane:
         """Start pools, then what feeds them. Returns at once; brokers are connected to on the pollers' threads."""
         for pool in self._pools.values():
             pool.start()
-        if self._code_watch is not None:
-            self._code_watch.start()
+        self._function_pools.start(lambda: list(self._pools.values()))
         for runner in self._runners.values():
             runner.start()
         self._scaler.start()
@@ -93,8 +91,6 @@ class ControlPlane:
             drain: waits that many seconds at most for what others have handed to the pools; called before those stop.
         """
         self._scaler.stop()
-        if self._code_watch is not None:
-            self._code_watch.stop()
         with self._calls:
             runners = list(self._runners.values())
         for runner in runners:
@@ -106,7 +102,7 @@ class ControlPlane:
         drain(max(0.0, deadline - CLOSING - time.monotonic()))
         for pool in self._pools.values():
             pool.stop(max(0.0, grace_ends - time.monotonic()))  # what was called directly is still in work
-        self._function_pools.flush()
+        self._function_pools.stop()
 
     def async_function(self, name: str, qualifier: str = "") -> AsyncFunction | None:
         """A function, version or alias as it is now, for an asynchronous event of it; None when there is none."""

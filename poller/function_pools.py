@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from poller.debugging import debug_port
@@ -16,6 +16,7 @@ from poller.logs.writer import LogFiles
 from poller.model import FunctionConfiguration
 from poller.reloading import CodeWatch
 from poller.runtime.handler_log import LogSink
+from poller.runtime.memory import MemoryWatch
 from poller.runtime.pool import FunctionPool
 from poller.settings import Settings, reloads
 
@@ -27,13 +28,21 @@ _log = logging.getLogger(__name__)
 MEGABYTE = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
 class FunctionPools:
-    """Makes pools; starts nothing."""
+    """Makes pools, and runs what watches over them.
 
-    settings: Settings
-    state_folder: Path
-    log_files: LogFiles | None
+    Args:
+        settings: what they say about functions.
+        state_folder: absolute.
+        log_files: takes functions' logs, if they go to files.
+    """
+
+    def __init__(self, settings: Settings, state_folder: Path, log_files: LogFiles | None) -> None:
+        self.settings = settings
+        self.state_folder = state_folder
+        self.log_files = log_files
+        self._code: CodeWatch | None = None
+        self._memory: MemoryWatch | None = None
 
     def make(self, configuration: FunctionConfiguration, account_concurrency: int) -> FunctionPool:
         """The pool of one function, which has this share of the account's concurrency."""
@@ -69,19 +78,25 @@ class FunctionPools:
         faults = self.settings.Faults.Functions.get(function_name)
         return None if faults is None else InvocationFaults(faults, self.settings.Faults.Seed, function_name)
 
-    def code_watch(self, pools: Iterable[FunctionPool]) -> CodeWatch | None:
-        """What reloads these functions, not yet started; None where the settings want none."""
-        if not reloads(self.settings.Reload):
-            return None
-        by_folder: dict[Path, list[FunctionPool]] = {}
-        for pool in pools:
-            if pool.configuration.debug_port is not None:
-                continue  # who is in the middle of its code does not want another
-            by_folder.setdefault(pool.configuration.code, []).append(pool)
-        return CodeWatch(by_folder, self.state_folder)
+    def start(self, pools: Callable[[], Iterable[FunctionPool]]) -> None:
+        """Watch over pools that run: their code and their memory, as the settings want it. Once."""
+        if reloads(self.settings.Reload):
+            by_folder: dict[Path, list[FunctionPool]] = {}
+            for pool in pools():
+                if pool.configuration.debug_port is None:  # who is in the middle of its code does not want another
+                    by_folder.setdefault(pool.configuration.code, []).append(pool)
+            self._code = CodeWatch(by_folder, self.state_folder)
+            self._code.start()
+        if self.settings.EnforceMemory:
+            self._memory = MemoryWatch(lambda: [pool for pool in pools() if pool.configuration.debug_port is None])
+            self._memory.start()
 
-    def flush(self) -> None:
-        """Write what functions said last. Blocks for the disk."""
+    def stop(self) -> None:
+        """Watch no more, and write what functions said last. Blocks for the disk."""
+        if self._code is not None:
+            self._code.stop()
+        if self._memory is not None:
+            self._memory.stop()
         if self.log_files is not None:
             self.log_files.flush()
 

@@ -16,6 +16,7 @@
 | `mapping-<mapping>` | one change of a mapping's state, while it is carried out | touch clients |
 | `scaling` | how many pollers each Kafka mapping has | touch clients, block |
 | `log-files` | nothing; writes functions' log files | |
+| `memory` | nothing; kills processes that hold more than MemorySize | block |
 | `reload` | nothing; tells pools whose code was saved | block |
 | `api` | HTTP connections | block |
 | `apis` | HTTP connections to the APIs of the template | block |

@@ -157,6 +157,8 @@ class Settings(Model):
     Reload: Annotated[Literal["auto", "true", "false"], BeforeValidator(_switch), AfterValidator(_watchable)] = "auto"
     """Run a function's code anew from the next invocation on when a file of it is saved. Needs the extra `dev`
     (watchfiles); `auto` is where that is installed."""
+    EnforceMemory: Boolean = True
+    """Kill a function's processes that hold more than MemorySize together, as Lambda does."""
     Debug: Annotated[str, AfterValidator(_debug)] = ""
     """A function that waits for a debugger, `FUNCTION` or `FUNCTION:PORT`; by default debugpy's port 5678, Node.js's
     9229, Java's 5005. It has one environment and no timeouts."""

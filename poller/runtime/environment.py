@@ -26,6 +26,8 @@ INIT_TIMEOUT = 10.0
 """Seconds of the init phase; a longer init is stopped and run again inside the invocation (E.3)."""
 STOP_GRACE = 0.5
 """Seconds from end of file to SIGKILL (E.3, Shutdown)."""
+OUT_OF_MEMORY = "Runtime.OutOfMemory"
+"""What the log calls the end of a process that held too much; its caller is told of an exit (A.4)."""
 
 _log = logging.getLogger(__name__)
 
@@ -151,6 +153,10 @@ class ExecutionEnvironment:
             self._initialized = False
             self._log.emit(self._explain(error))
 
+    def look_at_memory(self) -> None:
+        """Kill what holds more than MemorySize. Any thread, does not wait."""
+        self._sandbox.look_at_memory()
+
     def kill(self) -> None:
         """End everything at once and for good; a running invocation answers 500. Any thread, idempotent, no waiting."""
         self._sandbox.kill()
@@ -192,6 +198,8 @@ class ExecutionEnvironment:
             payload = compact(errorType="Sandbox.Timedout", errorMessage=text)
             failure, function_error = "timeout", "Unhandled"
         memory = self._sandbox.memory(started + duration)
+        if failure == OUT_OF_MEMORY:
+            memory = configuration.memory_size
         log.end(duration=duration, memory_size=configuration.memory_size, memory=memory, init=init, failure=failure)
         return InvocationResult(
             invocation.request_id,
@@ -335,6 +343,10 @@ class ExecutionEnvironment:
 
     def _exited(self, exited: ProcessExited, request_id: str) -> _Failed:
         text = f"RequestId: {request_id} Error: {exited}"
+        if self._sandbox.out_of_memory and exited.returncode == -signal.SIGKILL:
+            self._log.exited(text, OUT_OF_MEMORY)
+            payload = compact(errorType="Runtime.ExitError", errorMessage=text)
+            return _Failed(payload, OUT_OF_MEMORY, crash=exited.returncode)
         return self._ended(text, "Runtime.ExitError", crash=exited.returncode)
 
     def _ended(self, text: str, error_type: str, *, crash: int | None = None) -> _Failed:

@@ -254,6 +254,13 @@ class FunctionPool:
             for worker in self._workers.values():
                 self._wait_again(worker)
 
+    def look_at_memory(self) -> None:
+        """As `memory.Watched`: of environments in work, since what is idle grows no more."""
+        with self._lock:
+            environments = [worker.environment for worker in self._workers.values() if worker not in self._idle]
+        for environment in environments:
+            environment.look_at_memory()
+
     @property
     def busy(self) -> int:
         """Invocations in work. Asked before many a call, so without the lock: it may be one off."""

@@ -15,6 +15,7 @@ from poller.model import FunctionConfiguration
 from poller.runtime.dialogue import Dialogue
 from poller.runtime.handler_log import HandlerLog
 from poller.runtime.launch import Launch
+from poller.runtime.memory import MEGABYTE
 from poller.runtime.variables import log_stream_name
 
 _MEMORY_INTERVAL = 0.1
@@ -33,6 +34,10 @@ class Sandbox:
         self.dialogue: Dialogue | None = None
         """With the process that runs; None when there is none."""
         self.killed = threading.Event()
+        self.out_of_memory = False
+        """The process that runs, or ran last, was killed for holding more than it may."""
+        self._held = 0
+        """Bytes at the largest look of `look_at_memory`."""
         self._configuration = configuration
         self.log_stream = _log_stream(configuration)
         self.temporary: Path | None = None
@@ -56,7 +61,8 @@ class Sandbox:
             self._configuration, log_stream=self.log_stream, temporary=self.temporary, log=log, wake=self._woken
         )
         self.cold_starts += 1
-        self._memory = 0
+        self._memory = self._held = 0
+        self.out_of_memory = False
         with self._lock:
             self.dialogue = dialogue
             if self.killed.is_set():
@@ -81,6 +87,17 @@ class Sandbox:
         if dialogue is not None:
             dialogue.kill()
 
+    def look_at_memory(self) -> None:
+        """Kill the process if it holds more than MemorySize, with all that it started. Any thread."""
+        dialogue, most = self.dialogue, self._configuration.memory_size * MEGABYTE
+        held = None if dialogue is None else dialogue.memory(most)
+        if dialogue is None or held is None:
+            return
+        self._held = max(self._held, held)
+        if held > most:
+            self.out_of_memory = True
+            dialogue.kill()
+
     def reset(self, grace: float = 0.0) -> None:
         """End the process; the next one is started in the same temporary folder."""
         if self.dialogue is not None:
@@ -100,7 +117,7 @@ class Sandbox:
     def sample_memory(self) -> None:
         """Look at the peak memory of the process."""
         peak = self.dialogue.peak_memory() if self.dialogue is not None else None
-        self._memory = max(self._memory, peak or 0)
+        self._memory = max(self._memory, peak or 0, self._held)
         self._memory_due = monotonic() + _MEMORY_INTERVAL
 
     def initialized(self) -> None:
@@ -112,7 +129,7 @@ class Sandbox:
         """Megabytes at the peak, rounded up; looks if the last look is long ago at this monotonic time."""
         if now >= self._memory_due:
             self.sample_memory()
-        return -(-self._memory // (1024 * 1024))
+        return -(-self._memory // MEGABYTE)
 
 
 def _log_stream(configuration: FunctionConfiguration) -> str:

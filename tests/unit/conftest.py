@@ -30,7 +30,7 @@ SLOW = {
     "test_kafka_oauth",
     "test_laying_ahead",
     "test_mapping_life",
-    "test_node",
+    "test_memory",
     "test_orphans",
     "test_payments_sample",
     "test_pool",

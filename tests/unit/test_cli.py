@@ -110,6 +110,7 @@ def test_run_hands_the_service_a_template_with_the_options_in_it(
         "LogFiles": "true",
         "Reload": "false",
         "Debug": "",
+        "EnforceMemory": "false",
         "LogFormat": "json",
         "LogLevel": "ERROR",
         "KafkaClient": "kafka-python",

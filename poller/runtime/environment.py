@@ -15,6 +15,7 @@ from poller.faults.invocation import suffer
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import compact, error_answer
 from poller.runtime.debugger import HOST
+from poller.runtime.failed import OUT_OF_MEMORY, Failed, exited, never_started
 from poller.runtime.frames import Frame, FrameError
 from poller.runtime.handler_log import HandlerLog, LogSink, error_type
 from poller.runtime.launch import NoRuntimeError, find_runtime
@@ -26,23 +27,7 @@ INIT_TIMEOUT = 10.0
 """Seconds of the init phase; a longer init is stopped and run again inside the invocation (E.3)."""
 STOP_GRACE = 0.5
 """Seconds from end of file to SIGKILL (E.3, Shutdown)."""
-OUT_OF_MEMORY = "Runtime.OutOfMemory"
-"""What the log calls the end of a process that held too much; its caller is told of an exit (A.4)."""
-
 _log = logging.getLogger(__name__)
-
-
-class _Failed(Exception):  # noqa: N818 - an outcome of the handler, not a fault of ours
-    """Init or invocation ended with an error object of A.4."""
-
-    def __init__(self, payload: bytes, failure: str, *, crash: int | None = None, seconds: float | None = None) -> None:
-        self.payload = payload
-        self.seconds = seconds
-        """As the process told them, if it lived to tell."""
-        self.failure = failure
-        """`timeout`, or the type of the error."""
-        self.crash = crash
-        """Exit status, when the process ended by itself."""
 
 
 class ExecutionEnvironment:
@@ -185,7 +170,7 @@ class ExecutionEnvironment:
                 payload, duration = self._exchange(invocation, limit)
             else:
                 payload, duration = self._faulty_exchange(self._faults, invocation, limit)
-        except _Failed as failed:
+        except Failed as failed:
             duration = min(monotonic() - started, limit) if failed.seconds is None else failed.seconds
             payload, failure = failed.payload, failed.failure
             function_error = "Unhandled"
@@ -246,12 +231,12 @@ class ExecutionEnvironment:
             self._feed()
             try:
                 frame = dialogue.answer(invocation, started + limit, self._on_wake)
-            except ProcessExited as exited:
+            except ProcessExited as end:
                 self._sandbox.dialogue = None
-                begun = dialogue.was_begun(invocation, undelivered=exited.undelivered)
+                begun = dialogue.was_begun(invocation, undelivered=end.undelivered)
                 if not (begun or final or self._sandbox.killed.is_set()):
                     continue  # it had died between two invocations: not this event's fault
-                raise self._exited(exited, invocation.request_id) from None
+                raise self._exited(end, invocation.request_id) from None
             except FrameError as error:
                 raise self._broken(error, invocation.request_id) from None
             break
@@ -273,7 +258,7 @@ class ExecutionEnvironment:
                     self._sandbox.reset()
                 elif name != "Function.ResponseSizeTooLarge":
                     self._log_error(payload)
-                raise _Failed(payload, _reported(name), seconds=_seconds(frame))
+                raise Failed(payload, _reported(name), seconds=_seconds(frame))
         raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)
 
     def _init_phase(self) -> float | None:
@@ -285,7 +270,7 @@ class ExecutionEnvironment:
         except TimeoutError:
             self._sandbox.reset()
             self._log.init_report("init", monotonic() - started, "timeout")
-        except _Failed as failed:
+        except Failed as failed:
             self._log.init_report("init", monotonic() - started, failed.failure)
         else:
             seconds = monotonic() - started
@@ -300,7 +285,7 @@ class ExecutionEnvironment:
         except TimeoutError:
             self._log.init_report("invoke", monotonic() - started, "timeout")
             raise
-        except _Failed as failed:
+        except Failed as failed:
             self._log.init_report("invoke", monotonic() - started, failed.failure)
             if failed.crash == -signal.SIGSEGV:
                 # A.4: after a segmentation fault in init, Lambda lets the whole timeout elapse.
@@ -310,7 +295,7 @@ class ExecutionEnvironment:
         self._log.init_report("invoke", monotonic() - started, None)
 
     def _initialize(self, deadline: float, phase: str) -> None:
-        """Start the process and import the handler. Raises TimeoutError, _Failed, OSError."""
+        """Start the process and import the handler. Raises TimeoutError, Failed, OSError."""
         runtime = find_runtime(self._configuration)
         self._log.init_start(runtime.version, phase)
         if self._configuration.debug_port is not None:
@@ -319,12 +304,12 @@ class ExecutionEnvironment:
         try:
             dialogue = self._sandbox.start(runtime.launch, lambda: self._log)
         except InvalidEntrypoint as error:
-            raise self._ended(f"RequestId: {request_id} Error: {error}", "Runtime.InvalidEntrypoint") from None
+            raise never_started(self._log, error, request_id) from None
         try:
             frame = dialogue.initialized(deadline)
-        except ProcessExited as exited:
+        except ProcessExited as end:
             self._sandbox.dialogue = None
-            raise self._exited(exited, request_id) from None
+            raise self._exited(end, request_id) from None
         except FrameError as error:
             raise self._broken(error, request_id) from None
         self._sandbox.initialized()
@@ -333,7 +318,7 @@ class ExecutionEnvironment:
             payload = bytes(frame.payload)
             self._log_error(payload)
             self._sandbox.reset()
-            raise _Failed(payload, _reported(str(frame.header.get("error_type"))))
+            raise Failed(payload, _reported(str(frame.header.get("error_type"))))
         if kind != "ready":
             raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)
 
@@ -341,26 +326,17 @@ class ExecutionEnvironment:
         if self._sandbox.dialogue is not None and not self._sandbox.dialogue.logs_errors:
             self._log.error(payload)
 
-    def _exited(self, exited: ProcessExited, request_id: str) -> _Failed:
-        text = f"RequestId: {request_id} Error: {exited}"
-        if self._sandbox.out_of_memory and exited.returncode == -signal.SIGKILL:
-            self._log.exited(text, OUT_OF_MEMORY)
-            payload = compact(errorType="Runtime.ExitError", errorMessage=text)
-            return _Failed(payload, OUT_OF_MEMORY, crash=exited.returncode)
-        return self._ended(text, "Runtime.ExitError", crash=exited.returncode)
+    def _exited(self, end: ProcessExited, request_id: str) -> Failed:
+        return exited(self._log, end, request_id, out_of_memory=self._sandbox.out_of_memory)
 
-    def _ended(self, text: str, error_type: str, *, crash: int | None = None) -> _Failed:
-        self._log.exited(text, error_type)
-        return _Failed(compact(errorType=error_type, errorMessage=text), error_type, crash=crash)
-
-    def _broken(self, error: FrameError, request_id: str) -> _Failed:
+    def _broken(self, error: FrameError, request_id: str) -> Failed:
         """The process speaks no protocol any more: it is ended, and that is what the caller is told."""
         self._log.flush()
         self._log.emit(f"The function's process broke the protocol and is killed: {error}")
         assert self._sandbox.dialogue is not None
         exited = ProcessExited(self._sandbox.dialogue.close(), undelivered=False)
         self._sandbox.dialogue = None
-        return self._exited(exited, request_id)
+        return self._exited(end, request_id)
 
     def _explain(self, error: OSError) -> str:
         configuration = self._configuration

@@ -25,6 +25,7 @@ _CRASHES = frozenset({"Runtime.ExitError", "Runtime.OutOfMemory"})
 """Failures that are no answer of the handler's: `error` in JSON, where those are `failure`."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_encode_as_the_runtime = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Report(NamedTuple):
@@ -208,7 +209,8 @@ class JsonFormat:
             return ()
         try:
             described = json.loads(payload)
-            text = _encode({"timestamp": json_time(time.time())[:19] + "Z", "level": "ERROR", **described})
+            when = json_time(time.time())[:19] + "Z"
+            text = _encode_as_the_runtime({"timestamp": when, "level": "ERROR", **described})
             text.encode()
         except (ValueError, TypeError, RecursionError):  # made by the handler itself
             return (payload.decode(errors="replace"),)

@@ -10,7 +10,7 @@ logger = logging.getLogger("orders")
 def levels(event, context):
     logger.debug("detail")
     logger.info("order %s", 7, extra={"customer": "c-1"})
-    logging.error("bad")
+    logger.error("bad")
     print("plain")
     print(json.dumps({"level": "debug", "message": "own detail"}))
     print(json.dumps({"level": "ERROR", "message": "own error"}))
@@ -18,7 +18,7 @@ def levels(event, context):
 
 def caught(event, context):
     try:
-        raise KeyError("x")
+        {}["x"]
     except KeyError:
         logger.exception("no such order")
 

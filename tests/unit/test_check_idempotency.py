@@ -77,7 +77,10 @@ def test_a_function_that_does_the_same_again_passes_though_request_ids_and_folde
     [
         ("counts", [("warm", "result")]),
         ("random", [("warm", "result"), ("fresh", "result")]),
-        ("appends", [("warm", "file in the working folder: ledger.txt"), ("fresh", "file in the working folder: ledger.txt")]),
+        (
+            "appends",
+            [("warm", "file in the working folder: ledger.txt"), ("fresh", "file in the working folder: ledger.txt")],
+        ),
         ("caches", [("warm", "file in TMPDIR: cache")]),
         ("warns", [("warm", "output")]),
     ],
@@ -121,7 +124,14 @@ def test_many_differences_are_cut_short():
 
 
 def test_only_the_handlers_own_lines_count():
-    lines = ["INIT_START Runtime Version: x", "START RequestId: r", "mine", "START", "END RequestId: r", "REPORT RequestId: r"]
+    lines = [
+        "INIT_START Runtime Version: x",
+        "START RequestId: r",
+        "mine",
+        "START",
+        "END RequestId: r",
+        "REPORT RequestId: r",
+    ]
     assert handler_lines([*lines, '{"time":"t","type":"platform.report","record":{}}']) == ["mine", "START"]
 
 

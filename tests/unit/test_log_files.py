@@ -166,7 +166,7 @@ def test_a_line_that_is_cut_off_is_passed_over(tmp_path, files):
         ("{ $.items[1].id = 7 }", '{"items":[{},{"id":7}]}', True),
         ('{ $.a = 1 && $.b = 2 || $.c = "x" }', '{"c":"x"}', True),
         ('{ $.a = 1 && $.b = 2 || $.c = "x" }', '{"a":1}', False),
-        ('{ $.level = ERROR }', '{"level":"ERROR"}', True),
+        ("{ $.level = ERROR }", '{"level":"ERROR"}', True),
     ],
 )  # fmt: skip
 def test_a_filter_pattern_matches_as_cloudwatchs(pattern, event, matches):

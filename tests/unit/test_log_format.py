@@ -100,7 +100,11 @@ def test_json_tells_a_handlers_error_from_an_end_of_its_process_and_a_timeout(fa
     ("least", "ok", "failed"),
     [
         ("DEBUG", ["initStart", "initRuntimeDone", "initReport", "start", "runtimeDone", "report"], None),
-        ("INFO", ["initStart", "start", "report"], ["initStart", "initRuntimeDone", "initReport", "start", "runtimeDone", "report"]),
+        (
+            "INFO",
+            ["initStart", "start", "report"],
+            ["initStart", "initRuntimeDone", "initReport", "start", "runtimeDone", "report"],
+        ),
         ("WARN", [], ["initRuntimeDone", "initReport", "runtimeDone", "report"]),
     ],
 )

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from poller.cli_options import SETTINGS, TEMPLATE, ExitCode, parser
+from poller.cli_options import ExitCode, parser
+from poller.cli_settings import SETTINGS
 from poller.errors import ConfigError, PollerError, Problem
 
 if TYPE_CHECKING:

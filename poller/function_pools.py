@@ -18,7 +18,8 @@ from poller.reloading import CodeWatch
 from poller.runtime.handler_log import LogSink
 from poller.runtime.memory import MemoryWatch
 from poller.runtime.pool import FunctionPool
-from poller.settings import Settings, reloads
+from poller.setting_values import reloads
+from poller.settings import Settings
 
 IDLE_TIMEOUT = 300.0
 """Seconds after which an environment without work is stopped."""

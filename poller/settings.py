@@ -23,6 +23,7 @@ from poller.faults.settings import Faults as FaultsOnPurpose
 from poller.resources import Extensions
 from poller.secret_values import SecretOrigins, SecretReader
 from poller.secrets_manager import secret_value
+from poller.setting_values import debug_function, switch, watchable
 from poller.validation import Boolean, Integer, Model, closest, describe, join, parse
 
 SECTION = "Metadata.Poller"
@@ -82,28 +83,6 @@ def _workers(value: Any) -> Any:
     return min(cores, MOST_WORKERS)
 
 
-def reloads(wanted: str) -> bool:
-    """What `Reload` means on this machine."""
-    return find_spec("watchfiles") is not None if wanted == "auto" else wanted == "true"
-
-
-def _watchable(value: str) -> str:
-    if value == "true" and not reloads("auto"):
-        raise ValueError("watchfiles is not installed (pip install 'poller[dev]')")
-    return value
-
-
-def _debug(value: str) -> str:
-    name, colon, port = value.partition(":")
-    if value and (not name or (colon and not (port.isascii() and port.isdigit() and 0 < int(port) <= 65_535))):  # noqa: PLR2004
-        raise ValueError(f"{describe(value)} is not FUNCTION or FUNCTION:PORT")
-    return value
-
-
-def _switch(value: Any) -> Any:
-    return str(value).lower() if isinstance(value, bool) else value
-
-
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
 
 
@@ -149,17 +128,17 @@ class Settings(Model):
     """`auto` is text on a terminal and JSON lines elsewhere."""
     LogLevel: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least important level that is logged."""
-    LogFiles: Annotated[Literal["auto", "true", "false"], BeforeValidator(_switch)] = "auto"
+    LogFiles: Annotated[Literal["auto", "true", "false"], BeforeValidator(switch)] = "auto"
     """Write functions' logs to files below StateFolder, too, for `poller logs`. `auto` is where the log goes to a
     terminal: elsewhere something collects it."""
     LogFilesSize: Annotated[Integer, Field(ge=1, le=1_000_000)] = 64
     """Megabytes that the log files of one function take at most; the oldest go first."""
-    Reload: Annotated[Literal["auto", "true", "false"], BeforeValidator(_switch), AfterValidator(_watchable)] = "auto"
+    Reload: Annotated[Literal["auto", "true", "false"], BeforeValidator(switch), AfterValidator(watchable)] = "auto"
     """Run a function's code anew from the next invocation on when a file of it is saved. Needs the extra `dev`
     (watchfiles); `auto` is where that is installed."""
     EnforceMemory: Boolean = True
     """Kill a function's processes that hold more than MemorySize together, as Lambda does."""
-    Debug: Annotated[str, AfterValidator(_debug)] = ""
+    Debug: Annotated[str, AfterValidator(debug_function)] = ""
     """A function that waits for a debugger, `FUNCTION` or `FUNCTION:PORT`; by default debugpy's port 5678, Node.js's
     9229, Java's 5005. It has one environment and no timeouts."""
     KafkaClient: Annotated[KafkaClientName, AfterValidator(_installed)] = "auto"

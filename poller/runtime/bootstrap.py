@@ -295,17 +295,15 @@ def _set_up_logging(runtime: Runtime) -> None:
         def emit(self, record: logging.LogRecord) -> None:
             try:
                 record.aws_request_id = runtime.request_id
-                sys.stdout.write(self.format(record) + terminator)
+                sys.stdout.write(self.format(record))
             except Exception:  # noqa: BLE001 - the contract of logging: never raise out of emit
                 self.handleError(record)
 
     logging.Formatter.converter = time.gmtime
     handler = LambdaLoggerHandler()
     if os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON":
-        terminator = "\n"
         handler.setFormatter(_beside("log_formatter").JsonFormatter())
     else:
-        terminator = ""
         line = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
         handler.setFormatter(logging.Formatter(line, "%Y-%m-%dT%H:%M:%S"))
     root = logging.getLogger()
@@ -317,7 +315,7 @@ def _set_up_logging(runtime: Runtime) -> None:
 
 
 def _wait_for_debugger() -> None:
-    """Listen for one, and wait for it, where the parent says so. Before the import, so that it can stop in that."""
+    """Where the parent says so, and before the import: so it can stop in that."""
     port = os.environ.pop("_POLLER_DEBUG_PORT", None)
     if port is not None:
         import debugpy  # noqa: PLC0415, T100 - of the handler's interpreter, and only for who debugs

@@ -15,10 +15,10 @@ from poller.faults.invocation import suffer
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import compact, error_answer
 from poller.runtime.debugger import HOST
-from poller.runtime.failed import OUT_OF_MEMORY, Failed, exited, never_started
+from poller.runtime.failed import OUT_OF_MEMORY, Failed, exited, explained, never_started
 from poller.runtime.frames import Frame, FrameError
 from poller.runtime.handler_log import HandlerLog, LogSink, error_type
-from poller.runtime.launch import NoRuntimeError, find_runtime
+from poller.runtime.launch import find_runtime
 from poller.runtime.log_format import log_format
 from poller.runtime.process_group import InvalidEntrypoint, ProcessExited
 from poller.runtime.sandbox import Sandbox
@@ -123,7 +123,7 @@ class ExecutionEnvironment:
             self._sandbox.reset()
             self._sandbox.close(folder=False)
             self._initialized = False
-            return error_answer(invocation.request_id, 500, self._explain(error))
+            return error_answer(invocation.request_id, 500, explained(error, self._configuration))
         if self._sandbox.killed.is_set() and result.function_error:
             return error_answer(invocation.request_id, 500, "The function is being stopped.")
         return result
@@ -136,7 +136,7 @@ class ExecutionEnvironment:
         except OSError as error:
             self._sandbox.reset()
             self._initialized = False
-            self._log.emit(self._explain(error))
+            self._log.emit(explained(error, self._configuration))
 
     def look_at_memory(self) -> None:
         """Kill what holds more than MemorySize. Any thread, does not wait."""
@@ -334,17 +334,9 @@ class ExecutionEnvironment:
         self._log.flush()
         self._log.emit(f"The function's process broke the protocol and is killed: {error}")
         assert self._sandbox.dialogue is not None
-        exited = ProcessExited(self._sandbox.dialogue.close(), undelivered=False)
+        end = ProcessExited(self._sandbox.dialogue.close(), undelivered=False)
         self._sandbox.dialogue = None
         return self._exited(end, request_id)
-
-    def _explain(self, error: OSError) -> str:
-        configuration = self._configuration
-        if isinstance(error, NoRuntimeError):
-            return str(error)
-        if not configuration.code.is_dir():
-            return f"CodeUri {configuration.code} of function {configuration.function_name} is no folder"
-        return f"cannot start a process for function {configuration.function_name}: {error}"
 
 
 def _reported(name: str) -> str:

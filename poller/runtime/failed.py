@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 
+from poller.model import FunctionConfiguration
 from poller.runtime.answers import compact
 from poller.runtime.handler_log import HandlerLog
+from poller.runtime.launch import NoRuntimeError
 from poller.runtime.process_group import ProcessExited
 
 OUT_OF_MEMORY = "Runtime.OutOfMemory"
@@ -40,3 +42,12 @@ def never_started(log: HandlerLog, reason: Exception, request_id: str) -> Failed
     log.exited(text, "Runtime.InvalidEntrypoint")
     payload = compact(errorType="Runtime.InvalidEntrypoint", errorMessage=text)
     return Failed(payload, "Runtime.InvalidEntrypoint")
+
+
+def explained(error: OSError, configuration: FunctionConfiguration) -> str:
+    """Why no process could be started, where that is our own fault or the person's."""
+    if isinstance(error, NoRuntimeError):
+        return str(error)
+    if not configuration.code.is_dir():
+        return f"CodeUri {configuration.code} of function {configuration.function_name} is no folder"
+    return f"cannot start a process for function {configuration.function_name}: {error}"

@@ -18,7 +18,8 @@ from templates import _transform_in_process, document, write  # noqa: F401 - a f
 from poller import service
 from poller.api.server import PortInUse
 from poller.cli import main
-from poller.cli_options import FLAGS, ExitCode
+from poller.cli_options import ExitCode
+from poller.cli_settings import FLAGS
 from poller.errors import PollerError
 from poller.settings import SCALARS, option
 

@@ -88,7 +88,7 @@ class FunctionPools:
                     by_folder.setdefault(pool.configuration.code, []).append(pool)
             self._code = CodeWatch(by_folder, self.state_folder)
             self._code.start()
-        if self.settings.EnforceMemory:
+        if self.settings.EnforceMemory == "true":
             self._memory = MemoryWatch(lambda: [pool for pool in pools() if pool.configuration.debug_port is None])
             self._memory.start()
 

@@ -136,7 +136,7 @@ class Settings(Model):
     Reload: Annotated[Literal["auto", "true", "false"], BeforeValidator(switch), AfterValidator(watchable)] = "auto"
     """Run a function's code anew from the next invocation on when a file of it is saved. Needs the extra `dev`
     (watchfiles); `auto` is where that is installed."""
-    EnforceMemory: Boolean = True
+    EnforceMemory: Annotated[Literal["true", "false"], BeforeValidator(switch)] = "true"
     """Kill a function's processes that hold more than MemorySize together, as Lambda does."""
     Debug: Annotated[str, AfterValidator(debug_function)] = ""
     """A function that waits for a debugger, `FUNCTION` or `FUNCTION:PORT`; by default debugpy's port 5678, Node.js's

@@ -21,7 +21,7 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a record, and the newline behind it, with what `extra` added to it behind Lambda's own members."""
+    """One JSON object a record on a line, with what `extra` added to it behind Lambda's own members."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See E.5 for the members; those that are None are left out."""

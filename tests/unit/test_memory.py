@@ -61,7 +61,7 @@ def test_a_function_within_its_limit_is_left_alone_and_its_children_count_in_the
 
 
 def test_nothing_is_killed_where_the_settings_say_so_or_where_somebody_debugs(tmp_path):
-    pools = FunctionPools(Settings(EnforceMemory=False, Reload="false"), tmp_path, None)
+    pools = FunctionPools(Settings(EnforceMemory="false", Reload="false"), tmp_path, None)
     pools.start(list)
     assert pools._memory is None
     pools = FunctionPools(Settings(Debug="fn", Reload="false"), tmp_path, None)

@@ -41,8 +41,8 @@ def is_code(path: Path, folder: Path, passed_over: Path) -> bool:
     """
     if not path.is_relative_to(folder) or path.is_relative_to(passed_over):
         return False
-    *folders, name = path.relative_to(folder).parts or ("",)
-    return not _FOLDERS.intersection(folders) and _FILES.fullmatch(name) is None
+    parts = path.relative_to(folder).parts
+    return bool(parts) and not _FOLDERS.intersection(parts) and _FILES.fullmatch(parts[-1]) is None
 
 
 class CodeWatch:
@@ -93,12 +93,13 @@ class CodeWatch:
                 for pool in pools:
                     pool.reload()
                     name = pool.configuration.function_name
-                    _log.info("%s has changed: the next invocation runs it", shown, extra={"function": name})
+                    _log.info("saved: %s; the next invocation runs it", shown, extra={"function": name})
 
 
 def _watched(folders: list[Path], stopping: threading.Event) -> Iterable[Iterable[Path]]:
     import watchfiles  # noqa: PLC0415 - of an extra
 
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it counts changes; which ones is what we tell
     if not folders:
         return
     changes = watchfiles.watch(

@@ -1,6 +1,7 @@
 """Saving a function's code runs it anew from the next invocation on, and disturbs nothing that is in work."""
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -118,6 +119,9 @@ def test_a_stop_right_after_a_reload_leaves_no_process(pool, tmp_path):
         ("lib/prices.json", True),
         ("sub/deep/x.toml", True),
         ("__pycache__/app.cpython-313.pyc", False),
+        ("__pycache__", False),
+        ("lib/__pycache__", False),
+        (".", False),
         ("lib/x.pyc", False),
         (".git/index", False),
         ("node_modules/a/index.js", False),
@@ -155,7 +159,7 @@ def test_only_functions_whose_folder_changed_are_reloaded(tmp_path, caplog):
     watch = CodeWatch({folders[0]: [first, second], folders[1]: [other]}, tmp_path / ".poller", lambda *_: changes)
     watch._run()
     assert (first.reloads, second.reloads, other.reloads) == (1, 1, 1)
-    assert "app.py and 1 more has changed: the next invocation runs it" in caplog.text
+    assert "saved: app.py and 1 more; the next invocation runs it" in caplog.text
 
 
 def test_a_system_without_watches_costs_a_warning_and_no_more(tmp_path, caplog):
@@ -164,6 +168,30 @@ def test_a_system_without_watches_costs_a_warning_and_no_more(tmp_path, caplog):
 
     CodeWatch({tmp_path: [Counting("fn")]}, tmp_path / ".poller", full)._run()
     assert "changes need a restart" in caplog.text
+
+
+def test_a_handlers_own_compiled_files_do_not_reload_it(pool, tmp_path):
+    save(tmp_path, "steady")
+    one, answers, seen = pool(tmp_path), Answers(), []
+
+    class Watch(CodeWatch):
+        def _reload(self, changed):
+            seen.extend(changed)
+            super()._reload(changed)
+
+    watch = Watch({tmp_path: [one]}, tmp_path / ".poller")
+    watch.start()
+    try:
+        number = 0
+        while not any("__pycache__" in path.parts for path in seen):  # watching begins a moment after the start
+            number += 1
+            asked(one, answers, number)
+            shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+            assert number < 100
+            threading.Event().wait(0.1)
+        assert one.generation == 0
+    finally:
+        watch.stop()
 
 
 def test_a_file_that_is_saved_reloads_by_itself(pool, tmp_path):

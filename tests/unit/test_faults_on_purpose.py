@@ -4,16 +4,25 @@ import json
 import re
 
 import pytest
-from builders import record
+import templates
+from async_rig import Rig as AsyncRig
+from async_rig import eventually, in_file, lines
+from builders import answer, record
 from handlers.rig import HANDLERS, Function, error_of
+from scripted import Rig, ScriptedSource
 from unit.test_pool import Answers, submit
 
+from poller.assembly import faulty_destinations
+from poller.async_invoke.configuration import AsyncConfiguration
+from poller.clock import SystemClock
+from poller.control_plane import ControlPlane
 from poller.errors import ConfigError, DestinationError
 from poller.faults.chance import Chance, InvocationFaults, draw
 from poller.faults.destination import DroppingDestination
 from poller.faults.duplicating import DuplicatingPolicy
 from poller.faults.settings import EventSourceFaults, Faults, FunctionFaults, SlowDownFaults, unknown_names
 from poller.function_pools import function_pools
+from poller.metrics import Metrics
 from poller.model import Batch, Complete, DeadLetter, FunctionConfiguration, InvocationResult, Retry
 from poller.policy.reporting import Outcome
 from poller.policy.retrying import RetryPolicy
@@ -215,3 +224,56 @@ def test_the_settings_faults_come_from_the_template(tmp_path):
     faults = load(path).settings.Faults
     assert (faults.Seed, faults.Functions["Orders"].Crash) == (7, 0.01)
     assert json.dumps(faults.shown()) == '["Crash 0.01 of Orders"]'
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_nothing_of_a_batch_is_acknowledged_before_its_second_delivery_was_handled(ordered):
+    rig = Rig(ordered=ordered, retry=DuplicatingPolicy(RetryPolicy(redelivers=not ordered), lambda: True))
+    rig.poller.open()
+    rig.arrive(0, 1)
+    rig.step()
+    first = rig.pool.calls[0][0].request_id
+    rig.pool.answer(answer())
+    rig.step()
+    rig.step()
+    assert rig.pool.running() == [[0, 1]]
+    assert rig.pool.calls[0][0].request_id != first
+    assert not any(rig.source.acknowledged)
+    rig.pool.answer(answer())
+    rig.step(1)
+    assert rig.pool.running() == []
+    assert rig.source.committed() == {"t-0": 2} if ordered else rig.source.settled() == [0, 1]
+
+
+def test_a_mapping_is_delivered_twice_only_where_the_settings_say_so(tmp_path, caplog):
+    caplog.set_level("INFO")
+    faults = {"EventSources": {"Telemetry.Readings": {"DuplicateDelivery": 1}}}
+    found = templates.load(tmp_path, templates.document(settings={"Faults": faults}))
+    plane = ControlPlane(found, Metrics(), SystemClock())
+    policies = {}
+    for mapping in found.mappings:
+        source = ScriptedSource(ordered=mapping.kind != "MQ")
+        policies[mapping.name] = plane._assembly.change(mapping, source, None).plan.retry
+    assert isinstance(policies["Tasks.Queue"], RetryPolicy)
+    assert isinstance(policies["Telemetry.Readings"], DuplicatingPolicy)
+    assert policies["Telemetry.Readings"].happens()
+    assert "fault on purpose: a batch is delivered twice" in caplog.text
+
+
+def test_a_record_whose_confirmation_is_dropped_reaches_its_destination_twice(tmp_path):  # B.3
+    name = "one-OnSuccess/destination"
+    seed = next(
+        n for n in range(1000) if draw(n, name, 1) < (0.5,) and draw(n, name, 1).coin and draw(n, name, 2) >= (0.5,)
+    )
+    settings = Settings(Faults=Faults(Seed=seed, Destinations={"Drop": 0.5}))
+    rig = AsyncRig(tmp_path)
+    rig.invoker._faulty = faulty_destinations(settings)
+    rig.add("one", AsyncConfiguration(on_success=in_file(tmp_path / "done")))
+    rig.start()
+    try:
+        request_id = rig.accept("one", 7)
+        eventually(lambda: len(lines(tmp_path / "done")) == 2)
+        assert [line["requestContext"]["requestId"] for line in lines(tmp_path / "done")] == [request_id] * 2
+        assert len(rig.attempts("one")) == 1
+    finally:
+        rig.stop()

@@ -5,6 +5,7 @@ import re
 import sys
 
 import pytest
+import templates
 from handlers.rig import Function
 
 from poller.errors import ConfigError
@@ -134,6 +135,18 @@ def test_a_handler_that_writes_100_mb_neither_blocks_nor_fills_the_memory():
         assert len(fn.environment._log._tail) <= 4 * 4096
     finally:
         fn.environment.stop()
+
+
+def test_a_logging_config_stands_in_a_function_or_in_globals_and_may_name_a_log_group_of_the_template(tmp_path):
+    group = {"Group": {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": "orders/logs"}}}
+    own = {"LogFormat": "JSON", "LogGroup": {"Ref": "Group"}, "SystemLogLevel": "WARN"}
+    common = {"Function": {"LoggingConfig": {"LogFormat": "JSON", "ApplicationLogLevel": "DEBUG"}}}
+    content = templates.document(function={"LoggingConfig": own}, resources=group, Globals=common)
+    found = {item.FunctionName: item.configuration() for item in templates.load(tmp_path, content).functions}
+    assert found["Telemetry"].log_group == "orders/logs"
+    assert found["Telemetry"].logging.system_log_level == "WARN"
+    assert found["Tasks"].log_group == "/aws/lambda/Tasks"
+    assert found["Tasks"].logging == LoggingConfiguration("JSON", "DEBUG")
 
 
 @pytest.mark.parametrize(

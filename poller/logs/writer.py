@@ -133,7 +133,8 @@ class LogFiles:
                 stream.path.rename(f"{stream.path}.{stream.part}")
             stream.size = 0
         self._make_room(stream.group, len(content))
-        stream.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is below it is for nobody else, either
+        stream.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(stream.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             with memoryview(content) as left:

@@ -257,7 +257,8 @@ class FunctionPool:
     def look_at_memory(self) -> None:
         """As `memory.Watched`: of environments in work, since what is idle grows no more."""
         with self._lock:
-            environments = [worker.environment for worker in self._workers.values() if worker not in self._idle]
+            idle = set(self._idle)
+            environments = [worker.environment for worker in self._workers.values() if worker not in idle]
         for environment in environments:
             environment.look_at_memory()
 

@@ -30,11 +30,13 @@ def messages(folder, prefix="", since=0):
     return [event.message for event in LogReader(folder, prefix).new_events(since)]
 
 
-def test_a_file_lies_where_its_group_and_stream_say_and_only_its_owner_reads_it(tmp_path, files):
+def test_a_file_lies_where_its_group_and_stream_say_and_only_its_owner_reads_it(tmp_path):
+    files = LogFiles(tmp_path / "state", 64 * 1024)
     files.stream(GROUP, STREAM)("START RequestId: r", "r")
     files.flush()
-    path = tmp_path / "logs/aws/lambda/Orders" / STREAM
+    path = tmp_path / "state/logs/aws/lambda/Orders" / STREAM
     assert path.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
     event = json.loads(path.read_text())
     assert (event["requestId"], event["message"]) == ("r", "START RequestId: r")
     assert abs(event["timestamp"] / 1000 - path.stat().st_mtime) < 60

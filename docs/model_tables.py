@@ -61,7 +61,7 @@ NOTES = {
     "an address in `Metadata.Poller.Endpoints`.",
     "Function.Handler": "Its file has to be in the code folder; for `provided` runtimes the program `bootstrap`, and "
     "the handler means what that makes of it.",
-    "Function.MemorySize": "MB of all that the function's process starts; what holds more is killed (setting EnforceMemory).",
+    "Function.MemorySize": "MB of all that the function's process starts; what holds more is killed.",
     "Function.ReservedConcurrentExecutions": "Environments of this function at most, over all workers "
     "of the service; 0 throttles every invocation.",
     "Function.Runtime": "What runs the handler, from PATH; of Python the poller's own if it is of that version. Where "

@@ -70,7 +70,7 @@ class FunctionPools:
             configuration,
             log=log,
             log_streams=both if files is not None else None,
-            faults=self._faults(configuration.function_name),
+            faults=self._faults(configuration.function_name) if port is None else None,
             account_concurrency=account_concurrency,
             idle_timeout=IDLE_TIMEOUT if port is None else threading.TIMEOUT_MAX,
         )

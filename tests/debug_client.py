@@ -12,7 +12,7 @@ class DebugClient:
     """One session. Every wait ends after ten seconds."""
 
     def __init__(self, port: int) -> None:
-        self._socket = _connected(port)
+        self._socket = connected(port)
         self._file = self._socket.makefile("rb")
         self._number = 0
         self._events: list[dict[str, Any]] = []
@@ -63,7 +63,7 @@ class DebugClient:
             self._answers[message["request_seq"]] = message
 
 
-def _connected(port: int) -> socket.socket:
+def connected(port: int) -> socket.socket:
     """Somebody listens a moment after the process was started."""
     deadline = time.monotonic() + 20
     while True:

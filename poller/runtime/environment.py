@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -27,13 +26,16 @@ INIT_TIMEOUT = 10.0
 """Seconds of the init phase; a longer init is stopped and run again inside the invocation (E.3)."""
 STOP_GRACE = 0.5
 """Seconds from end of file to SIGKILL (E.3, Shutdown)."""
+SUSPENDED = 1e6
+"""Seconds of a timeout while somebody debugs: days, and not more than a system call takes."""
+
 _log = logging.getLogger(__name__)
 
 
 class ExecutionEnvironment:
     """Runs one invocation at a time in a process of its own, which is started when it is needed.
 
-    Owned by one thread at a time; only `kill`, `wake` and what `lay` gives may be called from others. Nothing of a
+    Owned by one thread at a time; only `kill`, `wake`, `look_at_memory` and what `lay` gives are for others. Nothing of a
     handler's doing is raised: errors, timeouts and crashes are results.
 
     While one event is in work the next ones may be laid into the process's pipe, so that the handler need not wait for
@@ -53,7 +55,7 @@ class ExecutionEnvironment:
     ) -> None:
         self._configuration = configuration
         self._faults = faults
-        self._init_timeout = init_timeout if configuration.debug_port is None else math.inf
+        self._init_timeout = init_timeout if configuration.debug_port is None else SUSPENDED
         self._format = log_format(configuration)
         self._sandbox = Sandbox(configuration)
         self._sink = log_streams(self._sandbox.log_stream) if log_streams else log
@@ -159,7 +161,7 @@ class ExecutionEnvironment:
         configuration, log = self._configuration, self._log
         limit = min(configuration.timeout, invocation.timeout_cap or configuration.timeout)
         if configuration.debug_port is not None:
-            limit = math.inf
+            limit = SUSPENDED
         init, self._prepared = self._prepared if self._initialized else self._init_phase(), None
         log.begin()
         started = monotonic()

@@ -95,7 +95,7 @@ class _Worker(threading.Thread):
         """Jobs until there is none: the pool stops, or nothing came for the idle time."""
         try:
             if self.prepares:
-                self.environment.prepare()
+                self._prepare()
                 job = self.pool._ready(self) or self.pool._next_job(self)  # noqa: SLF001 - a part of the pool
             else:
                 job = self.pool._next_job(self)  # noqa: SLF001
@@ -110,6 +110,13 @@ class _Worker(threading.Thread):
                 self.environment.stop()
             finally:
                 self.pool._gone(self)  # noqa: SLF001
+
+    def _prepare(self) -> None:
+        try:
+            self.environment.prepare()
+        except Exception:  # noqa: BLE001 - logged; the first invocation starts anew
+            _log.exception("Init of %s", self.pool.configuration.function_name)
+            self.environment.stop(grace=0)
 
     def _invoke(self, invocation: Invocation) -> InvocationResult:
         try:

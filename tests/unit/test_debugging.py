@@ -1,6 +1,7 @@
 """`--debug FUNCTION`: that function waits for a debugger, without timeouts; no other one notices."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from debug_client import DebugClient
 from handlers.rig import HANDLERS, wait_until_gone
+from inspector_client import InspectorClient
 from unit.test_pool import Answers, submit
 
 from poller.debugging import debug_problem
@@ -17,6 +19,7 @@ from poller.errors import ConfigError
 from poller.function_pools import FunctionPools
 from poller.model import FunctionConfiguration
 from poller.runtime.debugger import debugger_variables
+from poller.runtime.toolchains import find
 from poller.settings import Settings
 from poller.validation import parse
 
@@ -109,6 +112,37 @@ def test_a_stop_does_not_wait_for_a_debugger_that_never_comes(pool, port):
     stopping.join(20)
     assert not stopping.is_alive()
     wait_until_gone(pid)
+
+
+@pytest.mark.skipif(find("nodejs22.x") is None and not os.environ.get("CI"), reason="there is no Node.js here")
+def test_a_debugger_of_nodejs_stops_in_the_handler_and_goes_on(port, tmp_path):
+    (tmp_path / "index.mjs").write_text(
+        "export const handler = async (event) => {\n  const doubled = event * 2;\n  debugger;\n  return doubled;\n};\n"
+    )
+    pools = FunctionPools(Settings(Debug=f"fn:{port}"), tmp_path / "state", None)
+    one, answers = (
+        pools.make(FunctionConfiguration("fn", tmp_path, "index.handler", "nodejs22.x", timeout=0.001), 10),
+        Answers(),
+    )
+    one.start()
+    client = InspectorClient(port)
+    try:
+        client.ask("Debugger.enable")
+        client.ask("Runtime.enable")
+        client.ask("Runtime.runIfWaitingForDebugger")
+        client.event("Debugger.paused")  # in the first line of all
+        client.ask("Debugger.resume")
+        submit(one, answers, event=21)
+        frame = client.event("Debugger.paused")["callFrames"][0]
+        assert frame["functionName"] == "handler"
+        seen = client.ask("Debugger.evaluateOnCallFrame", callFrameId=frame["callFrameId"], expression="doubled")
+        assert seen["result"]["value"] == 42
+        assert not answers.results
+        client.ask("Debugger.resume")
+        assert answers.wait(1)[0].payload == b"42"
+    finally:
+        client.close()
+        one.stop()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ MOST_LINES = 5
 
 _PLATFORM = re.compile(r"(INIT_START|INIT_REPORT|START|END|REPORT) |\{\"time\":\"[^\"]*\",\"type\":\"platform\.")
 
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?Z?")
+
 Files = Mapping[str, str]
 """What each file holds, as a digest, by its path."""
 
@@ -43,8 +45,8 @@ class Difference(NamedTuple):
 
 
 def handler_lines(lines: Sequence[str]) -> list[str]:
-    """Those of a log that are not the platform's."""
-    return [line for line in lines if not _PLATFORM.match(line)]
+    """Those of a log that are not the platform's; a logger's times are called so."""
+    return [_TIME.sub("<time>", line) for line in lines if not _PLATFORM.match(line)]
 
 
 def without_names(text: str, names: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ from poller.cli import main
 from poller.idempotency.comparing import Difference, Run, differences, handler_lines, without_names
 
 HANDLERS = """
-import json, os, sys, tempfile, uuid
+import json, logging, os, sys, tempfile, time, uuid
 calls = []
 def steady(event, context):
     print("got", event["id"], context.aws_request_id)
@@ -30,6 +30,9 @@ def warns(event, context):
     if calls:
         print("seen before")
     calls.append(event)
+def logs(event, context):
+    logging.getLogger().warning("seen %s", event["id"])
+    time.sleep(0.002)  # so that the time of the next line is another one
 def fails(event, context):
     raise ValueError("why")
 """
@@ -70,6 +73,10 @@ def test_a_function_that_does_the_same_again_passes_though_request_ids_and_folde
         "Orders, again in a new environment: no difference",
         "not seen: what the function sends to brokers, databases, destinations and other services",
     ]
+
+
+def test_the_time_of_a_logged_line_is_no_difference(check):
+    assert found(check, "logs") == []
 
 
 @pytest.mark.parametrize(

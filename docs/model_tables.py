@@ -61,6 +61,8 @@ NOTES = {
     "an address in `Metadata.Poller.Endpoints`.",
     "Function.Handler": "Its file has to be in the code folder; for `provided` runtimes the program `bootstrap`, and "
     "the handler means what that makes of it.",
+    "Function.Layers": "References to `AWS::Serverless::LayerVersion` (`ContentUri`) or `AWS::Lambda::LayerVersion` "
+    "(`Content`) of the template, each a local folder or zip archive.",
     "Function.MemorySize": "MB of all that the function's process starts; what holds more is killed.",
     "Function.ReservedConcurrentExecutions": "Environments of this function at most, over all workers "
     "of the service; 0 throttles every invocation.",

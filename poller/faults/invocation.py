@@ -7,14 +7,15 @@ from time import monotonic
 from typing import NoReturn
 
 from poller.faults.chance import Fault
+from poller.runtime.frames import Frame
 
-Exchange = Callable[[float], tuple[bytes, float]]
-"""Hands over the event and gives the answer with its seconds; takes the seconds that are left."""
+Exchange = Callable[[float], Frame]
+"""Hands over the event and gives the answer; takes the seconds that are left."""
 
 
 def suffer(
     fault: Fault, limit: float, exchange: Exchange, wait: Callable[[float], object], crash: Callable[[], NoReturn]
-) -> tuple[bytes, float]:
+) -> Frame:
     """As `exchange`, but with the fault. An error of the handler's own comes first.
 
     Args:
@@ -30,8 +31,8 @@ def suffer(
     started = monotonic()
     if fault.kind == "SlowDown" and fault.seconds < limit:
         wait(fault.seconds)
-        payload, seconds = exchange(limit - fault.seconds)
-        return payload, seconds + fault.seconds
+        frame = exchange(limit - fault.seconds)
+        return frame._replace(header={**frame.header, "seconds": frame.header.get("seconds", 0.0) + fault.seconds})
     if fault.kind != "SlowDown" and fault.afterwards:
         exchange(limit)
     if fault.kind == "Crash":

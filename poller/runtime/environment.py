@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import NoReturn
@@ -168,10 +169,9 @@ class ExecutionEnvironment:
         function_error = failure = None
         content_type, streamed = "", False
         try:
-            if self._faults is None:
-                payload, duration = self._exchange(invocation, limit)
-            else:
-                payload, duration = self._faulty_exchange(self._faults, invocation, limit)
+            frame = self._exchange(invocation, limit) if self._faults is None else self._suffer(invocation, limit)
+            payload, duration = bytes(frame.payload), _seconds(frame)
+            content_type, streamed = frame.header.get("content_type", ""), frame.header.get("streamed", False)
         except Failed as failed:
             duration = min(monotonic() - started, limit) if failed.seconds is None else failed.seconds
             payload, failure = failed.payload, failed.failure
@@ -200,9 +200,9 @@ class ExecutionEnvironment:
             streamed=streamed,
         )
 
-    def _faulty_exchange(self, faults: InvocationFaults, invocation: Invocation, limit: float) -> tuple[bytes, float]:
+    def _suffer(self, invocation: Invocation, limit: float) -> Frame:
         """As `_exchange`, with what goes wrong on purpose."""
-        fault = faults.next()
+        fault = self._faults.next() if self._faults is not None else None
         if fault is None:
             return self._exchange(invocation, limit)
         extra = {"function": self._configuration.function_name, "request_id": invocation.request_id}
@@ -216,13 +216,10 @@ class ExecutionEnvironment:
                 self._sandbox.dialogue = None
             raise self._exited(ProcessExited(-signal.SIGKILL, undelivered=False), invocation.request_id)
 
-        def exchange(left: float) -> tuple[bytes, float]:
-            return self._exchange(invocation, left)
+        return suffer(fault, limit, partial(self._exchange, invocation), self._sandbox.killed.wait, crash)
 
-        return suffer(fault, limit, exchange, self._sandbox.killed.wait, crash)
-
-    def _exchange(self, invocation: Invocation, limit: float) -> tuple[bytes, float]:
-        """Init if the process is gone, hand over the event, give back the handler's answer and its seconds."""
+    def _exchange(self, invocation: Invocation, limit: float) -> Frame:
+        """Init if the process is gone, hand over the event, give back the handler's response."""
         started = monotonic()
         for final in (False, True):
             if self._sandbox.dialogue is None:

@@ -5,15 +5,19 @@ import os
 import subprocess
 import sys
 import threading
+import types
 from pathlib import Path
 
 import pytest
+import templates
 
 from poller.cli import main
 from poller.logs.pattern import compile_pattern
 from poller.logs.places import group_folder, log_files
 from poller.logs.reading import LogReader
 from poller.logs.writer import MOST_WAITING, LogFiles
+from poller.shares import shares_of
+from poller.workers.supervisor import Workers
 
 ROOT = Path(__file__).parents[2]
 STREAM = "2025/11/25/[$LATEST]" + "0" * 32
@@ -286,3 +290,15 @@ def test_following_ends_when_nobody_reads_any_more_though_nothing_comes(written)
         os.close(reading)
         assert process.wait(10) == 1
         assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    ("terminal", "wanted", "files"), [(True, "auto", "true"), (False, "auto", "false"), (False, "true", "true")]
+)
+def test_workers_write_files_where_the_supervisors_log_goes_to_a_terminal(
+    tmp_path, monkeypatch, terminal, wanted, files
+):
+    monkeypatch.setattr(sys, "stderr", types.SimpleNamespace(isatty=lambda: terminal))
+    found = templates.load(tmp_path, templates.document(settings={"LogFiles": wanted, "Workers": 2}))
+    workers = Workers(found, shares_of(found, 2))
+    assert {keeper._orders.template.settings.LogFiles for keeper in workers.keepers} == {files}

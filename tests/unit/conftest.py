@@ -23,7 +23,6 @@ SLOW = {
     "test_go",
     "test_faults_on_purpose",
     "test_function_logs",
-    "test_go",
     "test_http_service",
     "test_invoke_statements",
     "test_invoker",

@@ -15,9 +15,9 @@ from poller.faults.invocation import suffer
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import compact, error_answer
 from poller.runtime.debugger import HOST
-from poller.runtime.failed import OUT_OF_MEMORY, Failed, exited, explained, never_started
+from poller.runtime.failed import OUT_OF_MEMORY, Failed, exited, explained, never_started, reported
 from poller.runtime.frames import Frame, FrameError
-from poller.runtime.handler_log import HandlerLog, LogSink, error_type
+from poller.runtime.handler_log import HandlerLog, LogSink
 from poller.runtime.launch import find_runtime
 from poller.runtime.log_format import log_format
 from poller.runtime.process_group import InvalidEntrypoint, ProcessExited
@@ -257,7 +257,7 @@ class ExecutionEnvironment:
                     self._sandbox.reset()
                 elif name != "Function.ResponseSizeTooLarge":
                     self._log_error(payload)
-                raise Failed(payload, _reported(name), seconds=_seconds(frame))
+                raise Failed(payload, reported(name), seconds=_seconds(frame))
         raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)
 
     def _init_phase(self) -> float | None:
@@ -317,7 +317,7 @@ class ExecutionEnvironment:
             payload = bytes(frame.payload)
             self._log_error(payload)
             self._sandbox.reset()
-            raise Failed(payload, _reported(str(frame.header.get("error_type"))))
+            raise Failed(payload, reported(str(frame.header.get("error_type"))))
         if kind != "ready":
             raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)
 
@@ -336,11 +336,6 @@ class ExecutionEnvironment:
         end = ProcessExited(self._sandbox.dialogue.close(), undelivered=False)
         self._sandbox.dialogue = None
         return self._exited(end, request_id)
-
-
-def _reported(name: str) -> str:
-    """How REPORT names an error."""
-    return name if name.startswith("Extension.") else error_type(name)
 
 
 def _seconds(frame: Frame) -> float:

@@ -6,7 +6,7 @@ import signal
 
 from poller.model import FunctionConfiguration
 from poller.runtime.answers import compact
-from poller.runtime.handler_log import HandlerLog
+from poller.runtime.handler_log import HandlerLog, error_type
 from poller.runtime.launch import NoRuntimeError
 from poller.runtime.process_group import ProcessExited
 
@@ -25,6 +25,11 @@ class Failed(Exception):  # noqa: N818 - an outcome of the handler, not a fault 
         """`timeout`, or the type of the error."""
         self.crash = crash
         """Exit status, when the process ended by itself."""
+
+
+def reported(name: str) -> str:
+    """How REPORT names an error that a runtime or an extension reports."""
+    return name if name.startswith("Extension.") else error_type(name)
 
 
 def exited(log: HandlerLog, end: ProcessExited, request_id: str, *, out_of_memory: bool) -> Failed:

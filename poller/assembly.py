@@ -103,8 +103,8 @@ class Assembly:
         filters = compile_filters(mapping.filter_patterns, "data" if mapping.kind == "MQ" else "value")
         plan = MappingPlan(
             name=mapping.name,
-            function_arn=configuration.function_arn,
-            pool=self.pools[mapping.FunctionName],
+            function_arn=f"{arn}:{mapping.qualifier}" if mapping.qualifier else arn,
+            pool=Invocable(self.environments, mapping.FunctionName, mapping.qualifier),
             retry=self._with_faults(mapping, retry),
             report_batch_item_failures=mapping.report_batch_item_failures,
             metrics=self.metrics.of_mapping(labels_of(mapping)),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from poller.cli_options import ExitCode, parser
+from poller.cli_options import TEMPLATE, ExitCode, parser
 from poller.cli_settings import SETTINGS
 from poller.errors import ConfigError, PollerError, Problem
 
@@ -213,7 +213,7 @@ def _events(given: argparse.Namespace) -> int:
 def _logs(given: argparse.Namespace) -> int:
     from poller.logs import command  # noqa: PLC0415
 
-    return command.run(given, lambda: _load(given))
+    return command.run(given, lambda: _load(given, or_empty=True))
 
 
 def _check_idempotency(given: argparse.Namespace) -> int:

@@ -32,6 +32,9 @@ exit codes:
   130  stopped by a second signal, or by Ctrl-C
 """
 
+TEMPLATE = Path("template.yaml")
+"""What is read where no template is named. This very object, so that it is known whether one was."""
+
 
 def _above_zero(kind: type[int | float]) -> Callable[[str], float]:
     def read(text: str) -> float:

@@ -24,7 +24,6 @@ from poller.clock import Clock
 from poller.errors import ConfigError
 from poller.function_names import named_function
 from poller.function_pools import function_pools
-from poller.invocation_request import LATEST
 from poller.mapping_runner import CLOSING, MappingRunner, State
 from poller.metrics import FunctionSnapshot, MappingSnapshot, Metrics
 from poller.policy.workers import PollerBounds, Share
@@ -57,13 +56,11 @@ class ControlPlane:
         self.account_id = template.settings.AccountId
         self.region = template.settings.Region
         self._function_pools = function_pools(template.settings, template.state_folder)
-        configurations = {item.FunctionName: item.configuration() for item in template.functions}
-        self._pools = {name: self._pool(configuration) for name, configuration in configurations.items()}
-        reserved = {name: item.reserved_concurrent_executions for name, item in configurations.items()}
-        self._unreserved = {name: self._pools[name] for name, count in reserved.items() if count is None}
-        self._for_unreserved = template.settings.AccountConcurrency - sum(count or 0 for count in reserved.values())
-        self._assembly = Assembly(self._settings, metrics, clock, self._share, configurations, self._pools)
-        self._asynchronous = template.asynchronous
+        self.account = AccountFunctions(
+            template, self._share, clock, documents or ForgettingDocuments(), self._function_pools.make
+        )
+        self._environments = self.account.environments
+        self._assembly = Assembly(self._settings, metrics, clock, self._share, self._environments)
         self._calls = threading.Lock()
         """One change at a time."""
         self._runners = {mapping.UUID: self._runner(mapping) for mapping in template.mappings}
@@ -77,9 +74,8 @@ class ControlPlane:
 
     def start(self) -> None:
         """Start pools, then what feeds them. Returns at once; brokers are connected to on the pollers' threads."""
-        for pool in self._pools.values():
-            pool.start()
-        self._function_pools.start(lambda: list(self._pools.values()))
+        self._environments.start()
+        self._function_pools.start(self._environments.pools)
         for runner in self._runners.values():
             runner.start()
         self._scaler.start()
@@ -100,8 +96,7 @@ class ControlPlane:
         for runner in runners:
             runner.join(deadline)
         drain(max(0.0, deadline - CLOSING - time.monotonic()))
-        for pool in self._pools.values():
-            pool.stop(max(0.0, grace_ends - time.monotonic()))  # what was called directly is still in work
+        self._environments.stop(max(0.0, grace_ends - time.monotonic()))  # what was called directly is still in work
         self._function_pools.stop()
 
     def async_function(self, name: str, qualifier: str = "") -> AsyncFunction | None:
@@ -154,24 +149,7 @@ class ControlPlane:
 
     def functions(self) -> Iterable[FunctionSnapshot]:
         """Every function as `/metrics` shows it."""
-        for name, pool in self._pools.items():
-            stats = pool.stats()
-            yield FunctionSnapshot(
-                function=name,
-                environments=stats.environments,
-                busy=stats.busy,
-                waiting=stats.waiting,
-                cold_starts=stats.cold_starts,
-                invocations=stats.invocations,
-                errors=stats.errors,
-                throttles=stats.throttles,
-            )
-
-    def _pool(self, configuration: FunctionConfiguration) -> FunctionPool:
-        limit = self._share.concurrency[configuration.function_name]
-        if configuration.reserved_concurrent_executions is not None:
-            configuration = replace(configuration, reserved_concurrent_executions=limit)
-        return self._function_pools.make(configuration, limit)
+        return self._environments.snapshots()
 
     # --- calls ----------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from poller.errors import Problem
+from poller.invocation_request import LATEST
 from poller.model import FunctionConfiguration
 from poller.runtime.debugger import PORTS
 from poller.runtime.runtimes import understood
@@ -37,7 +38,7 @@ def debugged(settings: Settings) -> Debugged | None:
 def debug_port(settings: Settings, configuration: FunctionConfiguration) -> int | None:
     """Where this function waits for a debugger; None when it does not."""
     found = debugged(settings)
-    if found is None or found.function_name != configuration.function_name:
+    if found is None or (found.function_name, LATEST) != (configuration.function_name, configuration.version):
         return None
     return found.port or PORTS.get(understood(configuration.runtime).language)
 

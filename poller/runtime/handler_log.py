@@ -24,7 +24,6 @@ class HandlerLog:
 
     def __init__(self, sink: LogSink, request_id: str, log_format: LogFormat = _TEXT) -> None:
         self._sink = sink
-        self._version = version
         self.request_id = request_id
         self._format = log_format
         self._tail = bytearray()

@@ -17,7 +17,7 @@ compile() {
 }
 
 compile requirements.txt "running poller, with its extras" pyproject.toml --extra fast --extra aws
-compile requirements-dev.txt "developing and testing, and running too" pyproject.toml --extra fast --extra aws requirements-functions.in --group dev -c requirements.txt
+compile requirements-dev.txt "developing and testing, and running too" pyproject.toml --extra fast --extra aws --extra dev requirements-functions.in --group dev -c requirements.txt
 compile requirements-functions.txt "the sample functions" requirements-functions.in -c requirements-dev.txt
 compile tests/bench/peers/requirements.txt "the Python peers of the bench" tests/bench/peers/requirements.in
 compile tests/e2e/aws_cli/requirements.txt "the AWS CLI that tests call" tests/e2e/aws_cli/requirements.in

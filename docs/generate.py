@@ -88,7 +88,7 @@ def command_line() -> str:
             shown = f"`{', '.join(action.option_strings) or action.metavar}`"
             if action.option_strings and action.nargs != 0:
                 shown = f"`{action.option_strings[0]} {action.metavar or action.dest.upper()}`"
-            rows.append([shown, action.help or ""])
+            rows.append([shown, (action.help or "").replace("%%", "%")])
         description = " ".join((command.description or "").split())
         parts.append(f"### poller {name}\n\n{description}\n")
         if rows:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from poller import access_rules, supported, supported_http
 from poller.event_invoke import DeadLetterTarget, EventInvokeConfig
+from poller.faults.settings import DestinationFaults, EventSourceFaults, Faults, FunctionFaults
 from poller.fronts.url_config import UrlConfig
 from poller.http_resources import HttpApi, HttpApiEvent, RestApi, RestApiEvent
 from poller.intrinsics import CONDITIONS, FUNCTIONS
@@ -62,7 +63,7 @@ NOTES = {
     "the handler means what that makes of it.",
     "Function.Layers": "References to `AWS::Serverless::LayerVersion` (`ContentUri`) or `AWS::Lambda::LayerVersion` "
     "(`Content`) of the template, each a local folder or zip archive.",
-    "Function.MemorySize": "MB. The handler is told; nothing enforces it.",
+    "Function.MemorySize": "MB of all that the function's process starts; what holds more is killed.",
     "Function.ReservedConcurrentExecutions": "Environments of this function at most, over all workers "
     "of the service; 0 throttles every invocation.",
     "Function.Runtime": "What runs the handler, from PATH; of Python the poller's own if it is of that version. Where "
@@ -278,6 +279,18 @@ def extensions() -> str:
     return table(["Setting", "Values", "Default", "For", "Meaning"], rows)
 
 
+def faults() -> str:
+    """What goes wrong on purpose."""
+    rows = [_row(*fields) for fields in _fields(Faults) if fields[2] is Faults]
+    for first, model in (
+        ("Functions.NAME.", FunctionFaults),
+        ("EventSources.FUNCTION.EVENT.", EventSourceFaults),
+        ("Destinations.", DestinationFaults),
+    ):
+        rows += [_row(*fields) for fields in _fields(model, first)]
+    return table(["Setting", "Values", "Default", "Meaning"], rows)
+
+
 def function_properties() -> str:
     """What is supported of a function."""
     known = {"Code" if name == "CodeUri" else name for name in supported.FUNCTION}
@@ -396,6 +409,7 @@ def events() -> str:
 SECTIONS = {
     "settings": settings,
     "extensions": extensions,
+    "faults": faults,
     "function properties": function_properties,
     "async properties": async_properties,
     "url properties": url_properties,

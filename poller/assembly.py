@@ -15,7 +15,10 @@ from poller.destinations.renewing import RenewingDestination
 from poller.destinations.worker import DestinationWorker
 from poller.endpoints import FileTarget, KafkaTarget, RabbitMQTarget, Target
 from poller.event_poller import EventPoller
-from poller.mapping_plan import MappingPlan, PollerChange
+from poller.faults.chance import Chance
+from poller.faults.destination import DroppingDestination
+from poller.faults.duplicating import DuplicatingPolicy
+from poller.mapping_plan import MappingPlan, Policy, PollerChange
 from poller.metrics import MappingLabels, MappingMetrics, Metrics
 from poller.model import DeadLetter, Discard
 from poller.policy.batching import DEFAULT_WINDOW, BatchingLimits, WindowStart
@@ -68,7 +71,9 @@ class Assembly:
             return None
         metrics = self.metrics.of_mapping(labels_of(mapping))
         renewed = partial(with_login_read_anew, mapping, self.settings)
-        return dead_letter_worker(mapping.on_failure, mapping.name, metrics, self.clock, renewed)
+        return dead_letter_worker(
+            mapping.on_failure, mapping.name, metrics, self.clock, renewed, faulty=faulty_destinations(self.settings)
+        )
 
     def poller(self, mapping: EventSourceMapping, number: int, letters: DestinationWorker | None) -> EventPoller:
         """One poller of a mapping, with a source of its own.
@@ -100,7 +105,7 @@ class Assembly:
             name=mapping.name,
             function_arn=f"{arn}:{mapping.qualifier}" if mapping.qualifier else arn,
             pool=Invocable(self.environments, mapping.FunctionName, mapping.qualifier),
-            retry=retry,
+            retry=self._with_faults(mapping, retry),
             report_batch_item_failures=mapping.report_batch_item_failures,
             metrics=self.metrics.of_mapping(labels_of(mapping)),
             dead_letters=letters,
@@ -114,6 +119,21 @@ class Assembly:
             matches=filters.matches if filters else None,
             expired=retry.split_expired if retry.maximum_record_age != WITHOUT_END else None,
         )
+
+    def _with_faults(self, mapping: EventSourceMapping, retry: RetryPolicy) -> Policy:
+        faults = self.settings.Faults
+        rate = faults.EventSources[mapping.name].DuplicateDelivery if mapping.name in faults.EventSources else 0
+        if not rate:
+            return retry
+        chance = Chance(faults.Seed, f"{mapping.name}/duplicate")
+
+        def happens() -> bool:
+            found = chance.next().share < rate
+            if found:
+                _log.info("fault on purpose: a batch is delivered twice", extra={"mapping": mapping.name})
+            return found
+
+        return DuplicatingPolicy(retry, happens)
 
 
 def batching_limits(mapping: EventSourceMapping, overhead: int, of_shard: int = 0) -> BatchingLimits:
@@ -226,7 +246,13 @@ def _kafka_settings(number: int | str, mapping: EventSourceMapping) -> KafkaSett
 
 
 def dead_letter_worker(
-    target: Target, name: str, metrics: MappingMetrics, clock: Clock, renewed: Renewed = lambda: None
+    target: Target,
+    name: str,
+    metrics: MappingMetrics,
+    clock: Clock,
+    renewed: Renewed = lambda: None,
+    *,
+    faulty: Callable[[Destination, str], Destination] = lambda destination, _: destination,
 ) -> DestinationWorker:
     """The thread for dead letters, not yet started; failed sends are counted and logged."""
 
@@ -239,7 +265,17 @@ def dead_letter_worker(
         return None if mapping is None else mapping.on_failure
 
     destination = RenewingDestination(target, destination_of, renewed_target)
-    return DestinationWorker(destination, name, clock=clock, on_error=on_error)
+    return DestinationWorker(faulty(destination, name), name, clock=clock, on_error=on_error)
+
+
+def faulty_destinations(settings: Settings) -> Callable[[Destination, str], Destination]:
+    """Stands before each destination of that name what makes its faults on purpose, if there are any."""
+    rate, seed = settings.Faults.Destinations.Drop, settings.Faults.Seed
+
+    def faulty(destination: Destination, name: str) -> Destination:
+        return DroppingDestination(destination, rate, Chance(seed, f"{name}/destination")) if rate else destination
+
+    return faulty
 
 
 def destination_of(target: Target) -> Destination:

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from poller.cli_options import SETTINGS, TEMPLATE, ExitCode, parser
+from poller.cli_options import TEMPLATE, ExitCode, parser
+from poller.cli_settings import SETTINGS
 from poller.errors import ConfigError, PollerError, Problem
 
 if TYPE_CHECKING:
@@ -50,7 +51,11 @@ def _run(given: argparse.Namespace) -> int:
     template = _load(given, or_empty=True)
     from poller import log, service  # noqa: PLC0415
     from poller.api.server import PortInUse  # noqa: PLC0415
+    from poller.debugging import debug_problem  # noqa: PLC0415
 
+    problem = debug_problem(template.settings, {item.FunctionName: item.configuration() for item in template.functions})
+    if problem is not None:
+        raise ConfigError([problem])
     log.configure(template.settings.LogFormat, template.settings.LogLevel)
     try:
         return service.run(template)
@@ -157,6 +162,22 @@ def _events(given: argparse.Namespace) -> int:
     return command.run(given, lambda: _load(given, or_empty=True), _print_json)
 
 
+def _logs(given: argparse.Namespace) -> int:
+    from poller.logs import command  # noqa: PLC0415
+
+    return command.run(given, lambda: _load(given, or_empty=True))
+
+
+def _check_idempotency(given: argparse.Namespace) -> int:
+    from poller.idempotency import command  # noqa: PLC0415
+    from poller.invoke_command import function_named, read_event  # noqa: PLC0415
+
+    event = read_event(given.event)
+    template = _load(given)
+    function = function_named(given.function, template)
+    return command.run(given, function.configuration(), event, template.state_folder, _print_json)
+
+
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "validate": _validate,
@@ -164,6 +185,8 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "generate-event": _generate_event,
     "dead-letters": _dead_letters,
     "events": _events,
+    "logs": _logs,
+    "check-idempotency": _check_idempotency,
 }
 
 
@@ -182,7 +205,7 @@ def _load(given: argparse.Namespace, *, or_empty: bool = False) -> Template:
     except OSError:  # longer than a path can be, or in a folder that nobody may look into: reading it tells which
         missing = False
     if missing:
-        is_option = given.command in {"invoke", "dead-letters", "events"}
+        is_option = given.command in {"invoke", "dead-letters", "events", "logs", "check-idempotency"}
         hint = "give --template PATH" if is_option else _MISSING_TEMPLATE.format(command=given.command)
         raise ConfigError([Problem(str(given.template), "no such file", hint)])
     return load(given.template, dict(given.parameter), settings_file=given.settings, options=options)

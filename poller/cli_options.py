@@ -8,6 +8,8 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
+from poller.cli_settings import FLAGS, SETTINGS
+
 
 class ExitCode(IntEnum):
     """What the shell sees."""
@@ -25,42 +27,13 @@ exit codes:
   0    all went well
   1    something else failed; stderr says what
   2    the command, the template or the settings are wrong; nothing was started
-  3    the function failed (invoke)
+  3    the function failed (invoke), or what it does differs (check-idempotency)
   4    the port is in use (run)
   130  stopped by a second signal, or by Ctrl-C
 """
 
-SETTINGS = {
-    "Port": "of Lambda's API, /metrics, /healthz and /readyz; 0 takes a free one (9001)",
-    "ApiPort": "of the template's HTTP and REST APIs, if it has some; 0 takes a free one (9002)",
-    "Bind": "address on which the ports are opened (127.0.0.1)",
-    "InsecureBind": "open the port to other machines without looking at signatures",
-    "RequireSignature": "answer calls only that are signed with a key of the settings' SignatureKeys",
-    "Hosts": "names by which the service is called, with commas between; addresses and localhost always are",
-    "AccountConcurrency": "invocations at once of all functions (1000)",
-    "Workers": "processes that share the work, 1 to 64, or auto: one for each processor core (1)",
-    "LogFormat": "auto, text or json; auto is text on a terminal and JSON lines elsewhere (auto)",
-    "LogLevel": "DEBUG, INFO, WARNING or ERROR (INFO)",
-    "ShutdownGrace": "seconds that handlers in flight get at the end (30)",
-    "RevocationGrace": "seconds that batches in flight get when a Kafka partition is taken away (1)",
-    "TimeScale": "60 makes a minute a second, for pauses between retries and for ages of records (1)",
-    "StateFolder": "folder of what outlives the program; relative to the template's folder (.poller)",
-    "AsyncQueue": "RabbitMQ broker for asynchronous events, amqp://user:password@host:5672/virtual-host (StateFolder)",
-    "AllowDrift": "let calls of the API change what the template declares, until the next start",
-    "S3Events": "queue or topic with notifications of S3: amqp://user:password@host:5672/queue, kafka://host:9092/topic",
-    "RuntimeClient": "poller or aws: whose clients run handlers of Python and Node.js (poller)",
-    "StrictRuntime": "refuse functions whose very runtime this machine has not, instead of taking the nearest",
-    "KafkaClient": "auto, kafka-python or confluent-kafka; auto is confluent-kafka where it is installed (auto)",
-    "AccountId": "account in ARNs (123456789012)",
-    "Region": "region in ARNs and for handlers (AWS_REGION, else us-east-1)",
-}
-"""Settings that are options, and their help: names as in the template, defaults in brackets."""
-
 TEMPLATE = Path("template.yaml")
 """What is read where no template is named. This very object, so that it is known whether one was."""
-
-FLAGS = frozenset({"AllowDrift", "InsecureBind", "RequireSignature", "StrictRuntime"})
-"""Those without a value."""
 
 
 def _above_zero(kind: type[int | float]) -> Callable[[str], float]:
@@ -107,6 +80,8 @@ def parser() -> argparse.ArgumentParser:
     _add_generate_event(commands)
     _add_dead_letters(commands)
     _add_events(commands)
+    _add_logs(commands)
+    _add_check_idempotency(commands)
     return parser
 
 
@@ -314,6 +289,43 @@ def _add_events(commands: Any) -> None:
         action.add_argument("--json", action="store_true", help="the answer as JSON")
         action.add_argument("--state-folder", dest="StateFolder", metavar="FOLDER", help=SETTINGS["StateFolder"])
         _add_template_option(action)
+
+
+def _add_logs(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "logs",
+        "show a function's log",
+        "Print what a function wrote to its log files (setting LogFiles), beside a running service or without one.",
+    )
+    parser.add_argument("function", metavar="FUNCTION", help="name")
+    parser.add_argument("--follow", action="store_true", help="print what comes, too, until Ctrl-C")
+    parser.add_argument("--since", metavar="TIME", help="only events from then on: 10m (ago) or 2025-11-25T10:00")
+    parser.add_argument(
+        "--filter",
+        metavar="PATTERN",
+        help='only events that match, as CloudWatch Logs has it: words, -word, ?word, "some text", %%expression%%, '
+        'or { $.level = "ERROR" } for JSON',
+    )
+    parser.add_argument("--request-id", metavar="ID", help="only those of one invocation")
+    parser.add_argument("--json", action="store_true", help="each event as a JSON object on a line")
+    parser.add_argument("--state-folder", dest="StateFolder", metavar="FOLDER", help=SETTINGS["StateFolder"])
+    _add_template_option(parser)
+
+
+def _add_check_idempotency(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "check-idempotency",
+        "invoke a function with the same event again, and say what differs",
+        "Invoke a function twice in one environment and once more in a new one, with the same event, and compare its\n"
+        "results, its output and the files it leaves. What it sends to other services is not seen. The exit code is 3\n"
+        "when something differs.",
+    )
+    parser.add_argument("function", metavar="FUNCTION", help="name or ARN")
+    parser.add_argument("--event", metavar="FILE", help="JSON file with the event, - for stdin; without it, {}")
+    _add_template_option(parser)
+    parser.add_argument("--json", action="store_true", help="the answer as a JSON object")
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,7 @@ from poller.assembly import Assembly
 from poller.async_invoke.lanes import AsyncFunction
 from poller.clock import Clock
 from poller.event_source_mappings import EventSourceMappings
+from poller.function_pools import function_pools
 from poller.mapping_runner import CLOSING
 from poller.metrics import FunctionSnapshot, MappingSnapshot, Metrics
 from poller.policy.workers import Share
@@ -42,7 +43,8 @@ class ControlPlane:
         self._share = share or shares_of(template, 1)[0]
         self.account_id = template.settings.AccountId
         self.region = template.settings.Region
-        self.account = AccountFunctions(template, self._share, clock, documents)
+        self._function_pools = function_pools(template.settings, template.state_folder)
+        self.account = AccountFunctions(template, self._share, clock, documents, self._function_pools.make)
         self._environments = self.account.environments
         self._assembly = Assembly(self._settings, metrics, clock, self._share, self._environments)
         self.configs = FunctionConfigs(self, template, documents, clock.time)
@@ -54,6 +56,7 @@ class ControlPlane:
     def start(self) -> None:
         """Start pools, then what feeds them. Returns at once; brokers are connected to on the pollers' threads."""
         self._environments.start()
+        self._function_pools.start(self._environments.pools)
         for runner in self.sources.runners():
             runner.start()
         self._scaler.start()
@@ -74,6 +77,7 @@ class ControlPlane:
             runner.join(deadline)
         drain(max(0.0, deadline - CLOSING - time.monotonic()))
         self._environments.stop(max(0.0, grace_ends - time.monotonic()))  # what was called directly is still in work
+        self._function_pools.stop()
 
     def async_function(self, name: str, qualifier: str = "") -> AsyncFunction | None:
         """A function, version or alias as it is now, for an asynchronous event of it; None when there is none."""

@@ -37,7 +37,7 @@ def run(given: argparse.Namespace, load: Callable[[], Template], print_json: Pri
     """
     asked = Asked(
         given.function,
-        _read_event(given.event),
+        read_event(given.event),
         given.type,
         given.qualifier,
         _client_context(given.client_context),
@@ -97,7 +97,7 @@ def _here(template: Template, asked: Asked, given: argparse.Namespace, print_jso
     """Without a service: a handler's process for this one invocation."""
     if not template.functions and not template.path.exists():
         raise ConfigError([Problem(str(template.path), "no such file", f"give --template PATH, or {_HINT}")])
-    function = _function_named(asked.function, template)
+    function = function_named(asked.function, template)
     if asked.qualifier not in {None, "$LATEST"}:
         reason = "there are no versions and aliases but those of a service that runs"
         raise ConfigError([Problem(f"--qualifier {asked.qualifier}", reason, _HINT)])
@@ -125,7 +125,12 @@ def _here(template: Template, asked: Asked, given: argparse.Namespace, print_jso
 _HINT = "start `poller run` with the same template and settings, or name the service with --endpoint"
 
 
-def _function_named(name: str, template: Template) -> Function:
+def function_named(name: str, template: Template) -> Function:
+    """The template's function of that name or ARN.
+
+    Raises:
+        ConfigError: there is none.
+    """
     names = [function.FunctionName for function in template.functions]
     for function in template.functions:
         if name in {function.FunctionName, function.configuration().function_arn}:
@@ -134,7 +139,12 @@ def _function_named(name: str, template: Template) -> Function:
     raise ConfigError([Problem(name, "no such function", hint)])
 
 
-def _read_event(name: str | None) -> bytes:
+def read_event(name: str | None) -> bytes:
+    """The event of `--event`: a file's, or with `-` that of stdin; an empty object where none is named.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     if name is None:
         return b"{}"
     try:

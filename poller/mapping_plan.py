@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from poller.metrics import MappingMetrics
-from poller.model import Batch, DeadLetter, Discard, Invocation, InvocationResult, Record, Shard
+from poller.model import Batch, DeadLetter, Decision, Discard, Invocation, InvocationResult, Record, Shard
 from poller.policy.batching import BatchingLimits
 from poller.policy.reporting import Outcome
-from poller.policy.retrying import RetryPolicy
 
 NO_RECORDS, OK, FAILED = "No records processed", "OK", "PROBLEM: Function call failed"
 """LastProcessingResult (C.2)."""
@@ -24,6 +23,16 @@ class Pool(Protocol):
 
     def submit(self, invocation: Invocation, on_result: Callable[[InvocationResult], None], *, wait: bool) -> None:
         """Never blocks; `on_result` is called once, on another thread."""
+
+
+class Policy(Protocol):
+    """What the loop needs of `policy.retrying.RetryPolicy`."""
+
+    def decide(
+        self, batch: Batch, outcome: Outcome, result: InvocationResult, *, now: float, wall: float
+    ) -> list[Decision]:
+        """What to do with every record of the batch. Pure."""
+        ...
 
 
 class DeadLetters(Protocol):
@@ -63,7 +72,7 @@ class MappingPlan:
     name: str
     function_arn: str
     pool: Pool
-    retry: RetryPolicy
+    retry: Policy
     report_batch_item_failures: bool
     metrics: MappingMetrics
     dead_letters: DeadLetters | None = None

@@ -63,6 +63,8 @@ class Batch:
     event: bytes | None = None
     """Encoded event, kept for retries of the same records."""
     request_id: str = ""
+    is_duplicate: bool = False
+    """It was handled well before, and is delivered again on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,18 @@ class Progress:
 
     def __bool__(self) -> bool:
         return bool(self.positions) or bool(self.records)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggingConfiguration:
+    """How a function's log is written: AWS's LoggingConfig in snake case (E.5)."""
+
+    log_format: Literal["Text", "JSON"] = "Text"
+    application_log_level: str = "INFO"
+    """Least important level of what the handler writes; means nothing in text format, as the next one."""
+    system_log_level: str = "INFO"
+    log_group: str | None = None
+    """None is the function's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +117,19 @@ class FunctionConfiguration:
     region: str = "us-east-1"
     version: str = "$LATEST"
     """`$LATEST`, or the number of a published version."""
+    logging: LoggingConfiguration = LoggingConfiguration()
+    debug_port: int | None = None
+    """Where its process waits for a debugger, which suspends its timeouts; None when it does not."""
 
     @property
     def function_arn(self) -> str:
         """Unqualified ARN."""
         return f"arn:aws:lambda:{self.region}:{self.account_id}:function:{self.function_name}"
+
+    @property
+    def log_group(self) -> str:
+        """Name of the log group (E.2)."""
+        return self.logging.log_group or f"/aws/lambda/{self.function_name}"
 
 
 @dataclass(frozen=True, slots=True)

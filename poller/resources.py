@@ -21,6 +21,7 @@ from poller.endpoints import Target
 from poller.environment_variables import FunctionEnvironment
 from poller.errors import ConfigError, Problem
 from poller.kafka_cluster import KafkaCluster, KafkaEventSourceConfig, SelfManagedKafkaConfig, Topic
+from poller.logging_config import FunctionLoggingConfig, LoggingConfig
 from poller.mapping_rules import Kind, broken_rules, kind_of
 from poller.model import FunctionConfiguration
 from poller.runtime.runtimes import RUNTIMES
@@ -64,6 +65,7 @@ class Function(Model):
     ReservedConcurrentExecutions: Annotated[Integer, Field(ge=0)] | None = None
     RecursiveLoop: Literal["Terminate", "Allow"] = "Terminate"
     """Whether events may go round among functions that are each other's destinations, or are stopped after 16 (B.5)."""
+    LoggingConfig: FunctionLoggingConfig = LoggingConfig()
     PackageType: Annotated[Literal["Zip"], BeforeValidator(_package_type)] = "Zip"
 
     account_id: str = "123456789012"
@@ -88,6 +90,7 @@ class Function(Model):
             reserved_concurrent_executions=self.ReservedConcurrentExecutions,
             account_id=self.account_id,
             region=self.region,
+            logging=self.LoggingConfig.configuration(),
         )
 
 

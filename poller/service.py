@@ -16,6 +16,9 @@
 | `destination-<function>-<kind>` | the client of an OnSuccess, OnFailure or dead-letter queue | decide anything |
 | `mapping-<mapping>` | one change of a mapping's state, while it is carried out | touch clients |
 | `scaling` | how many pollers each Kafka mapping has | touch clients, block |
+| `log-files` | nothing; writes functions' log files | |
+| `memory` | nothing; kills processes that hold more than MemorySize | block |
+| `reload` | nothing; tells pools whose code was saved | block |
 | `api` | HTTP connections | block |
 | `apis` | HTTP connections to the APIs of the template | block |
 | `log` | nothing; writes log lines that were said together | |
@@ -49,6 +52,7 @@ from poller.api.health import application
 from poller.api.invocations import Invocations
 from poller.api.s3_webhook import S3Webhook
 from poller.api.server import HttpServer, bind
+from poller.assembly import faulty_destinations
 from poller.async_invoke.broker import broker_store
 from poller.async_invoke.invoker import AsyncInvoker
 from poller.async_metrics import AsyncMetrics
@@ -166,6 +170,7 @@ def async_invoker(template: Template, plane: ControlPlane, metrics: Metrics) -> 
         metrics=async_metrics,
         clock=clock,
         broker=broker_store(settings, folder, plane.function_names, plane.async_function, clock),
+        faulty=faulty_destinations(settings),
     )
 
 

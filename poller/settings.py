@@ -1,7 +1,7 @@
 """Settings: what AWS has no name for. From the template's `Metadata.Poller`, a file, the environment, and options.
 
-A later one of these wins. Of `Endpoints`, `Secrets`, `SignatureKeys` and `EventSources` single entries are replaced,
-not the whole.
+A later one of these wins. Of `Endpoints`, `Secrets`, `SignatureKeys`, `EventSources` and `Faults` single entries are
+replaced, not the whole.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Secret
 from poller.document import read
 from poller.errors import ConfigError, Problem
 from poller.exposure import exposure_problems
+from poller.faults.settings import Faults as FaultsOnPurpose
 from poller.resources import Extensions
 from poller.secret_values import SecretOrigins, SecretReader
 from poller.secrets_manager import secret_value
+from poller.setting_values import debug_function, switch, watchable
 from poller.validation import Boolean, Integer, Model, closest, describe, join, parse
 
 SECTION = "Metadata.Poller"
 PREFIX = "POLLER_"
 PARAMETER_PREFIX = "POLLER_PARAMETER_"
 MOST_WORKERS = 64
-MAPS = ("Endpoints", "Secrets", "SignatureKeys", "EventSources")
+MAPS = ("Endpoints", "Secrets", "SignatureKeys", "EventSources", "Faults")
 """Settings that are mappings: not for the environment or options, and merged by entry."""
 
 
@@ -129,6 +131,19 @@ class Settings(Model):
     """`auto` is text on a terminal and JSON lines elsewhere."""
     LogLevel: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least important level that is logged."""
+    LogFiles: Annotated[Literal["auto", "true", "false"], BeforeValidator(switch)] = "auto"
+    """Write functions' logs to files below StateFolder, too, for `poller logs`. `auto` is where the log goes to a
+    terminal: elsewhere something collects it."""
+    LogFilesSize: Annotated[Integer, Field(ge=1, le=1_000_000)] = 64
+    """Megabytes that the log files of one function take at most; the oldest go first."""
+    Reload: Annotated[Literal["auto", "true", "false"], BeforeValidator(switch), AfterValidator(watchable)] = "auto"
+    """Run a function's code anew from the next invocation on when a file of it is saved. Needs the extra `dev`
+    (watchfiles); `auto` is where that is installed."""
+    EnforceMemory: Annotated[Literal["true", "false"], BeforeValidator(switch)] = "true"
+    """Kill a function's processes that hold more than MemorySize together, as Lambda does."""
+    Debug: Annotated[str, AfterValidator(debug_function)] = ""
+    """A function that waits for a debugger, `FUNCTION` or `FUNCTION:PORT`; by default debugpy's port 5678, Node.js's
+    9229, Java's 5005. It has one environment and no timeouts."""
     KafkaClient: Annotated[KafkaClientName, AfterValidator(_installed)] = "auto"
     """Library that reads Kafka topics: `confluent-kafka` (librdkafka, several times as fast) comes with the extra
     `fast`, `kafka-python` is always there. `auto` is confluent-kafka where it is installed."""
@@ -151,6 +166,9 @@ class Settings(Model):
     """Secret access key by access key ID, for RequireSignature and function URLs of AuthType AWS_IAM."""
     EventSources: dict[str, Extensions] = Field(default_factory=dict)
     """Extensions per mapping, by `Function.Event`."""
+
+    Faults: FaultsOnPurpose = FaultsOnPurpose()
+    """What goes wrong on purpose."""
 
     _secret_origins: SecretOrigins = PrivateAttr(default_factory=SecretOrigins)
 

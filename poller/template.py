@@ -14,6 +14,7 @@ from poller.async_wiring import wire_async
 from poller.document import read
 from poller.errors import ConfigError, Problem
 from poller.exposure import concurrency_problems
+from poller.faults.settings import unknown_names
 from poller.fronts.apis import Api
 from poller.fronts.url_config import FunctionUrl
 from poller.intrinsics import Resolver
@@ -141,6 +142,8 @@ class _Loading:
         triggers = Triggers()
         if settings is not None:
             self._problems += unknown_extensions(settings, reader.mapping_names)
+            names = [item.FunctionName for item in reader.functions]
+            self._problems += unknown_names(settings.Faults, names, reader.mapping_names, f"{SECTION}.Faults")
             reserved = {item.FunctionName: item.ReservedConcurrentExecutions for item in reader.functions}
             self._problems += concurrency_problems(reserved, settings)
             self._problems += http_problems(reader.http, reader.apis, settings)
@@ -153,7 +156,6 @@ class _Loading:
                 mappings = wire(reader.mappings, settings, self._sources.folder)
             except ConfigError as error:
                 self._problems += error.problems
-            names = [item.FunctionName for item in reader.functions]
             try:
                 triggers = wire_triggers(reader.triggers, names, mappings, settings, self._sources.folder)
             except ConfigError as error:

@@ -233,7 +233,7 @@ def _refuse_logging(config: Mapping[str, Any], name: str) -> None:
     others = [key for key, value in config.items() if wanted.get(key) != value]
     if others:
         text = f"LoggingConfig.{others[0]} is not supported: handlers log as text, to /aws/lambda/{name}"
-        raise invalid_parameter(text, supported.FUNCTION_REFUSED["LoggingConfig"])
+        raise invalid_parameter(text, "LoggingConfig of a function of the template can say it")
 
 
 def refuse_revision(given: str | None, present: str) -> None:

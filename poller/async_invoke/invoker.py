@@ -27,6 +27,7 @@ from poller.async_invoke.store import Store
 from poller.async_invoke.waiting import WaitingEvents
 from poller.async_metrics import AsyncMetrics
 from poller.clock import Clock
+from poller.destinations import Destination
 from poller.errors import StateError, StateInUse
 from poller.policy.async_events import Standing
 
@@ -47,6 +48,7 @@ class AsyncInvoker:
         time_scale: of the settings.
         metrics: what is counted.
         clock: for ages and pauses.
+        faulty: see `Outbox`.
     """
 
     def __init__(
@@ -59,7 +61,9 @@ class AsyncInvoker:
         metrics: AsyncMetrics,
         clock: Clock,
         broker: Callable[[], EventStore] | None = None,
+        faulty: Callable[[Destination, str], Destination] = lambda destination, _: destination,
     ) -> None:
+        self._faulty = faulty
         self._folder = folder
         self._broker = broker
         self._function = function
@@ -175,7 +179,9 @@ class AsyncInvoker:
                 store = Store(self._folder) if self._broker is None else self._broker()
                 dispatcher = Dispatcher(
                     store,
-                    lambda on_room: Outbox(store, self._destination, self._metrics, self._clock, on_room),
+                    lambda on_room: Outbox(
+                        store, self._destination, self._metrics, self._clock, on_room, faulty=self._faulty
+                    ),
                     function=self._function,
                     time_scale=self._time_scale,
                     metrics=self._metrics,

@@ -17,6 +17,7 @@ from poller.async_invoke.event_store import EventStore
 from poller.async_invoke.rows import Delivery, Kind
 from poller.async_metrics import AsyncMetrics
 from poller.clock import Clock
+from poller.destinations import Destination
 from poller.destinations.aws import AwsDestination, AwsTarget
 from poller.destinations.renewing import RenewingDestination
 from poller.destinations.worker import DestinationWorker
@@ -64,6 +65,7 @@ class Outbox:
         metrics: for failed sends.
         clock: for the workers' pauses.
         on_room: called on any thread when `feed` may find something to do.
+        faulty: puts before a destination what fails on purpose.
     """
 
     def __init__(
@@ -73,12 +75,15 @@ class Outbox:
         metrics: AsyncMetrics,
         clock: Clock,
         on_room: Callable[[], None],
+        *,
+        faulty: Callable[[Destination, str], Destination] = lambda destination, _: destination,
     ) -> None:
         self._store = store
         self._destination = destination
         self._metrics = metrics
         self._clock = clock
         self._on_room = on_room
+        self._faulty = faulty
         self._lines: dict[tuple[str, Kind], _Line] = {}
         self._unknown: set[tuple[str, Kind]] = set()
         """Records wait for them, and they have no such destination any more."""
@@ -155,9 +160,10 @@ class Outbox:
             if isinstance(target, AwsTarget)
             else RenewingDestination(target, destination_of, destination.renewed)
         )
+        name = f"{function}-{kind}"
         return DestinationWorker(
-            client,
-            f"{function}-{kind}",
+            self._faulty(client, name),
+            name,
             clock=self._clock,
             on_error=on_error,
             one_by_one=isinstance(client, AwsDestination),

@@ -169,6 +169,10 @@ class ApiDialogue:
                     os.close(self._exit)
         return self._group.returncode
 
+    def memory(self, most: int) -> int | None:
+        """Bytes that it holds now with all that it started, as `memory_of`. Any thread."""
+        return self._group.memory(most)
+
     def peak_memory(self) -> int | None:
         """Bytes at the peak."""
         return self._group.peak_memory()

@@ -1,7 +1,7 @@
 """The process in which a Python handler runs: imports it, feeds it events, sends back what it returns or raises.
 
 Started as `python -u bootstrap.py <marker> <event fd> <reply fd> <output fd> <claim fd>...` with the variables of E.2
-and the code folder as working folder. It imports the standard library and two files beside it, nothing else of this
+and the code folder as working folder. It imports the standard library and files beside it, nothing else of this
 program, so the handler's interpreter needs nothing installed. The frames, by `type` in the header:
 
     from the handler   ready | init_error | response | error | skipped; with `marked` when a marker ends the output,
@@ -32,14 +32,22 @@ if TYPE_CHECKING:
 
     from poller.runtime import frames
     from poller.runtime.lambda_context import LambdaContext
-else:
-    # Loaded by their path and forgotten again: a handler may have modules of these names.
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib costs 5 ms a start
-    import frames
-    from lambda_context import LambdaContext
 
-    del sys.modules["frames"], sys.modules["lambda_context"]
-    sys.path[:] = [path for path in sys.path if path != sys.path[0]]
+
+def _beside(name: str) -> Any:
+    """The module in the file beside this one, loaded and forgotten again: a handler may have modules of these names."""
+    here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib costs 5 ms a start
+    sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.modules.pop(name, None)
+        sys.path[:] = [path for path in sys.path if path != here]
+
+
+if not TYPE_CHECKING:
+    frames = _beside("frames")
+    LambdaContext = _beside("lambda_context").LambdaContext
 
 FILE_DESCRIPTORS = 1024
 """Limit of a handler's process (E.3). The protocol's own descriptors lie above it, out of reach of `os.closerange`."""
@@ -123,6 +131,7 @@ class Runtime:
         """Import the handler, then answer events until the end of file. Returns the exit status."""
         _set_up_logging(self)
         try:
+            _wait_for_debugger()
             handler = load_handler(os.environ["_HANDLER"])
         except Exception as error:  # noqa: BLE001 - whatever the handler's module raises is the answer
             logging.warning(UNHANDLED_EXCEPTION)  # noqa: LOG015 - as AWS's client does
@@ -280,7 +289,7 @@ def describe(error: Exception, request_id: str) -> dict[str, Any]:
 
 
 def _set_up_logging(runtime: Runtime) -> None:
-    """The root logger of Lambda in text format (E.5); the level stays at WARNING."""
+    """The root logger of Lambda (E.5). In text format the level stays at WARNING, unless the function names one."""
 
     class LambdaLoggerHandler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -290,11 +299,29 @@ def _set_up_logging(runtime: Runtime) -> None:
             except Exception:  # noqa: BLE001 - the contract of logging: never raise out of emit
                 self.handleError(record)
 
-    line = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
     logging.Formatter.converter = time.gmtime
     handler = LambdaLoggerHandler()
-    handler.setFormatter(logging.Formatter(line, "%Y-%m-%dT%H:%M:%S"))
-    logging.getLogger().addHandler(handler)
+    if os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON":
+        handler.setFormatter(_beside("log_formatter").JsonFormatter())
+    else:
+        line = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
+        handler.setFormatter(logging.Formatter(line, "%Y-%m-%dT%H:%M:%S"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    level = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()
+    level = {"TRACE": "DEBUG"}.get(level, level)
+    if isinstance(logging.getLevelName(level), int):
+        root.setLevel(level)
+
+
+def _wait_for_debugger() -> None:
+    """Where the parent says so, and before the import: so it can stop in that."""
+    port = os.environ.pop("_POLLER_DEBUG_PORT", None)
+    if port is not None:
+        import debugpy  # noqa: PLC0415, T100 - of the handler's interpreter, and only for who debugs
+
+        debugpy.listen(("127.0.0.1", int(port)))  # noqa: T100 - asked for
+        debugpy.wait_for_client()  # noqa: T100
 
 
 def _out_of_reach(*fds: int) -> list[int]:

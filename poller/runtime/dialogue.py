@@ -64,6 +64,10 @@ class Dialogue(Protocol):
         """Let it leave within `grace` seconds, kill what is left. Idempotent; gives the exit status."""
         ...
 
+    def memory(self, most: int) -> int | None:
+        """Bytes that it holds now with all that it started, as `memory_of`. Any thread."""
+        ...
+
     def peak_memory(self) -> int | None:
         """Bytes of memory at the peak; None when the process is gone or the system does not tell."""
         ...

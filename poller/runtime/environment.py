@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from time import monotonic
+from typing import NoReturn
 
+from poller.faults.chance import InvocationFaults
+from poller.faults.invocation import suffer
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import compact, error_answer
+from poller.runtime.debugger import HOST
+from poller.runtime.failed import OUT_OF_MEMORY, Failed, exited, explained, never_started, reported
 from poller.runtime.frames import Frame, FrameError
-from poller.runtime.handler_log import HandlerLog, LogSink, error_type
-from poller.runtime.launch import NoRuntimeError, find_runtime
+from poller.runtime.handler_log import HandlerLog, LogSink
+from poller.runtime.launch import find_runtime
+from poller.runtime.log_format import log_format
 from poller.runtime.process_group import InvalidEntrypoint, ProcessExited
 from poller.runtime.sandbox import Sandbox
 
@@ -18,26 +27,17 @@ INIT_TIMEOUT = 10.0
 """Seconds of the init phase; a longer init is stopped and run again inside the invocation (E.3)."""
 STOP_GRACE = 0.5
 """Seconds from end of file to SIGKILL (E.3, Shutdown)."""
+SUSPENDED = 1e6
+"""Seconds of a timeout while somebody debugs: days, and not more than a system call takes."""
 
-
-class _Failed(Exception):  # noqa: N818 - an outcome of the handler, not a fault of ours
-    """Init or invocation ended with an error object of A.4."""
-
-    def __init__(self, payload: bytes, failure: str, *, crash: int | None = None, seconds: float | None = None) -> None:
-        self.payload = payload
-        self.seconds = seconds
-        """As the process told them, if it lived to tell."""
-        self.failure = failure
-        """`timeout`, or the type of the error."""
-        self.crash = crash
-        """Exit status, when the process ended by itself."""
+_log = logging.getLogger(__name__)
 
 
 class ExecutionEnvironment:
     """Runs one invocation at a time in a process of its own, which is started when it is needed.
 
-    Owned by one thread at a time; only `kill`, `wake` and what `lay` gives may be called from others. Nothing of a
-    handler's doing is raised: errors, timeouts and crashes are results.
+    Owned by one thread at a time; only `kill`, `wake`, `look_at_memory` and what `lay` gives may be called from others.
+    Nothing of a handler's doing is raised: errors, timeouts and crashes are results.
 
     While one event is in work the next ones may be laid into the process's pipe, so that the handler need not wait for
     its next event. They are begun one by one; each is to be invoked like any other, in the order in which they were
@@ -46,14 +46,24 @@ class ExecutionEnvironment:
     """
 
     def __init__(
-        self, configuration: FunctionConfiguration, log: LogSink, *, init_timeout: float = INIT_TIMEOUT
+        self,
+        configuration: FunctionConfiguration,
+        log: LogSink,
+        *,
+        log_streams: Callable[[str], LogSink] | None = None,
+        faults: InvocationFaults | None = None,
+        init_timeout: float = INIT_TIMEOUT,
     ) -> None:
         self._configuration = configuration
-        self._sink = log
-        self._init_timeout = init_timeout
-        self._log = HandlerLog(log, "", configuration.version)
+        self._faults = faults
+        self._init_timeout = init_timeout if configuration.debug_port is None else SUSPENDED
+        self._format = log_format(configuration)
         self._sandbox = Sandbox(configuration)
+        self._sink = log_streams(self._sandbox.log_stream) if log_streams else log
+        self._log = HandlerLog(self._sink, "", self._format)
         self._initialized = False
+        self._prepared: float | None = None
+        """Seconds of an init before the first invocation, which tells them."""
         self._feed: Callable[[], None] = _nothing
 
     @property
@@ -61,14 +71,32 @@ class ExecutionEnvironment:
         """Processes started so far."""
         return self._sandbox.cold_starts
 
+    @property
+    def temporary_folder(self) -> Path | None:
+        """What TMPDIR names; None before the first process."""
+        return self._sandbox.temporary
+
+    @property
+    def log_stream(self) -> str:
+        """Its name."""
+        return self._sandbox.log_stream
+
+    @property
+    def killed(self) -> bool:
+        """Whether `kill` was called."""
+        return self._sandbox.killed.is_set()
+
     def wake(self) -> None:
         """Have a running `invoke` ask for events to lay ahead. Any thread, does not wait."""
         self._sandbox.wake()
 
     def has_room(self) -> bool:
-        """Whether one more event may be laid: what was sent is all in the pipe, and there are not too many."""
+        """Whether one more event may be laid: what was sent is all in the pipe, and there are not too many.
+
+        None where faults are made on purpose: what lies behind a crash must not have begun.
+        """
         dialogue = self._sandbox.dialogue
-        return dialogue is not None and dialogue.has_room
+        return dialogue is not None and self._faults is None and dialogue.has_room
 
     def lay(self, invocation: Invocation) -> Callable[[], bool]:
         """Send an event behind the one in work; `has_room` says when. Does not block.
@@ -91,17 +119,31 @@ class ExecutionEnvironment:
         if size > MAXIMUM_PAYLOAD:
             text = f"{size} byte payload is too large for the RequestResponse invocation type"
             return error_answer(invocation.request_id, 413, f"{text} (limit {MAXIMUM_PAYLOAD} bytes)")
-        self._log = HandlerLog(self._sink, invocation.request_id, self._configuration.version)
+        self._log = HandlerLog(self._sink, invocation.request_id, self._format)
         try:
             result = self._run(invocation)
         except OSError as error:
             self._sandbox.reset()
             self._sandbox.close(folder=False)
             self._initialized = False
-            return error_answer(invocation.request_id, 500, self._explain(error))
+            return error_answer(invocation.request_id, 500, explained(error, self._configuration))
         if self._sandbox.killed.is_set() and result.function_error:
             return error_answer(invocation.request_id, 500, "The function is being stopped.")
         return result
+
+    def prepare(self) -> None:
+        """Run init before there is an event. Blocks for it; its errors are told by the first invocation."""
+        self._log = HandlerLog(self._sink, "", self._format)
+        try:
+            self._prepared = self._init_phase()
+        except OSError as error:
+            self._sandbox.reset()
+            self._initialized = False
+            self._log.emit(explained(error, self._configuration))
+
+    def look_at_memory(self) -> None:
+        """Kill what holds more than MemorySize. Any thread, does not wait."""
+        self._sandbox.look_at_memory()
 
     def kill(self) -> None:
         """End everything at once and for good; a running invocation answers 500. Any thread, idempotent, no waiting."""
@@ -119,16 +161,18 @@ class ExecutionEnvironment:
     def _run(self, invocation: Invocation) -> InvocationResult:
         configuration, log = self._configuration, self._log
         limit = min(configuration.timeout, invocation.timeout_cap or configuration.timeout)
-        init = None if self._initialized else self._init_phase()
+        if configuration.debug_port is not None:
+            limit = SUSPENDED
+        init, self._prepared = self._prepared if self._initialized else self._init_phase(), None
         log.begin()
         started = monotonic()
         function_error = failure = None
         content_type, streamed = "", False
         try:
-            frame = self._exchange(invocation, limit)
+            frame = self._exchange(invocation, limit) if self._faults is None else self._suffer(invocation, limit)
             payload, duration = bytes(frame.payload), _seconds(frame)
             content_type, streamed = frame.header.get("content_type", ""), frame.header.get("streamed", False)
-        except _Failed as failed:
+        except Failed as failed:
             duration = min(monotonic() - started, limit) if failed.seconds is None else failed.seconds
             payload, failure = failed.payload, failed.failure
             function_error = "Unhandled"
@@ -141,6 +185,8 @@ class ExecutionEnvironment:
             payload = compact(errorType="Sandbox.Timedout", errorMessage=text)
             failure, function_error = "timeout", "Unhandled"
         memory = self._sandbox.memory(started + duration)
+        if failure == OUT_OF_MEMORY:
+            memory = configuration.memory_size
         log.end(duration=duration, memory_size=configuration.memory_size, memory=memory, init=init, failure=failure)
         return InvocationResult(
             invocation.request_id,
@@ -154,6 +200,24 @@ class ExecutionEnvironment:
             streamed=streamed,
         )
 
+    def _suffer(self, invocation: Invocation, limit: float) -> Frame:
+        """As `_exchange`, with what goes wrong on purpose."""
+        fault = self._faults.next() if self._faults is not None else None
+        if fault is None:
+            return self._exchange(invocation, limit)
+        extra = {"function": self._configuration.function_name, "request_id": invocation.request_id}
+        _log.info("fault on purpose: %s", fault, extra=extra)
+        if self._sandbox.dialogue is None:
+            self._init_inside_invocation(monotonic() + limit)
+
+        def crash() -> NoReturn:
+            if self._sandbox.dialogue is not None:
+                self._sandbox.dialogue.close()
+                self._sandbox.dialogue = None
+            raise self._exited(ProcessExited(-signal.SIGKILL, undelivered=False), invocation.request_id)
+
+        return suffer(fault, limit, partial(self._exchange, invocation), self._sandbox.killed.wait, crash)
+
     def _exchange(self, invocation: Invocation, limit: float) -> Frame:
         """Init if the process is gone, hand over the event, give back the handler's response."""
         started = monotonic()
@@ -166,12 +230,12 @@ class ExecutionEnvironment:
             self._feed()
             try:
                 frame = dialogue.answer(invocation, started + limit, self._on_wake)
-            except ProcessExited as exited:
+            except ProcessExited as end:
                 self._sandbox.dialogue = None
-                begun = dialogue.was_begun(invocation, undelivered=exited.undelivered)
+                begun = dialogue.was_begun(invocation, undelivered=end.undelivered)
                 if not (begun or final or self._sandbox.killed.is_set()):
                     continue  # it had died between two invocations: not this event's fault
-                raise self._exited(exited, invocation.request_id) from None
+                raise self._exited(end, invocation.request_id) from None
             except FrameError as error:
                 raise self._broken(error, invocation.request_id) from None
             break
@@ -193,7 +257,7 @@ class ExecutionEnvironment:
                     self._sandbox.reset()
                 elif name != "Function.ResponseSizeTooLarge":
                     self._log_error(payload)
-                raise _Failed(payload, _reported(name), seconds=_seconds(frame))
+                raise Failed(payload, reported(name), seconds=_seconds(frame))
         raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)
 
     def _init_phase(self) -> float | None:
@@ -201,45 +265,50 @@ class ExecutionEnvironment:
         self._initialized = True
         started = monotonic()
         try:
-            self._initialize(started + self._init_timeout)
+            self._initialize(started + self._init_timeout, "init")
         except TimeoutError:
             self._sandbox.reset()
             self._log.init_report("init", monotonic() - started, "timeout")
-        except _Failed as failed:
+        except Failed as failed:
             self._log.init_report("init", monotonic() - started, failed.failure)
         else:
-            return monotonic() - started
+            seconds = monotonic() - started
+            self._log.init_report("init", seconds, None)
+            return seconds
         return None
 
     def _init_inside_invocation(self, deadline: float) -> None:
         started = monotonic()
         try:
-            self._initialize(deadline)
+            self._initialize(deadline, "invoke")
         except TimeoutError:
             self._log.init_report("invoke", monotonic() - started, "timeout")
             raise
-        except _Failed as failed:
+        except Failed as failed:
             self._log.init_report("invoke", monotonic() - started, failed.failure)
             if failed.crash == -signal.SIGSEGV:
                 # A.4: after a segmentation fault in init, Lambda lets the whole timeout elapse.
                 self._sandbox.killed.wait(max(0.0, deadline - monotonic()))
                 raise TimeoutError from None
             raise
+        self._log.init_report("invoke", monotonic() - started, None)
 
-    def _initialize(self, deadline: float) -> None:
-        """Start the process and import the handler. Raises TimeoutError, _Failed, OSError."""
+    def _initialize(self, deadline: float, phase: str) -> None:
+        """Start the process and import the handler. Raises TimeoutError, Failed, OSError."""
         runtime = find_runtime(self._configuration)
-        self._log.emit(f"INIT_START Runtime Version: {runtime.version}")
+        self._log.init_start(runtime.version, phase)
+        if self._configuration.debug_port is not None:
+            self._log.emit(f"waiting for a debugger at {HOST}:{self._configuration.debug_port}")
         request_id = self._log.request_id
         try:
             dialogue = self._sandbox.start(runtime.launch, lambda: self._log)
         except InvalidEntrypoint as error:
-            raise self._ended(f"RequestId: {request_id} Error: {error}", "Runtime.InvalidEntrypoint") from None
+            raise never_started(self._log, error, request_id) from None
         try:
             frame = dialogue.initialized(deadline)
-        except ProcessExited as exited:
+        except ProcessExited as end:
             self._sandbox.dialogue = None
-            raise self._exited(exited, request_id) from None
+            raise self._exited(end, request_id) from None
         except FrameError as error:
             raise self._broken(error, request_id) from None
         self._sandbox.initialized()
@@ -248,7 +317,7 @@ class ExecutionEnvironment:
             payload = bytes(frame.payload)
             self._log_error(payload)
             self._sandbox.reset()
-            raise _Failed(payload, _reported(str(frame.header.get("error_type"))))
+            raise Failed(payload, reported(str(frame.header.get("error_type"))))
         if kind != "ready":
             raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)
 
@@ -256,36 +325,17 @@ class ExecutionEnvironment:
         if self._sandbox.dialogue is not None and not self._sandbox.dialogue.logs_errors:
             self._log.error(payload)
 
-    def _exited(self, exited: ProcessExited, request_id: str) -> _Failed:
-        text = f"RequestId: {request_id} Error: {exited}"
-        return self._ended(text, "Runtime.ExitError", crash=exited.returncode)
+    def _exited(self, end: ProcessExited, request_id: str) -> Failed:
+        return exited(self._log, end, request_id, out_of_memory=self._sandbox.out_of_memory)
 
-    def _ended(self, text: str, error_type: str, *, crash: int | None = None) -> _Failed:
-        self._log.flush()
-        self._log.emit(f"{text}\n{error_type}")
-        return _Failed(compact(errorType=error_type, errorMessage=text), error_type, crash=crash)
-
-    def _broken(self, error: FrameError, request_id: str) -> _Failed:
+    def _broken(self, error: FrameError, request_id: str) -> Failed:
         """The process speaks no protocol any more: it is ended, and that is what the caller is told."""
         self._log.flush()
         self._log.emit(f"The function's process broke the protocol and is killed: {error}")
         assert self._sandbox.dialogue is not None
-        exited = ProcessExited(self._sandbox.dialogue.close(), undelivered=False)
+        end = ProcessExited(self._sandbox.dialogue.close(), undelivered=False)
         self._sandbox.dialogue = None
-        return self._exited(exited, request_id)
-
-    def _explain(self, error: OSError) -> str:
-        configuration = self._configuration
-        if isinstance(error, NoRuntimeError):
-            return str(error)
-        if not configuration.code.is_dir():
-            return f"CodeUri {configuration.code} of function {configuration.function_name} is no folder"
-        return f"cannot start a process for function {configuration.function_name}: {error}"
-
-
-def _reported(name: str) -> str:
-    """How REPORT names an error."""
-    return name if name.startswith("Extension.") else error_type(name)
+        return self._exited(end, request_id)
 
 
 def _seconds(frame: Frame) -> float:

@@ -1,13 +1,11 @@
-"""The log of one invocation (E.5): the platform's lines, the handler's output cut into lines, and the 4 KB tail."""
+"""The log of one invocation (E.5): the platform's events, the handler's output cut into lines, and the 4 KB tail."""
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any
+
+from poller.runtime.log_format import Events, LogFormat, Report, TextFormat
 
 LogSink = Callable[[str, str], None]
 """Takes one event without its newline, and the request it belongs to. Called on the environment's thread; must not
@@ -18,16 +16,16 @@ TAIL = 4096
 MAXIMUM_EVENT = 256 * 1024
 """Bytes of one log event, CloudWatch's limit: a longer line is cut, so that memory stays bounded."""
 
-_NO_BREAK_SPACE = "\u00a0"
+_TEXT = TextFormat()
 
 
 class HandlerLog:
     """Log of one invocation. Used on the environment's thread only."""
 
-    def __init__(self, sink: LogSink, request_id: str, version: str = "$LATEST") -> None:
+    def __init__(self, sink: LogSink, request_id: str, log_format: LogFormat = _TEXT) -> None:
         self._sink = sink
-        self._version = version
         self.request_id = request_id
+        self._format = log_format
         self._tail = bytearray()
         self._partial = bytearray()
 
@@ -64,60 +62,54 @@ class HandlerLog:
         """The last 4 KB, of START to REPORT if `begin` was called before START."""
         return bytes(self._tail[-TAIL:])
 
+    def init_start(self, version: str, phase: str = "init") -> None:
+        """A process is about to start; `version` as of its runtime, `phase` is `init` or `invoke` (E.3)."""
+        self._emit_all(self._format.init_start(version, phase))
+
+    def init_report(self, phase: str, duration: float, failure: str | None) -> None:
+        """Init is over; `failure` is `timeout`, the type of an error, or None when it went well."""
+        self.flush()
+        self._emit_all(self._format.init_end(phase, duration, failure))
+
     def begin(self) -> None:
         """Write START; what came before belongs to the init phase and is not in the tail."""
         self._tail.clear()
-        self.emit(f"START RequestId: {self.request_id} Version: {self._version}")
+        self._emit_all(self._format.start(self.request_id))
 
     def end(self, *, duration: float, memory_size: int, memory: int, init: float | None, failure: str | None) -> None:
         """Write END and REPORT. `failure` is `timeout` or the type of an error; times in seconds, memory in MB."""
-        self.flush()
-        self.emit(f"END RequestId: {self.request_id}")
-        milliseconds = duration * 1000
-        report = (
-            f"REPORT RequestId: {self.request_id}\tDuration: {milliseconds:.2f} ms\t"
-            f"Billed Duration: {math.ceil(milliseconds)} ms\tMemory Size: {memory_size} MB\t"
-            f"Max Memory Used: {memory} MB\t"
-        )
-        if init is not None:
-            report += f"Init Duration: {init * 1000:.2f} ms\t"
-        if failure is not None:
-            report += "Status: timeout" if failure == "timeout" else f"Status: error\tError Type: {failure}"
-        self.emit(report)
-
-    def init_report(self, phase: str, duration: float, failure: str) -> None:
-        """Write the INIT_REPORT of an init that failed; `phase` is `init` or `invoke` (E.3)."""
-        self.flush()
-        status = "Status: timeout" if failure == "timeout" else f"Status: error\tError Type: {failure}"
-        self.emit(f"INIT_REPORT Init Duration: {duration * 1000:.2f} ms\tPhase: {phase}\t{status}")
+        if self._partial:
+            self.flush()
+        self._emit_all(self._format.end(Report(self.request_id, duration, memory_size, memory, init, failure)))
 
     def timed_out(self, limit: float) -> None:
         """Write the line of a timeout."""
         self.flush()
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
-        self.emit(f"{now}Z {self.request_id} Task timed out after {limit:.2f} seconds")
+        self._emit_all(self._format.timed_out(self.request_id, limit))
+
+    def exited(self, text: str, failure: str) -> None:
+        """Write how the process ended."""
+        self.flush()
+        self._emit_all(self._format.exited(text, failure))
 
     def error(self, payload: bytes) -> None:
-        """Write an error object as Lambda's runtime logs it: one event, indented with no-break spaces."""
+        """Write an error object as Lambda's runtime logs it: one event."""
         self.flush()
-        try:
-            described = json.loads(payload)
-            text = self._described(described)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # made by the handler itself
-            text = payload.decode(errors="replace")
-        self.emit(text[:MAXIMUM_EVENT])
+        for event in self._format.error(payload):
+            self.emit(event[:MAXIMUM_EVENT])
 
-    @staticmethod
-    def _described(described: dict[str, Any]) -> str:
-        lines = [f"[ERROR] {described['errorType']}: {described['errorMessage']}".removesuffix(": ")]
-        lines.append("Traceback (most recent call last):")
-        for frame in described["stackTrace"]:
-            for line in frame.splitlines():
-                text = line.lstrip(" ")
-                lines.append(_NO_BREAK_SPACE * (len(line) - len(text)) + text)
-        return "\n".join(lines)
+    def _emit_all(self, events: Events) -> None:
+        """As `emit` for each: this is twice in every invocation."""
+        sink, request_id, tail = self._sink, self.request_id, self._tail
+        for event in events:
+            tail += f"{event}\n".encode(errors="replace")
+            sink(event, request_id)
+        if len(tail) > 4 * TAIL:
+            del tail[:-TAIL]
 
     def _emit_bytes(self, line: bytes) -> None:
+        if not self._format.shows(line):
+            return
         for start in range(0, len(line) or 1, MAXIMUM_EVENT):
             piece = line[start : start + MAXIMUM_EVENT]
             self._tail += piece[-TAIL:] + b"\n"

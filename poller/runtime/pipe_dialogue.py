@@ -87,6 +87,10 @@ class PipeDialogue:
         """End the process group."""
         return self.process.close(grace)
 
+    def memory(self, most: int) -> int | None:
+        """Bytes that it holds now with all that it started, as `memory_of`. Any thread."""
+        return self.process.memory(most)
+
     def peak_memory(self) -> int | None:
         """Bytes at the peak."""
         return self.process.peak_memory()

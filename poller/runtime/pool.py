@@ -7,6 +7,9 @@ something to answer without an environment: throttles, and what is left when the
 What waits because all environments are taken is laid ahead into their pipes, so that no handler waits for its next
 event. An environment that becomes free takes back what another has not begun: nothing waits behind a slow event while
 somebody has time for it.
+
+When the function's code was changed, `reload` begins a new generation: environments of an older one finish what they
+have begun and no more.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import NamedTuple
 
+from poller.faults.chance import InvocationFaults
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import error_answer, throttled
 from poller.runtime.environment import INIT_TIMEOUT, ExecutionEnvironment
@@ -78,13 +82,23 @@ class _Worker(threading.Thread):
         """The number of the process with them."""
         self.hungry = False
         """Has room for more, and found nothing. With the pool's lock."""
+        self.generation = pool.generation
+        """Of its environment's code. With the pool's lock."""
+        self.outdated = False
+        """The next invocation is for a new environment."""
         self.inbox: SimpleQueue[_Job | None] = SimpleQueue()
         self.ended = threading.Event()
+        self.prepares = False
+        """Whether init comes before there is an event, and is not over. With the pool's lock."""
 
     def run(self) -> None:
         """Jobs until there is none: the pool stops, or nothing came for the idle time."""
         try:
-            job = self.pool._next_job(self)  # noqa: SLF001 - a part of the pool
+            if self.prepares:
+                self._prepare()
+                job = self.pool._ready(self) or self.pool._next_job(self)  # noqa: SLF001 - a part of the pool
+            else:
+                job = self.pool._next_job(self)  # noqa: SLF001
             while job is not None:
                 result = self._invoke(job.invocation)
                 # Free first, then the callback: who invokes again from there finds this environment.
@@ -97,8 +111,18 @@ class _Worker(threading.Thread):
             finally:
                 self.pool._gone(self)  # noqa: SLF001
 
+    def _prepare(self) -> None:
+        try:
+            self.environment.prepare()
+        except Exception:  # noqa: BLE001 - logged; the first invocation starts anew
+            _log.exception("Init of %s", self.pool.configuration.function_name)
+            self.environment.stop(grace=0)
+
     def _invoke(self, invocation: Invocation) -> InvocationResult:
         try:
+            if self.outdated:
+                self.environment.stop()
+                self.pool._renew(self)  # noqa: SLF001
             return self.environment.invoke(invocation, self._feed)
         except Exception as error:  # noqa: BLE001 - logged, and answered
             _log.exception("Invocation %s of %s", invocation.request_id, self.pool.configuration.function_name)
@@ -128,6 +152,8 @@ class FunctionPool:
         configuration: FunctionConfiguration,
         *,
         log: LogSink,
+        log_streams: Callable[[str], LogSink] | None = None,
+        faults: InvocationFaults | None = None,
         account_concurrency: int = 1000,
         idle_timeout: float = 300.0,
         init_timeout: float = INIT_TIMEOUT,
@@ -137,6 +163,8 @@ class FunctionPool:
         Args:
             configuration: the function.
             log: takes the function's log lines, on the environments' threads.
+            log_streams: gives what takes those of one environment instead, by the name of its log stream.
+            faults: what goes wrong on purpose.
             account_concurrency: most environments of a function that reserves none (A.2).
             idle_timeout: seconds after which an environment without work is stopped.
             init_timeout: seconds of the init phase (E.3).
@@ -150,11 +178,15 @@ class FunctionPool:
             else "ReservedFunctionConcurrentInvocationLimitExceeded"
         )
         self._sink = log
+        self._log_streams = log_streams
+        self._faults_on_purpose = faults
         self._idle_timeout = idle_timeout
         self._init_timeout = init_timeout
         self._lock = threading.Lock()
         """Guards all that follows. Nothing blocks, calls back or writes while it is held."""
         self._running = self._stopped = False
+        self.generation = 0
+        """How often the code was changed."""
         self._workers: dict[int, _Worker] = {}
         self._leaving: set[_Worker] = set()
         self._idle: list[_Worker] = []
@@ -170,6 +202,11 @@ class FunctionPool:
         """Accept invocations. Idempotent; a pool that was stopped stays stopped."""
         with self._lock:
             self._running = not self._stopped
+            if not self._running or self.configuration.debug_port is None or self._workers:
+                return
+            worker = self._new_worker()
+            worker.prepares = True
+        self._start(worker, None)
 
     def submit(self, invocation: Invocation, on_result: OnResult, *, wait: bool) -> None:
         """Invoke when an environment is free. Does not block.
@@ -180,6 +217,11 @@ class FunctionPool:
         run answers 500.
         """
         job = _Job(invocation, on_result)
+        if self._faults_on_purpose is not None and self._faults_on_purpose.throttles():
+            with self._lock:
+                self._throttles += 1
+            self._answer([(on_result, throttled(invocation.request_id, self._reason))])
+            return
         with self._lock:
             if not self._running:
                 self._faults += 1
@@ -204,6 +246,28 @@ class FunctionPool:
             self._answer([(on_result, answer)])
         else:
             self._start(worker, job)
+
+    def reload(self) -> None:
+        """The function's code has changed: whatever is begun from now on runs in a new environment. Does not block.
+
+        What is in work ends where it is. Nothing is lost or repeated.
+        """
+        with self._lock:
+            self.generation += 1
+            for worker in self._idle:
+                self._leave(worker)
+                worker.inbox.put(None)
+            self._idle.clear()
+            for worker in self._workers.values():
+                self._wait_again(worker)
+
+    def look_at_memory(self) -> None:
+        """As `memory.Watched`: of environments in work, since what is idle grows no more."""
+        with self._lock:
+            idle = set(self._idle)
+            environments = [worker.environment for worker in self._workers.values() if worker not in idle]
+        for environment in environments:
+            environment.look_at_memory()
 
     @property
     def busy(self) -> int:
@@ -240,10 +304,15 @@ class FunctionPool:
                 worker.inbox.put(None)
             self._idle.clear()
             workers = [*self._workers.values(), *self._leaving]
+            for worker in busy:
+                if worker.prepares:  # nothing is in work there
+                    worker.environment.kill()
         self._answer([(job.on_result, _stopped(job.invocation)) for job in left])
         _wait_for(busy, grace)
         for worker in busy:
-            worker.environment.kill()
+            with self._lock:  # it may be given a new one
+                environment = worker.environment
+            environment.kill()
         _wait_for(workers, _LAST_BREATH)
         for worker in workers:
             if not worker.ended.is_set():
@@ -252,17 +321,36 @@ class FunctionPool:
     def _new_worker(self) -> _Worker:
         """With the lock held. The lowest free number, so that threads' names stay few."""
         number = next(n for n in range(1, len(self._workers) + 2) if n not in self._workers)
-        environment = ExecutionEnvironment(self.configuration, self._sink, init_timeout=self._init_timeout)
-        self._workers[number] = worker = _Worker(self, number, environment)
+        self._workers[number] = worker = _Worker(self, number, self._new_environment())
         return worker
 
-    def _start(self, worker: _Worker, job: _Job) -> None:
+    def _new_environment(self) -> ExecutionEnvironment:
+        return ExecutionEnvironment(
+            self.configuration,
+            self._sink,
+            log_streams=self._log_streams,
+            faults=self._faults_on_purpose,
+            init_timeout=self._init_timeout,
+        )
+
+    def _renew(self, worker: _Worker) -> None:
+        """Give a worker a new environment in place of one that was stopped."""
+        with self._lock:
+            stopped = worker.environment
+            self._past_cold_starts += stopped.cold_starts
+            worker.environment = self._new_environment()
+            worker.laid_in = 0
+            worker.generation, worker.outdated = self.generation, False
+            if stopped.killed:
+                worker.environment.kill()
+
+    def _start(self, worker: _Worker, job: _Job | None) -> None:
         """Outside the lock: starting a thread waits for it."""
         try:
             worker.start()
         except RuntimeError as error:  # no threads left
             self._gone(worker)
-            jobs = [job]
+            jobs = [job] if job else []
             with self._lock:
                 if not self._workers:  # nobody will come for those that wait
                     jobs += self._waiting
@@ -291,24 +379,39 @@ class FunctionPool:
             else:
                 self._invocations += 1
                 self._errors += result.function_error is not None
-            worker.hungry = False
-            if worker.ahead:
-                self._lying -= 1
-                return worker.ahead.popleft().job
-            if self._waiting:
-                return self._waiting.popleft()
-            for other in self._workers.values() if self._lying else ():
-                if other.ahead and (jobs := self._take_back(other)):
-                    return jobs[0]
+            return self._following(worker)
+
+    def _ready(self, worker: _Worker) -> _Job | None:
+        """A worker is prepared: as `_done`, but for the counts."""
+        with self._lock:
+            worker.prepares = False
+            return self._following(worker)
+
+    def _following(self, worker: _Worker) -> _Job | None:
+        """With the lock held: what a worker that is free does next; None when it is to wait for that."""
+        worker.hungry = False
+        if worker.ahead:
+            self._lying -= 1
+            return worker.ahead.popleft().job
+        worker.outdated = worker.generation != self.generation
+        if self._waiting:
+            return self._waiting.popleft()
+        for other in self._workers.values() if self._lying else ():
+            if other.ahead and (jobs := self._take_back(other)):
+                return jobs[0]
+        if self._running and not worker.outdated:
+            self._idle.append(worker)
+        else:
             if self._running:
-                self._idle.append(worker)
-            else:
-                worker.inbox.put(None)
+                self._leave(worker)
+            worker.inbox.put(None)
         return None
 
     def _ahead(self, worker: _Worker) -> _Ahead | None:
         """What waits, for a worker to lay ahead; it will be woken when there is nothing now."""
         with self._lock:
+            if worker.generation != self.generation:
+                return None
             # One that is too large is refused when its turn comes.
             if self._waiting and self._running and len(self._waiting[0].invocation.payload) <= MAXIMUM_PAYLOAD:
                 self._lying += 1
@@ -322,8 +425,10 @@ class FunctionPool:
     def _laid(self, worker: _Worker, ahead: _Ahead, take_back: Callable[[], bool]) -> None:
         with self._lock:
             ahead.take_back = take_back
-            # A stop that came while it was on its way could not take it back.
+            # A stop or a reload that came while it was on its way could not take it back.
             left = [] if self._running else self._take_back(worker, all_of_them=True)
+            if worker.generation != self.generation:
+                self._wait_again(worker)
             self._faults += len(left)
         self._answer([(job.on_result, _stopped(job.invocation)) for job in left])
 
@@ -339,7 +444,8 @@ class FunctionPool:
             worker = self._hungry.popleft()
             if worker.hungry:
                 worker.hungry = False
-                return worker
+                if worker.generation == self.generation:
+                    return worker
         return None
 
     def _take_back(self, worker: _Worker, *, all_of_them: bool = False) -> list[_Job]:
@@ -353,6 +459,10 @@ class FunctionPool:
                 if not all_of_them:
                     break
         return taken
+
+    def _wait_again(self, worker: _Worker) -> None:
+        """With the lock held: what lies ahead there and was not begun waits as before, in its order."""
+        self._waiting.extendleft(reversed(self._take_back(worker, all_of_them=True)))
 
     def _leave(self, worker: _Worker) -> None:
         """With the lock held. Idempotent."""

@@ -15,6 +15,7 @@ from poller.model import FunctionConfiguration
 from poller.runtime.dialogue import Dialogue
 from poller.runtime.handler_log import HandlerLog
 from poller.runtime.launch import Launch
+from poller.runtime.memory import MEGABYTE
 from poller.runtime.variables import log_stream_name
 
 _MEMORY_INTERVAL = 0.1
@@ -24,7 +25,7 @@ _MEMORY_INTERVAL = 0.1
 class Sandbox:
     """One process at a time, in a temporary folder that outlives it (E.3).
 
-    Owned by the environment's thread; only `kill` and `wake` may be called from others.
+    Owned by the environment's thread; only `kill`, `wake` and `look_at_memory` may be called from others.
     """
 
     def __init__(self, configuration: FunctionConfiguration) -> None:
@@ -33,9 +34,14 @@ class Sandbox:
         self.dialogue: Dialogue | None = None
         """With the process that runs; None when there is none."""
         self.killed = threading.Event()
+        self.out_of_memory = False
+        """The process that runs, or ran last, was killed for holding more than it may."""
+        self._held = 0
+        """Bytes at the largest look of `look_at_memory`."""
         self._configuration = configuration
-        self._log_stream = log_stream_name(configuration.version)
-        self._temporary: Path | None = None
+        self.log_stream = _log_stream(configuration)
+        self.temporary: Path | None = None
+        """The folder that is its `/tmp`; None until it is needed."""
         self._memory = 0
         self._memory_due = 0.0
         self._lock = threading.Lock()
@@ -44,18 +50,19 @@ class Sandbox:
 
     def start(self, launch: Launch, log: Callable[[], HandlerLog]) -> Dialogue:
         """Start a process. Raises OSError; blocks for the start of a program."""
-        if self._temporary is None:
-            self._temporary = Path(tempfile.mkdtemp(prefix=f"{self._configuration.function_name}-"))
+        if self.temporary is None:
+            self.temporary = Path(tempfile.mkdtemp(prefix=f"{self._configuration.function_name}-"))
         if self._woken < 0:
             woken, waker = os.pipe()
             for fd in (woken, waker):
                 os.set_blocking(fd, False)
             self._woken, self._waker = woken, waker
         dialogue = launch(
-            self._configuration, log_stream=self._log_stream, temporary=self._temporary, log=log, wake=self._woken
+            self._configuration, log_stream=self.log_stream, temporary=self.temporary, log=log, wake=self._woken
         )
         self.cold_starts += 1
-        self._memory = 0
+        self._memory = self._held = 0
+        self.out_of_memory = False
         with self._lock:
             self.dialogue = dialogue
             if self.killed.is_set():
@@ -80,6 +87,17 @@ class Sandbox:
         if dialogue is not None:
             dialogue.kill()
 
+    def look_at_memory(self) -> None:
+        """Kill the process if it holds more than MemorySize, with all that it started. Any thread."""
+        dialogue, most = self.dialogue, self._configuration.memory_size * MEGABYTE
+        held = None if dialogue is None else dialogue.memory(most)
+        if dialogue is None or held is None:
+            return
+        self._held = max(self._held, held)
+        if held > most:
+            self.out_of_memory = True
+            dialogue.kill()
+
     def reset(self, grace: float = 0.0) -> None:
         """End the process; the next one is started in the same temporary folder."""
         if self.dialogue is not None:
@@ -92,14 +110,14 @@ class Sandbox:
             for fd in {self._woken, self._waker} - {-1}:
                 os.close(fd)
             self._woken = self._waker = -1
-        if folder and self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            self._temporary = None
+        if folder and self.temporary is not None:
+            shutil.rmtree(self.temporary, ignore_errors=True)
+            self.temporary = None
 
     def sample_memory(self) -> None:
         """Look at the peak memory of the process."""
         peak = self.dialogue.peak_memory() if self.dialogue is not None else None
-        self._memory = max(self._memory, peak or 0)
+        self._memory = max(self._memory, peak or 0, self._held)
         self._memory_due = monotonic() + _MEMORY_INTERVAL
 
     def initialized(self) -> None:
@@ -111,4 +129,9 @@ class Sandbox:
         """Megabytes at the peak, rounded up; looks if the last look is long ago at this monotonic time."""
         if now >= self._memory_due:
             self.sample_memory()
-        return -(-self._memory // (1024 * 1024))
+        return -(-self._memory // MEGABYTE)
+
+
+def _log_stream(configuration: FunctionConfiguration) -> str:
+    named = configuration.function_name if configuration.logging.log_group else ""
+    return log_stream_name(configuration.version, named)

@@ -10,14 +10,15 @@ from pathlib import Path
 from time import gmtime, strftime, time
 
 from poller.model import FunctionConfiguration
+from poller.runtime.debugger import debugger_variables
 from poller.runtime.runtimes import understood
 
 _INHERITED = ("PATH", "HOME", "LD_LIBRARY_PATH", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
-def log_stream_name(version: str = "$LATEST") -> str:
-    """Name of one environment's log stream."""
-    return f"{strftime('%Y/%m/%d', gmtime())}/[{version}]{secrets.token_hex(16)}"
+def log_stream_name(version: str = "$LATEST", function_name: str = "") -> str:
+    """Name of one environment's log stream; the function's name stands in it where the log group is not its own."""
+    return f"{strftime('%Y/%m/%d', gmtime())}/{function_name}[{version}]{secrets.token_hex(16)}"
 
 
 def trace_id() -> str:
@@ -46,6 +47,8 @@ def environment_variables(
     """
     inherited = {name: poller[name] for name in _INHERITED if name in poller}
     code = str(configuration.code.absolute())
+    logging = configuration.logging
+    levels = {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": logging.application_log_level}
     return {
         "TZ": ":UTC",
         "LANG": "en_US.UTF-8",
@@ -61,13 +64,15 @@ def environment_variables(
         "AWS_LAMBDA_FUNCTION_NAME": configuration.function_name,
         "AWS_LAMBDA_FUNCTION_VERSION": configuration.version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(configuration.memory_size),
-        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{configuration.function_name}",
+        "AWS_LAMBDA_LOG_GROUP_NAME": configuration.log_group,
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "LAMBDA_TASK_ROOT": code,
         "LAMBDA_RUNTIME_DIR": str(runtime_folder),
         "PWD": code,
         "TMPDIR": str(temporary),
+        **(levels if logging.log_format == "JSON" else {}),
+        **debugger_variables(configuration),
     }
 
 

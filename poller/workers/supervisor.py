@@ -18,6 +18,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
 
@@ -27,6 +28,7 @@ from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.server import HttpServer, bind
 from poller.assembly import labels_of
+from poller.function_pools import log_files_wanted
 from poller.mapping_runner import status_of
 from poller.metrics import Metrics, StateCollector
 from poller.policy.retrying import BackOff
@@ -111,6 +113,10 @@ class Workers:
     """All workers of a service. `start` and `stop` on the main thread, the rest from any."""
 
     def __init__(self, template: Template, shares: Sequence[Share]) -> None:
+        # A worker does not see where the log goes.
+        files = "true" if log_files_wanted(template.settings) else "false"
+        settings = template.settings.model_copy(update={"LogFiles": files})
+        template = replace(template, settings=settings)
         self._template = template
         own = Metrics()
         for mapping in template.mappings:

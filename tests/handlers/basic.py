@@ -3,6 +3,7 @@
 import decimal
 import logging
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -90,6 +91,18 @@ def leave_file(event, context):
 
 def large(event, context):
     return "x" * event
+
+
+def grow(event, context):
+    held = []
+    while True:
+        held.append(bytearray(b"x") * 1024 * 1024)
+        time.sleep(0.002)  # slow enough for the machine
+
+
+def grow_in_child(event, context):
+    code = "import time; held = []\nwhile True: held.append(bytearray(b'x') * 2**20); time.sleep(0.002)"
+    return subprocess.run([sys.executable, "-c", code], check=False).returncode
 
 
 def use_memory(event, context):

@@ -18,7 +18,8 @@ from templates import _transform_in_process, document, write  # noqa: F401 - a f
 from poller import service
 from poller.api.server import PortInUse
 from poller.cli import main
-from poller.cli_options import FLAGS, ExitCode
+from poller.cli_options import ExitCode
+from poller.cli_settings import FLAGS
 from poller.errors import PollerError
 from poller.settings import SCALARS, option
 
@@ -108,6 +109,10 @@ def test_run_hands_the_service_a_template_with_the_options_in_it(
     monkeypatch.setattr("poller.log.configure", lambda *_: None)
     names = [name for name in SCALARS if name != "AsyncQueue"]  # it does not go with several Workers
     values = dict.fromkeys(names, "2") | {
+        "LogFiles": "true",
+        "Reload": "false",
+        "Debug": "",
+        "EnforceMemory": "false",
         "LogFormat": "json",
         "LogLevel": "ERROR",
         "KafkaClient": "kafka-python",

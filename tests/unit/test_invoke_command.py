@@ -59,7 +59,7 @@ def shell(service: tuple[Path, str], capsys: pytest.CaptureFixture[str], monkeyp
 
 def test_the_service_that_runs_the_template_invokes(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"[1, 2]")))
-    assert shell("echo", "--event", "-") == (ExitCode.OK, "[1,2]\n", "")
+    assert shell("echo", "--event", "-") == (ExitCode.OK, "[1, 2]\n", "")
     answer = shell.json(arn("echo"))
     assert (answer["StatusCode"], answer["ExecutedVersion"], answer["Endpoint"]) == (200, "$LATEST", shell.url)
     assert answer["RequestId"]

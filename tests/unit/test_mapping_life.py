@@ -88,6 +88,9 @@ class Handlers:
     def stop(self, grace: float = 0.0) -> None:
         self.may_answer.set()
 
+    def look_at_memory(self) -> None:
+        """There are no processes."""
+
     def stats(self) -> PoolStats:
         return PoolStats(0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -126,7 +129,7 @@ class World:
         self.topic, self.queue = MemoryTopic("orders"), MemoryQueue("tasks")
         self.functions: dict[str, Handlers] = {}
         monkeypatch.setattr(Handlers, "by_function", self.functions, raising=False)
-        monkeypatch.setattr("poller.account.environments.FunctionPool", Handlers)
+        monkeypatch.setattr("poller.function_pools.FunctionPool", Handlers)
         monkeypatch.setattr("poller.assembly.source_of", self._source)
         (folder / "code").mkdir()
         (folder / "code" / "handler.py").write_text("def handler(event, context): ...\n")

@@ -40,7 +40,7 @@ def test_it_is_asked_answered_and_used_again(function):
     assert (first.status, first.function_error) == (200, None)
     assert first.init_duration > 0
     assert second.init_duration is None
-    assert fn.lines[0] == "INIT_START Runtime Version: provided:al2023"
+    assert fn.lines[0].startswith("INIT_START Runtime Version: provided:al2023\tRuntime Version ARN: arn:aws:lambda:")
     assert [line.split(" ")[0] for line in fn.lines[1:]] == ["START", "END", "REPORT"] * 2
     assert fn.environment.cold_starts == 1
 

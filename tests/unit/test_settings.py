@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from poller.cli_options import SETTINGS
+from poller.cli_settings import SETTINGS
 from poller.errors import ConfigError
 from poller.settings import SCALARS, Settings, Sources, kafka_client, load, option, variable
 

@@ -1,0 +1,116 @@
+"""A pool with all that the settings say about functions: where its log goes, and when its code is run anew."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from poller.debugging import debug_port
+from poller.faults.chance import InvocationFaults
+from poller.log import FunctionLog
+from poller.logs.writer import LogFiles
+from poller.model import FunctionConfiguration
+from poller.reloading import CodeWatch
+from poller.runtime.handler_log import LogSink
+from poller.runtime.memory import MemoryWatch
+from poller.runtime.pool import FunctionPool
+from poller.setting_values import reloads
+from poller.settings import Settings
+
+IDLE_TIMEOUT = 300.0
+"""Seconds after which an environment without work is stopped."""
+
+_log = logging.getLogger(__name__)
+
+MEGABYTE = 1024 * 1024
+
+
+class FunctionPools:
+    """Makes pools, and runs what watches over them.
+
+    Args:
+        settings: what they say about functions.
+        state_folder: absolute.
+        log_files: takes functions' logs, if they go to files.
+    """
+
+    def __init__(self, settings: Settings, state_folder: Path, log_files: LogFiles | None) -> None:
+        self.settings = settings
+        self.state_folder = state_folder
+        self.log_files = log_files
+        self._code: CodeWatch | None = None
+        self._memory: MemoryWatch | None = None
+
+    def make(self, configuration: FunctionConfiguration, account_concurrency: int) -> FunctionPool:
+        """The pool of one function, which has this share of the account's concurrency."""
+        port = debug_port(self.settings, configuration)
+        if port is not None:
+            reserved = configuration.reserved_concurrent_executions
+            most = None if reserved is None else min(reserved, 1)
+            configuration = replace(configuration, debug_port=port, reserved_concurrent_executions=most)
+            account_concurrency = 1
+        log = FunctionLog(configuration.function_name)
+        files = self.log_files
+
+        def both(log_stream: str) -> LogSink:
+            assert files is not None
+            to_file = files.stream(configuration.log_group, log_stream)
+
+            def say(event: str, request_id: str) -> None:
+                log(event, request_id)
+                to_file(event, request_id)
+
+            return say
+
+        return FunctionPool(
+            configuration,
+            log=log,
+            log_streams=both if files is not None else None,
+            faults=self._faults(configuration.function_name) if port is None else None,
+            account_concurrency=account_concurrency,
+            idle_timeout=IDLE_TIMEOUT if port is None else threading.TIMEOUT_MAX,
+        )
+
+    def _faults(self, function_name: str) -> InvocationFaults | None:
+        faults = self.settings.Faults.Functions.get(function_name)
+        return None if faults is None else InvocationFaults(faults, self.settings.Faults.Seed, function_name)
+
+    def start(self, pools: Callable[[], Iterable[FunctionPool]]) -> None:
+        """Watch over pools that run: their code and their memory, as the settings want it. Once."""
+        if reloads(self.settings.Reload):
+            by_folder: dict[Path, list[FunctionPool]] = {}
+            for pool in pools():
+                if pool.configuration.debug_port is None:  # who is in the middle of its code does not want another
+                    by_folder.setdefault(pool.configuration.code, []).append(pool)
+            self._code = CodeWatch(by_folder, self.state_folder)
+            self._code.start()
+        if self.settings.EnforceMemory == "true":
+            self._memory = MemoryWatch(lambda: [pool for pool in pools() if pool.configuration.debug_port is None])
+            self._memory.start()
+
+    def stop(self) -> None:
+        """Watch no more, and write what functions said last. Blocks for the disk."""
+        if self._code is not None:
+            self._code.stop()
+        if self._memory is not None:
+            self._memory.stop()
+        if self.log_files is not None:
+            self.log_files.flush()
+
+
+def log_files_wanted(settings: Settings) -> bool:
+    """What `auto` means here: files where the log goes to a terminal."""
+    return sys.stderr.isatty() if settings.LogFiles == "auto" else settings.LogFiles == "true"
+
+
+def function_pools(settings: Settings, state_folder: Path) -> FunctionPools:
+    """What these settings make of functions."""
+    if faults := settings.Faults.shown():
+        _log.warning("faults are made on purpose: %s", ", ".join(faults))
+    most = settings.LogFilesSize * MEGABYTE
+    files = LogFiles(state_folder, most) if log_files_wanted(settings) else None
+    return FunctionPools(settings, state_folder, files)

@@ -1,0 +1,58 @@
+"""How an init or an invocation failed, and what its caller and its log are told of that (A.4)."""
+
+from __future__ import annotations
+
+import signal
+
+from poller.model import FunctionConfiguration
+from poller.runtime.answers import compact
+from poller.runtime.handler_log import HandlerLog, error_type
+from poller.runtime.launch import NoRuntimeError
+from poller.runtime.process_group import ProcessExited
+
+OUT_OF_MEMORY = "Runtime.OutOfMemory"
+"""What the log calls the end of a process that held too much; its caller is told of an exit (A.4)."""
+
+
+class Failed(Exception):  # noqa: N818 - an outcome of the handler, not a fault of ours
+    """Init or invocation ended with an error object of A.4."""
+
+    def __init__(self, payload: bytes, failure: str, *, crash: int | None = None, seconds: float | None = None) -> None:
+        self.payload = payload
+        self.seconds = seconds
+        """As the process told them, if it lived to tell."""
+        self.failure = failure
+        """`timeout`, or the type of the error."""
+        self.crash = crash
+        """Exit status, when the process ended by itself."""
+
+
+def reported(name: str) -> str:
+    """How REPORT names an error that a runtime or an extension reports."""
+    return name if name.startswith("Extension.") else error_type(name)
+
+
+def exited(log: HandlerLog, end: ProcessExited, request_id: str, *, out_of_memory: bool) -> Failed:
+    """The process is gone; that is logged, too."""
+    text = f"RequestId: {request_id} Error: {end}"
+    error_type = OUT_OF_MEMORY if out_of_memory and end.returncode == -signal.SIGKILL else "Runtime.ExitError"
+    log.exited(text, error_type)
+    payload = compact(errorType="Runtime.ExitError", errorMessage=text)
+    return Failed(payload, error_type, crash=end.returncode)
+
+
+def never_started(log: HandlerLog, reason: Exception, request_id: str) -> Failed:
+    """There is no program to start; that is logged, too."""
+    text = f"RequestId: {request_id} Error: {reason}"
+    log.exited(text, "Runtime.InvalidEntrypoint")
+    payload = compact(errorType="Runtime.InvalidEntrypoint", errorMessage=text)
+    return Failed(payload, "Runtime.InvalidEntrypoint")
+
+
+def explained(error: OSError, configuration: FunctionConfiguration) -> str:
+    """Why no process could be started, where that is our own fault or the person's."""
+    if isinstance(error, NoRuntimeError):
+        return str(error)
+    if not configuration.code.is_dir():
+        return f"CodeUri {configuration.code} of function {configuration.function_name} is no folder"
+    return f"cannot start a process for function {configuration.function_name}: {error}"

@@ -1,0 +1,99 @@
+"""MemorySize is a limit of all that a function's process starts; over it is an end by the platform (A.4, E.3)."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from handlers.rig import HANDLERS, error_of, is_running
+from unit.test_pool import Answers, submit
+
+from poller.function_pools import FunctionPools
+from poller.model import FunctionConfiguration
+from poller.runtime import memory
+from poller.runtime.memory import MEGABYTE, MemoryWatch, memory_of
+from poller.settings import Settings
+
+
+@pytest.fixture
+def pool(tmp_path):
+    made = []
+
+    def make(handler, **settings):
+        pools = FunctionPools(Settings(Reload="false", **settings), tmp_path, None)
+        lines = []
+        one = pools.make(FunctionConfiguration("fn", HANDLERS, handler, timeout=60.0), 10)
+        one._sink = lambda line, _: lines.append(line)
+        one.start()
+        pools.start(lambda: [one])
+        made.append((pools, one))
+        return one, lines
+
+    yield make
+    for pools, one in made:
+        pools.stop()
+        one.stop()
+
+
+@pytest.mark.parametrize("handler", ["basic.grow", "basic.grow_in_child"])
+def test_a_function_that_holds_too_much_is_killed_with_all_it_started_and_told_as_on_lambda(pool, handler):  # A.4
+    one, lines = pool(handler)
+    answers = Answers()
+    submit(one, answers, request_id="id-1")
+    text = "RequestId: id-1 Error: Runtime exited with error: signal: killed"
+    assert error_of(answers.wait(1)[0]) == {"errorType": "Runtime.ExitError", "errorMessage": text}
+    assert f"{text}\nRuntime.OutOfMemory" in lines
+    assert lines[-1].endswith("\tMax Memory Used: 128 MB\t" + lines[-1].rpartition("128 MB\t")[2])
+    assert "Status: error\tError Type: Runtime.OutOfMemory" in lines[-1]
+    submit(one, answers, request_id="id-2")  # in a new process, which fails the same way
+    assert answers.wait(2)[1].function_error == "Unhandled"
+    assert one.stats().cold_starts == 2
+
+
+def test_a_function_within_its_limit_is_left_alone_and_its_children_count_in_the_report(pool):
+    one, lines = pool("basic.use_memory")
+    answers = Answers()
+    submit(one, answers, event=60)
+    assert answers.wait(1)[0].function_error is None
+    used = int(re.search(r"Max Memory Used: (\d+) MB", lines[-1])[1])
+    assert 60 <= used <= 128
+
+
+def test_nothing_is_killed_where_the_settings_say_so_or_where_somebody_debugs(tmp_path):
+    pools = FunctionPools(Settings(EnforceMemory="false", Reload="false"), tmp_path, None)
+    pools.start(list)
+    assert pools._memory is None
+    pools = FunctionPools(Settings(Debug="fn", Reload="false"), tmp_path, None)
+    one = pools.make(FunctionConfiguration("fn", HANDLERS, "basic.count"), 10)
+    pools.start(lambda: [one])
+    assert list(pools._memory._watched()) == []
+    pools.stop()
+
+
+def test_what_processes_share_counts_once():
+    code = (
+        "import os\nheld = bytearray(b'x') * (64 * 2**20)\n"
+        "for _ in range(3):\n    if not os.fork(): break\n"
+        "print('ready', flush=True)\nimport time; time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        try:
+            for _ in range(4):
+                process.stdout.readline()
+            assert memory_of(process.pid, 10**12) > 4 * 64 * MEGABYTE  # quick, and enough to see that it is below
+            assert 64 * MEGABYTE < memory_of(process.pid, 128 * MEGABYTE) < 128 * MEGABYTE
+        finally:
+            for pid in reversed(memory._tree(process.pid)):
+                os.kill(pid, 9)
+    assert not is_running(process.pid)
+    assert memory_of(process.pid, 0) is None
+
+
+def test_a_system_that_does_not_tell_is_said_once(monkeypatch, caplog):
+    monkeypatch.setattr(memory, "_resident", lambda _: None)
+    watch = MemoryWatch(list)
+    watch.start()
+    watch.stop()
+    assert "MemorySize is not enforced" in caplog.text
+    assert not watch._thread.is_alive()

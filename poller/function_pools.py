@@ -11,6 +11,7 @@ from pathlib import Path
 
 from poller.debugging import debug_port
 from poller.faults.chance import InvocationFaults
+from poller.function_settings import FunctionSettings
 from poller.log import FunctionLog
 from poller.logs.writer import LogFiles
 from poller.model import FunctionConfiguration
@@ -20,9 +21,6 @@ from poller.runtime.memory import MemoryWatch
 from poller.runtime.pool import FunctionPool
 from poller.setting_values import reloads
 from poller.settings import Settings
-
-IDLE_TIMEOUT = 300.0
-"""Seconds after which an environment without work is stopped."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,8 +43,10 @@ class FunctionPools:
         self._code: CodeWatch | None = None
         self._memory: MemoryWatch | None = None
 
-    def make(self, configuration: FunctionConfiguration, account_concurrency: int) -> FunctionPool:
-        """The pool of one function, which has this share of the account's concurrency."""
+    def make(
+        self, configuration: FunctionConfiguration, account_concurrency: int, provisioned: int = 0
+    ) -> FunctionPool:
+        """The pool of one function, which has these shares of the account's concurrency and of its provisioned one."""
         port = debug_port(self.settings, configuration)
         if port is not None:
             reserved = configuration.reserved_concurrent_executions
@@ -72,8 +72,13 @@ class FunctionPools:
             log_streams=both if files is not None else None,
             faults=self._faults(configuration.function_name) if port is None else None,
             account_concurrency=account_concurrency,
-            idle_timeout=IDLE_TIMEOUT if port is None else threading.TIMEOUT_MAX,
+            idle_timeout=self.settings.IdleTimeout if port is None else threading.TIMEOUT_MAX,
+            provisioned=provisioned if port is None else 0,
+            freeze=port is None and self._own(configuration.function_name).Freeze,
         )
+
+    def _own(self, function_name: str) -> FunctionSettings:
+        return self.settings.Functions.get(function_name, FunctionSettings())
 
     def _faults(self, function_name: str) -> InvocationFaults | None:
         faults = self.settings.Faults.Functions.get(function_name)

@@ -10,6 +10,9 @@ somebody has time for it.
 
 When the function's code was changed, `reload` begins a new generation: environments of an older one finish what they
 have begun and no more.
+
+Provisioned concurrency: so many environments are initialised at the start, never reaped, and initialised anew when
+their process has died (`prewarming`). More come on demand.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import NamedTuple
@@ -28,8 +32,12 @@ from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, Inv
 from poller.runtime.answers import error_answer, throttled
 from poller.runtime.environment import INIT_TIMEOUT, ExecutionEnvironment
 from poller.runtime.handler_log import LogSink
+from poller.runtime.prewarming import NOTHING_PROVISIONED, Prewarming, ProvisionedConcurrency, init_timeout
 
 OnResult = Callable[[InvocationResult], None]
+
+IDLE_TIMEOUT = 300.0
+"""Seconds without work after which an environment is stopped."""
 
 _LAST_BREATH = 5.0
 """Seconds that `stop` waits for threads whose processes are killed: only a callback that blocks can take longer."""
@@ -57,6 +65,7 @@ class PoolStats:
     throttles: int
     faults: int
     """Answered with status 500: our own fault, or the pool was stopped."""
+    provisioned: ProvisionedConcurrency = NOTHING_PROVISIONED
 
 
 @dataclass(slots=True, eq=False)
@@ -71,11 +80,19 @@ class _Ahead:
 class _Worker(threading.Thread):
     """One environment and the thread that owns it."""
 
-    def __init__(self, pool: FunctionPool, number: int, environment: ExecutionEnvironment) -> None:
+    def __init__(
+        self,
+        pool: FunctionPool,
+        number: int,
+        environment: ExecutionEnvironment,
+        prewarming: Prewarming | None,
+    ) -> None:
         super().__init__(name=f"invoke-{pool.configuration.function_name}-{number}", daemon=True)
         self.pool = pool
         self.number = number
         self.environment = environment
+        self.prewarming = prewarming
+        """None for an environment on demand. With the pool's lock."""
         self.ahead: deque[_Ahead] = deque()
         """With the pool's lock."""
         self.laid_in = 0
@@ -110,6 +127,16 @@ class _Worker(threading.Thread):
                 self.environment.stop()
             finally:
                 self.pool._gone(self)  # noqa: SLF001
+                self.pool._replenish()  # noqa: SLF001
+
+    def prewarm(self, limit: float) -> str | None:
+        """Initialise the environment; None, or what that failed with."""
+        try:
+            return self.environment.prewarm(limit)
+        except Exception as error:  # noqa: BLE001 - logged, and told
+            _log.exception("The init of an environment of %s", self.pool.configuration.function_name)
+            self.environment.stop(grace=0)
+            return f"{type(error).__name__}: {error}"
 
     def _prepare(self) -> None:
         try:
@@ -155,8 +182,10 @@ class FunctionPool:
         log_streams: Callable[[str], LogSink] | None = None,
         faults: InvocationFaults | None = None,
         account_concurrency: int = 1000,
-        idle_timeout: float = 300.0,
+        idle_timeout: float = IDLE_TIMEOUT,
         init_timeout: float = INIT_TIMEOUT,
+        provisioned: int = 0,
+        freeze: bool = False,
     ) -> None:
         """Start nothing yet.
 
@@ -168,6 +197,8 @@ class FunctionPool:
             account_concurrency: most environments of a function that reserves none (A.2).
             idle_timeout: seconds after which an environment without work is stopped.
             init_timeout: seconds of the init phase (E.3).
+            provisioned: environments that are kept initialised, as far as the concurrency lets.
+            freeze: whether processes of environments without work are stopped (E.3).
         """
         self.configuration = configuration
         reserved = configuration.reserved_concurrent_executions
@@ -182,6 +213,7 @@ class FunctionPool:
         self._faults_on_purpose = faults
         self._idle_timeout = idle_timeout
         self._init_timeout = init_timeout
+        self._freeze = freeze
         self._lock = threading.Lock()
         """Guards all that follows. Nothing blocks, calls back or writes while it is held."""
         self._running = self._stopped = False
@@ -190,6 +222,10 @@ class FunctionPool:
         self._workers: dict[int, _Worker] = {}
         self._leaving: set[_Worker] = set()
         self._idle: list[_Worker] = []
+        """Taken from the end: provisioned ones stand behind those on demand."""
+        self._provisioned = provisioned
+        self._warming: list[_Worker] = []
+        """In their init, without an invocation."""
         self._waiting: deque[_Job] = deque()
         self._hungry: deque[_Worker] = deque()
         self._lying = 0
@@ -202,11 +238,22 @@ class FunctionPool:
         """Accept invocations. Idempotent; a pool that was stopped stays stopped."""
         with self._lock:
             self._running = not self._stopped
-            if not self._running or self.configuration.debug_port is None or self._workers:
-                return
-            worker = self._new_worker()
-            worker.prepares = True
-        self._start(worker, None)
+            worker = None
+            if self._running and self.configuration.debug_port is not None and not self._workers:
+                worker = self._new_worker()
+                worker.prepares = True
+        if worker is not None:
+            self._start(worker)
+        self._replenish()
+
+    def provision(self, provisioned: int) -> None:
+        """Keep so many environments initialised from now on; those that are too many become ones on demand."""
+        with self._lock:
+            self._provisioned = provisioned
+            kept = [worker for worker in self._workers.values() if worker.prewarming is not None]
+            for worker in kept[provisioned:]:
+                worker.prewarming = None
+        self._replenish()
 
     def submit(self, invocation: Invocation, on_result: OnResult, *, wait: bool) -> None:
         """Invoke when an environment is free. Does not block.
@@ -233,6 +280,11 @@ class FunctionPool:
                 worker = self._new_worker()
                 worker.inbox.put(job)
                 answer = None
+            elif self._limit and self._warming:
+                worker = self._warming.pop(0)  # its init is this one's cold start
+                worker.outdated = worker.generation != self.generation
+                worker.inbox.put(job)
+                return
             elif wait and self._limit:
                 self._waiting.append(job)
                 hungry = self._next_hungry()
@@ -245,7 +297,7 @@ class FunctionPool:
         if answer is not None:
             self._answer([(on_result, answer)])
         else:
-            self._start(worker, job)
+            self._start(worker)
 
     def reload(self) -> None:
         """The function's code has changed: whatever is begun from now on runs in a new environment. Does not block.
@@ -272,20 +324,21 @@ class FunctionPool:
     @property
     def busy(self) -> int:
         """Invocations in work. Asked before many a call, so without the lock: it may be one off."""
-        return len(self._workers) - len(self._idle)
+        return len(self._workers) - len(self._idle) - len(self._warming)
 
     def stats(self) -> PoolStats:
         """A snapshot."""
         with self._lock:
             return PoolStats(
                 environments=len(self._workers),
-                busy=len(self._workers) - len(self._idle),
+                busy=self.busy,
                 waiting=len(self._waiting) + self._lying,
                 cold_starts=self._past_cold_starts + sum(w.environment.cold_starts for w in self._workers.values()),
                 invocations=self._invocations,
                 errors=self._errors,
                 throttles=self._throttles,
                 faults=self._faults,
+                provisioned=self._provisioned_concurrency(),
             )
 
     def stop(self, grace: float = 0.0) -> None:
@@ -299,8 +352,9 @@ class FunctionPool:
             left += self._waiting
             self._waiting.clear()
             self._faults += len(left)
-            busy = [worker for worker in self._workers.values() if worker not in self._idle]
-            for worker in self._idle:
+            warming, self._warming = self._warming, []
+            busy = [worker for worker in self._workers.values() if worker not in self._idle and worker not in warming]
+            for worker in (*self._idle, *warming):
                 worker.inbox.put(None)
             self._idle.clear()
             workers = [*self._workers.values(), *self._leaving]
@@ -308,6 +362,8 @@ class FunctionPool:
                 if worker.prepares:  # nothing is in work there
                     worker.environment.kill()
         self._answer([(job.on_result, _stopped(job.invocation)) for job in left])
+        for worker in warming:
+            worker.environment.kill()
         _wait_for(busy, grace)
         for worker in busy:
             with self._lock:  # it may be given a new one
@@ -318,15 +374,19 @@ class FunctionPool:
             if not worker.ended.is_set():
                 _log.error("%s does not end: its callback blocks", worker.name)
 
-    def _new_worker(self) -> _Worker:
+    def _new_worker(self, prewarming: Prewarming | None = None) -> _Worker:
         """With the lock held. The lowest free number, so that threads' names stay few."""
         number = next(n for n in range(1, len(self._workers) + 2) if n not in self._workers)
-        self._workers[number] = worker = _Worker(self, number, self._new_environment())
+        environment = self._new_environment(provisioned=prewarming is not None)
+        self._workers[number] = worker = _Worker(self, number, environment, prewarming)
         return worker
 
-    def _new_environment(self) -> ExecutionEnvironment:
+    def _new_environment(self, *, provisioned: bool) -> ExecutionEnvironment:
+        configuration = self.configuration
+        if provisioned:
+            configuration = replace(configuration, initialization_type="provisioned-concurrency")
         return ExecutionEnvironment(
-            self.configuration,
+            configuration,
             self._sink,
             log_streams=self._log_streams,
             faults=self._faults_on_purpose,
@@ -338,19 +398,39 @@ class FunctionPool:
         with self._lock:
             stopped = worker.environment
             self._past_cold_starts += stopped.cold_starts
-            worker.environment = self._new_environment()
+            worker.environment = self._new_environment(provisioned=worker.prewarming is not None)
             worker.laid_in = 0
             worker.generation, worker.outdated = self.generation, False
             if stopped.killed:
                 worker.environment.kill()
 
-    def _start(self, worker: _Worker, job: _Job | None) -> None:
-        """Outside the lock: starting a thread waits for it."""
+    def _replenish(self) -> None:
+        """Start what the provisioned concurrency lacks."""
+        while True:
+            with self._lock:
+                have = sum(worker.prewarming is not None for worker in self._workers.values())
+                if not self._running or have >= self._provisioned or len(self._workers) >= self._limit:
+                    return
+                worker = self._new_worker(Prewarming())
+                self._warming.append(worker)
+            if not self._start(worker):
+                return
+
+    def _provisioned_concurrency(self) -> ProvisionedConcurrency:
+        """With the lock held."""
+        found = [worker.prewarming for worker in self._workers.values() if worker.prewarming is not None]
+        failure = next((prewarming.failure for prewarming in found if prewarming.failure), None)
+        return ProvisionedConcurrency(self._provisioned, sum(one.ready for one in found), failure)
+
+    def _start(self, worker: _Worker) -> bool:
+        """Outside the lock: starting a thread waits for it. False when there is none; its job, if any, is answered."""
         try:
             worker.start()
         except RuntimeError as error:  # no threads left
             self._gone(worker)
-            jobs = [job] if job else []
+            jobs: list[_Job] = []
+            with suppress(Empty):
+                jobs += filter(None, [worker.inbox.get_nowait()])
             with self._lock:
                 if not self._workers:  # nobody will come for those that wait
                     jobs += self._waiting
@@ -358,9 +438,18 @@ class FunctionPool:
                 self._faults += len(jobs)
             text = f"no thread for an environment: {error}"
             self._answer([(job.on_result, error_answer(job.invocation.request_id, 500, text)) for job in jobs])
+            return False
+        return True
 
     def _next_job(self, worker: _Worker) -> _Job | None:
         """What comes to this worker; None when it shall end."""
+        while (prewarming := worker.prewarming) is not None:
+            if prewarming.due(monotonic()) and not worker.environment.warm:
+                self._prewarm(worker, prewarming)
+            self._rest(worker)
+            with suppress(Empty):
+                return worker.inbox.get(timeout=prewarming.look_in(monotonic()))
+        self._rest(worker)
         try:
             return worker.inbox.get(timeout=self._idle_timeout)
         except Empty:
@@ -370,6 +459,37 @@ class FunctionPool:
                     self._leave(worker)  # at once: its place is free while its process still ends
                     return None
             return worker.inbox.get()  # a job was handed over in this very moment
+
+    def _rest(self, worker: _Worker) -> None:
+        """Nothing to do, as far as is known."""
+        if self._freeze and worker.inbox.empty():
+            worker.environment.freeze()
+
+    def _prewarm(self, worker: _Worker, prewarming: Prewarming) -> None:
+        """Initialise an environment, unless it got a job: that does the same."""
+        with self._lock:
+            if worker in self._idle:
+                self._idle.remove(worker)
+                self._warming.append(worker)
+            elif worker not in self._warming:
+                return
+            prewarming.ready = False
+        failure = worker.prewarm(init_timeout(self.configuration.timeout))
+        with self._lock:
+            prewarming.ended(failure, monotonic())
+            if worker in self._warming:
+                self._warming.remove(worker)
+                if (job := self._following(worker)) is not None:
+                    worker.inbox.put(job)
+            requested, available, _ = self._provisioned_concurrency()
+            if not self._running:
+                return
+        extra = {"function": self.configuration.function_name}
+        if failure is None:
+            _log.info("%d of %d provisioned environments are initialised", available, requested, extra=extra)
+        else:
+            text = "the init of a provisioned environment failed, next try in %g s: %s"
+            _log.warning(text, prewarming.pause, failure, extra=extra)
 
     def _done(self, worker: _Worker, result: InvocationResult) -> _Job | None:
         """Count, and take the next waiting job, or wait for one."""
@@ -400,7 +520,11 @@ class FunctionPool:
             if other.ahead and (jobs := self._take_back(other)):
                 return jobs[0]
         if self._running and not worker.outdated:
-            self._idle.append(worker)
+            place = len(self._idle)
+            if worker.prewarming is None:  # below those that are paid for anyway
+                while place and self._idle[place - 1].prewarming is not None:
+                    place -= 1
+            self._idle.insert(place, worker)
         else:
             if self._running:
                 self._leave(worker)
@@ -467,6 +591,8 @@ class FunctionPool:
     def _leave(self, worker: _Worker) -> None:
         """With the lock held. Idempotent."""
         if worker not in self._leaving:
+            if worker in self._warming:
+                self._warming.remove(worker)
             del self._workers[worker.number]
             self._leaving.add(worker)
             self._past_cold_starts += worker.environment.cold_starts

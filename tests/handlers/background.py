@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 COUNTER = "import sys, time\nwhile True:\n    open(sys.argv[1], 'a').write('x')\n    time.sleep(0.001)\n"
 
@@ -22,11 +23,11 @@ def handler(event, context):
     """Start both with the first event; say how far they came, once both went on during this event."""
     if not ticks:
         threading.Thread(target=_count, daemon=True).start()
-    child = f"{event}.child"
-    if not os.path.exists(child):
-        subprocess.Popen([sys.executable, "-c", COUNTER, child])
-    before = ticks
-    size = os.path.getsize(child) if os.path.exists(child) else 0
-    while ticks < before + 3 or not os.path.exists(child) or os.path.getsize(child) < size + 3:
+    child = Path(f"{event}.child")
+    if not child.exists():
+        child.touch()
+        subprocess.Popen([sys.executable, "-c", COUNTER, str(child)])
+    before, size = ticks, child.stat().st_size
+    while ticks < before + 3 or child.stat().st_size < size + 3:
         time.sleep(0.001)
     return {"pid": os.getpid(), "ticks": ticks}

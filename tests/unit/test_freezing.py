@@ -57,11 +57,11 @@ def test_between_two_events_neither_threads_nor_children_run_and_both_go_on_with
     first = answered(one, answers, event)
     wait_for_state(first["pid"], "T")
     assert len(group_of(first["pid"])) == 2
-    frozen = os.path.getsize(f"{event}.child")
+    frozen = Path(f"{event}.child").stat().st_size
     second = answered(one, answers, event)
     assert second["pid"] == first["pid"]
     assert second["ticks"] >= first["ticks"] + 3
-    assert os.path.getsize(f"{event}.child") >= frozen + 3
+    assert Path(f"{event}.child").stat().st_size >= frozen + 3
     wait_for_state(first["pid"], "T")
 
 

@@ -177,7 +177,7 @@ class ExecutionEnvironment:
         """
         self._sandbox.reset(grace)
         self._sandbox.close(folder=True)
-        self._initialized = False
+        self._initialized = self._reported = False
 
     def _run(self, invocation: Invocation) -> InvocationResult:
         configuration, log = self._configuration, self._log
@@ -366,7 +366,7 @@ class ExecutionEnvironment:
         """No process could be started: nothing is kept for it; why."""
         self._sandbox.reset()
         self._sandbox.close(folder=False)
-        self._initialized = False
+        self._initialized = self._reported = False
         return explained(error, self._configuration)
 
 

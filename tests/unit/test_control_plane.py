@@ -273,3 +273,22 @@ def test_a_poller_that_hangs_is_left_at_the_stop_and_its_stack_is_told(caplog: p
     thread.join()
     assert "poller-F.E-0 does not end" in caplog.text
     assert "hung.wait" in caplog.text or "self._cond.wait" in caplog.text
+
+
+def test_settings_of_a_function_reach_its_environments(tmp_path: Path) -> None:  # E.3
+    def plane(*settings: str, **environment: str) -> ControlPlane:
+        loaded = template(tmp_path, KAFKA, **environment)
+        path = tmp_path / "template.yaml"
+        path.write_text(path.read_text() + "".join(settings))
+        return ControlPlane(load(loaded.path, environment=environment), Metrics(), FakeClock())
+
+    section = "Metadata: {Poller: {Functions: {f: {ProvisionedConcurrency: 2, Freeze: true}}}}\n"
+    given = plane(section, POLLER_IDLE_TIMEOUT="7")
+    pool = given.pool("f")
+    assert pool is not None
+    assert (pool._idle_timeout, pool._freeze, pool.stats().provisioned.requested) == (7.0, True, 2)
+    [snapshot] = given.functions()
+    assert (snapshot.provisioned_concurrency, snapshot.provisioned_concurrency_available) == (2, 0)
+    usual = plane().pool("f")
+    assert usual is not None
+    assert (usual._idle_timeout, usual._freeze, usual.stats().provisioned.requested) == (300.0, False, 0)

@@ -76,6 +76,23 @@ def test_without_the_setting_they_run_on(pool, tmp_path):
     assert "T" not in {state_of(member) for member in group_of(pid)}
 
 
+def test_a_process_that_left_the_group_runs_on(pool, tmp_path):
+    (tmp_path / "app.py").write_text(
+        "import os, subprocess, sys\n"
+        "from background import COUNTER\n"
+        "def handler(event, context):\n"
+        "    subprocess.Popen([sys.executable, '-c', COUNTER, event], start_new_session=True)\n"
+        "    return os.getpid()\n"
+    )
+    counted = tmp_path / "count"
+    one, answers = pool("app.handler", tmp_path, environment={"PYTHONPATH": str(HANDLERS)}), Answers()
+    wait_for_state(answered(one, answers, str(counted)), "T")
+    deadline = time.monotonic() + 10
+    while not counted.exists() or counted.stat().st_size < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def test_a_frozen_environment_is_stopped_as_gently_as_any_other(pool, tmp_path):
     (tmp_path / "app.py").write_text(
         "import atexit, os\n"
@@ -103,6 +120,7 @@ def test_a_process_that_is_killed_while_it_is_frozen_costs_no_event(pool):
     pid = answered(one, answers)["pid"]
     wait_for_state(pid, "T")
     os.kill(pid, signal.SIGKILL)
+    wait_until_gone(pid)
     again = answered(one, answers)
     assert (again["calls"], again["pid"] == pid) == (1, False)
     assert answers.statuses == [200, 200]

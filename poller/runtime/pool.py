@@ -444,7 +444,9 @@ class FunctionPool:
     def _next_job(self, worker: _Worker) -> _Job | None:
         """What comes to this worker; None when it shall end."""
         while (prewarming := worker.prewarming) is not None:
-            if prewarming.due(monotonic()) and not worker.environment.warm:
+            if worker.environment.warm:
+                prewarming.lives()  # also where an invocation did what had failed before
+            elif prewarming.due(monotonic()):
                 self._prewarm(worker, prewarming)
             self._rest(worker)
             with suppress(Empty):

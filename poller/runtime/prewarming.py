@@ -53,6 +53,10 @@ class Prewarming:
         """Whether its time has come, at these monotonic seconds."""
         return now >= self._due
 
+    def lives(self) -> None:
+        """The environment is initialised, as was seen."""
+        self.ready, self.failure, self._failures = True, None, 0
+
     def ended(self, failure: str | None, now: float) -> None:
         """An init is over: it went well, or failed and is tried again after a growing pause."""
         self.ready, self.failure = failure is None, failure

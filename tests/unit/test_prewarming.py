@@ -227,6 +227,16 @@ def test_a_failed_init_is_logged_and_told_tried_again_and_given_to_whoever_invok
     assert "1 of 1 provisioned environments are initialised" in caplog.text
 
 
+def test_an_init_that_failed_and_went_well_inside_an_invocation_is_over(pool, tmp_path):  # E.3
+    (tmp_path / "app.py").write_text("import nowhere\n")
+    one, answers = pool("app.handler", tmp_path, provisioned=1), Answers()
+    wait_for(lambda: one.stats().provisioned.failure)
+    (tmp_path / "app.py").write_text("def handler(event, context):\n    return 'mended'\n")
+    assert answered(one, answers).payload == b'"mended"'
+    wait_for(lambda: one.stats().provisioned == ProvisionedConcurrency(1, 1, None))
+    assert one.stats().cold_starts == 2
+
+
 def test_what_is_wrong_here_is_told_as_well(pool, tmp_path, monkeypatch):
     one = pool("app.handler", tmp_path / "absent", provisioned=1)
     wait_for(lambda: one.stats().provisioned.failure)

@@ -65,6 +65,16 @@ def test_between_two_events_neither_threads_nor_children_run_and_both_go_on_with
     wait_for_state(first["pid"], "T")
 
 
+def test_so_it_is_over_the_runtime_api(pool):  # E.1
+    pytest.importorskip("awslambdaric", reason="AWS's client is not installed")
+    one, answers = pool("basic.count", runtime_client="aws"), Answers()
+    first = answered(one, answers)
+    wait_for_state(first["pid"], "T")
+    second = answered(one, answers)
+    assert (second["pid"], second["calls"]) == (first["pid"], 2)
+    wait_for_state(first["pid"], "T")
+
+
 def test_without_the_setting_they_run_on(pool, tmp_path):
     one, answers, event = pool("background.handler", freeze=False), Answers(), tmp_path / "count"
     pid = answered(one, answers, str(event))["pid"]

@@ -259,6 +259,39 @@ def test_a_stop_does_not_wait_for_an_init(pool, tmp_path):
     assert not Path(f"/proc/{pid}").exists()
 
 
+def source(text, wait_for_file=None):
+    wait = f"while not os.path.exists({str(wait_for_file)!r}):\n    time.sleep(0.001)\n" if wait_for_file else ""
+    return f"import os, time\n{wait}def handler(event, context):\n    return {text!r}\n"
+
+
+def test_when_the_code_is_saved_the_new_one_is_initialised(pool, tmp_path):
+    code = tmp_path / "app.py"
+    code.write_text(source("old"))
+    one, answers = pool("app.handler", tmp_path, provisioned=1), Answers()
+    wait_for(lambda: available(one) == 1)
+    code.write_text(source("newer code"))
+    one.reload()
+    wait_for(lambda: one.stats().cold_starts == 2 and available(one) == 1)
+    assert answered(one, answers).payload == b'"newer code"'
+    assert one.stats().cold_starts == 2
+
+
+@pytest.mark.parametrize("invoked", [False, True])
+def test_code_that_is_saved_while_an_environment_is_initialised_runs_in_another(pool, tmp_path, invoked):
+    code, go = tmp_path / "app.py", tmp_path / "go"
+    code.write_text(source("old", go))
+    one, answers = pool("app.handler", tmp_path, provisioned=1, reserved_concurrent_executions=1), Answers()
+    wait_for(lambda: pids(one))
+    code.write_text(source("newer code"))
+    one.reload()
+    if invoked:
+        submit(one, answers)
+    go.touch()
+    wait_for(lambda: one.stats().cold_starts == 2)
+    assert (answers.wait(1)[0] if invoked else answered(one, answers)).payload == b'"newer code"'
+    wait_for(lambda: available(one) == 1)
+
+
 def test_the_number_can_be_changed_while_it_runs(pool):
     one = pool(provisioned=0, idle_timeout=0.02)
     one.provision(2)

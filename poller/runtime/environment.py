@@ -96,6 +96,8 @@ class ExecutionEnvironment:
     def prewarm(self, limit: float) -> str | None:
         """Have a new process with the handler imported, ahead of any invocation. Blocks up to `limit` seconds.
 
+        An init that fails is run again inside the first invocation, which tells of it.
+
         Returns:
             None when it is warm, else what its init failed with: `timeout`, a type of error, or what is wrong here.
         """
@@ -153,14 +155,6 @@ class ExecutionEnvironment:
         if self._sandbox.killed.is_set() and result.function_error:
             return error_answer(invocation.request_id, 500, "The function is being stopped.")
         return result
-
-    def prepare(self) -> None:
-        """Run init before there is an event. Blocks for it; its errors are told by the first invocation."""
-        self._log = HandlerLog(self._sink, "", self._format)
-        try:
-            self._init_phase(self._init_timeout)
-        except OSError as error:
-            self._log.emit(self._no_process(error))
 
     def look_at_memory(self) -> None:
         """Kill what holds more than MemorySize. Any thread, does not wait."""

@@ -30,7 +30,7 @@ from typing import NamedTuple
 from poller.faults.chance import InvocationFaults
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import error_answer, throttled
-from poller.runtime.environment import INIT_TIMEOUT, ExecutionEnvironment
+from poller.runtime.environment import INIT_TIMEOUT, SUSPENDED, ExecutionEnvironment
 from poller.runtime.handler_log import LogSink
 from poller.runtime.prewarming import NOTHING_PROVISIONED, Prewarming, ProvisionedConcurrency, init_timeout
 
@@ -139,11 +139,9 @@ class _Worker(threading.Thread):
             return f"{type(error).__name__}: {error}"
 
     def _prepare(self) -> None:
-        try:
-            self.environment.prepare()
-        except Exception:  # noqa: BLE001 - logged; the first invocation starts anew
-            _log.exception("Init of %s", self.pool.configuration.function_name)
-            self.environment.stop(grace=0)
+        failure = self.prewarm(SUSPENDED)
+        if failure is not None:
+            _log.warning("its init failed: %s", failure, extra={"function": self.pool.configuration.function_name})
 
     def _invoke(self, invocation: Invocation) -> InvocationResult:
         try:

@@ -128,7 +128,7 @@ def scripted():
         yield
 
 
-@settings(max_examples=45, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(lives)
 @example(Life(["init"], provisioned=1))  # during its pre-warming
 @example(Life(["init", "init"], events=2))  # in both of its inits

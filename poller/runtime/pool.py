@@ -23,18 +23,17 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from queue import Empty, SimpleQueue
+from queue import Empty
 from time import monotonic
-from typing import NamedTuple
 
 from poller.faults.chance import InvocationFaults
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import error_answer, throttled
-from poller.runtime.environment import INIT_TIMEOUT, SUSPENDED, ExecutionEnvironment
+from poller.runtime.environment import INIT_TIMEOUT, ExecutionEnvironment
+from poller.runtime.environment_thread import Ahead, EnvironmentThread, Job
 from poller.runtime.handler_log import LogSink
+from poller.runtime.late_answers import LateAnswers, OnResult
 from poller.runtime.prewarming import NOTHING_PROVISIONED, Prewarming, ProvisionedConcurrency, init_timeout
-
-OnResult = Callable[[InvocationResult], None]
 
 IDLE_TIMEOUT = 300.0
 """Seconds without work after which an environment is stopped."""
@@ -43,11 +42,6 @@ _LAST_BREATH = 5.0
 """Seconds that `stop` waits for threads whose processes are killed: only a callback that blocks can take longer."""
 
 _log = logging.getLogger(__name__)
-
-
-class _Job(NamedTuple):
-    invocation: Invocation
-    on_result: OnResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,107 +60,6 @@ class PoolStats:
     faults: int
     """Answered with status 500: our own fault, or the pool was stopped."""
     provisioned: ProvisionedConcurrency = NOTHING_PROVISIONED
-
-
-@dataclass(slots=True, eq=False)
-class _Ahead:
-    """An invocation in the pipe of an environment that has not begun it, as far as is known."""
-
-    job: _Job
-    take_back: Callable[[], bool] | None = None
-    """None until it is in the pipe."""
-
-
-class _Worker(threading.Thread):
-    """One environment and the thread that owns it."""
-
-    def __init__(
-        self,
-        pool: FunctionPool,
-        number: int,
-        environment: ExecutionEnvironment,
-        prewarming: Prewarming | None,
-    ) -> None:
-        super().__init__(name=f"invoke-{pool.configuration.function_name}-{number}", daemon=True)
-        self.pool = pool
-        self.number = number
-        self.environment = environment
-        self.prewarming = prewarming
-        """None for an environment on demand. With the pool's lock."""
-        self.ahead: deque[_Ahead] = deque()
-        """With the pool's lock."""
-        self.laid_in = 0
-        """The number of the process with them."""
-        self.hungry = False
-        """Has room for more, and found nothing. With the pool's lock."""
-        self.generation = pool.generation
-        """Of its environment's code. With the pool's lock."""
-        self.outdated = False
-        """The next invocation is for a new environment."""
-        self.inbox: SimpleQueue[_Job | None] = SimpleQueue()
-        self.ended = threading.Event()
-        self.prepares = False
-        """Whether init comes before there is an event, and is not over. With the pool's lock."""
-
-    def run(self) -> None:
-        """Jobs until there is none: the pool stops, or nothing came for the idle time."""
-        try:
-            if self.prepares:
-                self._prepare()
-                job = self.pool._ready(self) or self.pool._next_job(self)  # noqa: SLF001 - a part of the pool
-            else:
-                job = self.pool._next_job(self)  # noqa: SLF001
-            while job is not None:
-                result = self._invoke(job.invocation)
-                # Free first, then the callback: who invokes again from there finds this environment.
-                following = self.pool._done(self, result)  # noqa: SLF001
-                _call_back(job.on_result, result)
-                job = following or self.pool._next_job(self)  # noqa: SLF001
-        finally:
-            try:
-                self.environment.stop()
-            finally:
-                self.pool._gone(self)  # noqa: SLF001
-                self.pool._replenish()  # noqa: SLF001
-
-    def prewarm(self, limit: float) -> str | None:
-        """Initialise the environment; None, or what that failed with."""
-        try:
-            return self.environment.prewarm(limit)
-        except Exception as error:  # noqa: BLE001 - logged, and told
-            _log.exception("The init of an environment of %s", self.pool.configuration.function_name)
-            self.environment.stop(grace=0)
-            return f"{type(error).__name__}: {error}"
-
-    def _prepare(self) -> None:
-        failure = self.prewarm(SUSPENDED)
-        if failure is not None:
-            _log.warning("its init failed: %s", failure, extra={"function": self.pool.configuration.function_name})
-
-    def _invoke(self, invocation: Invocation) -> InvocationResult:
-        try:
-            if self.outdated:
-                self.environment.stop()
-                self.pool._renew(self)  # noqa: SLF001
-            return self.environment.invoke(invocation, self._feed)
-        except Exception as error:  # noqa: BLE001 - logged, and answered
-            _log.exception("Invocation %s of %s", invocation.request_id, self.pool.configuration.function_name)
-            # Nothing is known of the process any more.
-            self.environment.stop(grace=0)
-            return error_answer(invocation.request_id, 500, f"{type(error).__name__}: {error}")
-
-    def _feed(self) -> None:
-        """Lay ahead what waits, as far as there is room."""
-        if self.laid_in != self.environment.cold_starts:
-            # What lies in the pipe of a process that is gone comes first.
-            self.laid_in = self.environment.cold_starts
-            self.pool._put_back(self)  # noqa: SLF001
-        while self.environment.has_room():
-            ahead = self.pool._ahead(self)  # noqa: SLF001
-            if ahead is None:
-                return
-            take_back = self.environment.lay(ahead.job.invocation)
-            self.pool._laid(self, ahead, take_back)  # noqa: SLF001
 
 
 class FunctionPool:
@@ -217,19 +110,18 @@ class FunctionPool:
         self._running = self._stopped = False
         self.generation = 0
         """How often the code was changed."""
-        self._workers: dict[int, _Worker] = {}
-        self._leaving: set[_Worker] = set()
-        self._idle: list[_Worker] = []
+        self._workers: dict[int, EnvironmentThread] = {}
+        self._leaving: set[EnvironmentThread] = set()
+        self._idle: list[EnvironmentThread] = []
         """Taken from the end: provisioned ones stand behind those on demand."""
         self._provisioned = provisioned
-        self._warming: list[_Worker] = []
+        self._warming: list[EnvironmentThread] = []
         """In their init, without an invocation."""
-        self._waiting: deque[_Job] = deque()
-        self._hungry: deque[_Worker] = deque()
+        self._waiting: deque[Job] = deque()
+        self._hungry: deque[EnvironmentThread] = deque()
         self._lying = 0
         """Invocations that lie ahead, of all workers."""
-        self._unanswered: deque[tuple[OnResult, InvocationResult]] = deque()
-        self._answering = False
+        self._answer = LateAnswers(configuration.function_name).give
         self._invocations = self._errors = self._throttles = self._faults = self._past_cold_starts = 0
 
     def start(self) -> None:
@@ -261,7 +153,7 @@ class FunctionPool:
         no environment is free (A.3). A function with a concurrency of 0 is always throttled. A pool that does not
         run answers 500.
         """
-        job = _Job(invocation, on_result)
+        job = Job(invocation, on_result)
         if self._faults_on_purpose is not None and self._faults_on_purpose.throttles():
             with self._lock:
                 self._throttles += 1
@@ -372,11 +264,11 @@ class FunctionPool:
             if not worker.ended.is_set():
                 _log.error("%s does not end: its callback blocks", worker.name)
 
-    def _new_worker(self, prewarming: Prewarming | None = None) -> _Worker:
+    def _new_worker(self, prewarming: Prewarming | None = None) -> EnvironmentThread:
         """With the lock held. The lowest free number, so that threads' names stay few."""
         number = next(n for n in range(1, len(self._workers) + 2) if n not in self._workers)
         environment = self._new_environment(provisioned=prewarming is not None)
-        self._workers[number] = worker = _Worker(self, number, environment, prewarming)
+        self._workers[number] = worker = EnvironmentThread(self, number, environment, prewarming)
         return worker
 
     def _new_environment(self, *, provisioned: bool) -> ExecutionEnvironment:
@@ -391,7 +283,7 @@ class FunctionPool:
             init_timeout=self._init_timeout,
         )
 
-    def _renew(self, worker: _Worker) -> None:
+    def _renew(self, worker: EnvironmentThread) -> None:
         """Give a worker a new environment in place of one that was stopped."""
         with self._lock:
             stopped = worker.environment
@@ -420,13 +312,13 @@ class FunctionPool:
         failure = next((prewarming.failure for prewarming in found if prewarming.failure), None)
         return ProvisionedConcurrency(self._provisioned, sum(one.ready for one in found), failure)
 
-    def _start(self, worker: _Worker) -> bool:
+    def _start(self, worker: EnvironmentThread) -> bool:
         """Outside the lock: starting a thread waits for it. False when there is none; its job, if any, is answered."""
         try:
             worker.start()
         except RuntimeError as error:  # no threads left
             self._gone(worker)
-            jobs: list[_Job] = []
+            jobs: list[Job] = []
             with suppress(Empty):
                 jobs += filter(None, [worker.inbox.get_nowait()])
             with self._lock:
@@ -439,7 +331,7 @@ class FunctionPool:
             return False
         return True
 
-    def _next_job(self, worker: _Worker) -> _Job | None:
+    def _next_job(self, worker: EnvironmentThread) -> Job | None:
         """What comes to this worker; None when it shall end."""
         while (prewarming := worker.prewarming) is not None:
             if worker.environment.warm:
@@ -460,12 +352,12 @@ class FunctionPool:
                     return None
             return worker.inbox.get()  # a job was handed over in this very moment
 
-    def _rest(self, worker: _Worker) -> None:
+    def _rest(self, worker: EnvironmentThread) -> None:
         """Nothing to do, as far as is known."""
         if self._freeze and worker.inbox.empty():
             worker.environment.freeze()
 
-    def _prewarm(self, worker: _Worker, prewarming: Prewarming) -> None:
+    def _prewarm(self, worker: EnvironmentThread, prewarming: Prewarming) -> None:
         """Initialise an environment, unless it got a job: that does the same."""
         with self._lock:
             if worker in self._idle:
@@ -491,7 +383,7 @@ class FunctionPool:
             text = "the init of a provisioned environment failed, next try in %g s: %s"
             _log.warning(text, prewarming.pause, failure, extra=extra)
 
-    def _done(self, worker: _Worker, result: InvocationResult) -> _Job | None:
+    def _done(self, worker: EnvironmentThread, result: InvocationResult) -> Job | None:
         """Count, and take the next waiting job, or wait for one."""
         with self._lock:
             if result.status >= 500:  # noqa: PLR2004
@@ -501,13 +393,13 @@ class FunctionPool:
                 self._errors += result.function_error is not None
             return self._following(worker)
 
-    def _ready(self, worker: _Worker) -> _Job | None:
+    def _ready(self, worker: EnvironmentThread) -> Job | None:
         """A worker is prepared: as `_done`, but for the counts."""
         with self._lock:
             worker.prepares = False
             return self._following(worker)
 
-    def _following(self, worker: _Worker) -> _Job | None:
+    def _following(self, worker: EnvironmentThread) -> Job | None:
         """With the lock held: what a worker that is free does next; None when it is to wait for that."""
         worker.hungry = False
         if worker.ahead:
@@ -531,7 +423,7 @@ class FunctionPool:
             worker.inbox.put(None)
         return None
 
-    def _ahead(self, worker: _Worker) -> _Ahead | None:
+    def _ahead(self, worker: EnvironmentThread) -> Ahead | None:
         """What waits, for a worker to lay ahead; it will be woken when there is nothing now."""
         with self._lock:
             if worker.generation != self.generation:
@@ -539,14 +431,14 @@ class FunctionPool:
             # One that is too large is refused when its turn comes.
             if self._waiting and self._running and len(self._waiting[0].invocation.payload) <= MAXIMUM_PAYLOAD:
                 self._lying += 1
-                worker.ahead.append(_Ahead(self._waiting.popleft()))
+                worker.ahead.append(Ahead(self._waiting.popleft()))
                 return worker.ahead[-1]
             if not worker.hungry:
                 worker.hungry = True
                 self._hungry.append(worker)
         return None
 
-    def _laid(self, worker: _Worker, ahead: _Ahead, take_back: Callable[[], bool]) -> None:
+    def _laid(self, worker: EnvironmentThread, ahead: Ahead, take_back: Callable[[], bool]) -> None:
         with self._lock:
             ahead.take_back = take_back
             # A stop or a reload that came while it was on its way could not take it back.
@@ -556,13 +448,13 @@ class FunctionPool:
             self._faults += len(left)
         self._answer([(job.on_result, _stopped(job.invocation)) for job in left])
 
-    def _put_back(self, worker: _Worker) -> None:
+    def _put_back(self, worker: EnvironmentThread) -> None:
         with self._lock:
             self._lying -= len(worker.ahead)
             self._waiting.extendleft(ahead.job for ahead in reversed(worker.ahead))
             worker.ahead.clear()
 
-    def _next_hungry(self) -> _Worker | None:
+    def _next_hungry(self) -> EnvironmentThread | None:
         """With the lock held."""
         while self._hungry:
             worker = self._hungry.popleft()
@@ -572,9 +464,9 @@ class FunctionPool:
                     return worker
         return None
 
-    def _take_back(self, worker: _Worker, *, all_of_them: bool = False) -> list[_Job]:
+    def _take_back(self, worker: EnvironmentThread, *, all_of_them: bool = False) -> list[Job]:
         """With the lock held: the first invocation, or all, that lie ahead there and that its process has not begun."""
-        taken: list[_Job] = []
+        taken: list[Job] = []
         for ahead in list(worker.ahead):
             if ahead.take_back is not None and ahead.take_back():
                 worker.ahead.remove(ahead)
@@ -584,11 +476,11 @@ class FunctionPool:
                     break
         return taken
 
-    def _wait_again(self, worker: _Worker) -> None:
+    def _wait_again(self, worker: EnvironmentThread) -> None:
         """With the lock held: what lies ahead there and was not begun waits as before, in its order."""
         self._waiting.extendleft(reversed(self._take_back(worker, all_of_them=True)))
 
-    def _leave(self, worker: _Worker) -> None:
+    def _leave(self, worker: EnvironmentThread) -> None:
         """With the lock held. Idempotent."""
         if worker not in self._leaving:
             if worker in self._warming:
@@ -597,49 +489,18 @@ class FunctionPool:
             self._leaving.add(worker)
             self._past_cold_starts += worker.environment.cold_starts
 
-    def _gone(self, worker: _Worker) -> None:
+    def _gone(self, worker: EnvironmentThread) -> None:
         with self._lock:
             self._leave(worker)
             self._leaving.remove(worker)
         worker.ended.set()
-
-    def _answer(self, answers: list[tuple[OnResult, InvocationResult]]) -> None:
-        """Call back without an environment; never on the caller's thread, who may hold a lock the callback takes."""
-        with self._lock:
-            self._unanswered.extend(answers)
-            if self._answering or not self._unanswered:
-                return
-            self._answering = True
-        thread = threading.Thread(
-            target=self._answer_all, name=f"invoke-{self.configuration.function_name}-0", daemon=True
-        )
-        try:
-            thread.start()
-        except RuntimeError:  # no threads left: late locks are better than lost callbacks
-            self._answer_all()
-
-    def _answer_all(self) -> None:
-        while True:
-            with self._lock:
-                if not self._unanswered:
-                    self._answering = False
-                    return
-                on_result, result = self._unanswered.popleft()
-            _call_back(on_result, result)
-
-
-def _call_back(on_result: OnResult, result: InvocationResult) -> None:
-    try:
-        on_result(result)
-    except Exception:  # noqa: BLE001 - whatever it is, the next job must not suffer
-        _log.exception("The callback of invocation %s failed", result.request_id)
 
 
 def _stopped(invocation: Invocation) -> InvocationResult:
     return error_answer(invocation.request_id, 500, "The function was stopped before this invocation began.")
 
 
-def _wait_for(workers: list[_Worker], seconds: float) -> None:
+def _wait_for(workers: list[EnvironmentThread], seconds: float) -> None:
     deadline = monotonic() + seconds
     for worker in workers:
         worker.ended.wait(max(0.0, deadline - monotonic()))

@@ -10,11 +10,13 @@ import argparse
 import json
 import logging
 import os
+import shutil
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -27,13 +29,18 @@ from tests.bench.processes import FUNCTIONS, Measured, Service, template
 from tests.bench.report import Goal, Row, progress, row
 
 PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+_PIPE = FunctionConfiguration("Bench", FUNCTIONS, "handler.echo", PYTHON, timeout=30)
+AWS_CLIENT = "AWS's Python client"
 WAYS: dict[str, FunctionConfiguration] = {
-    "pipe": FunctionConfiguration("Bench", FUNCTIONS, "handler.echo", PYTHON, timeout=30),
+    "pipe": _PIPE,
+    **({AWS_CLIENT: replace(_PIPE, runtime_client="aws")} if find_spec("awslambdaric") else {}),
+    **({"Node.js": replace(_PIPE, runtime="nodejs22.x")} if shutil.which("node") else {}),
 }
-"""Functions that answer with their event, by how their processes are spoken to. Another client or language is one more
-line here."""
+"""Functions that answer with their event, by how their processes are spoken to, as far as this machine has what they
+need. Another client or language is one more line here, and one below."""
 COLD: dict[str, FunctionConfiguration] = {
-    "pipe": FunctionConfiguration("Bench", FUNCTIONS, "imports.handler", PYTHON, timeout=30),
+    name: replace(way, handler="handler.imports" if way.runtime.startswith("nodejs") else "imports.handler")
+    for name, way in WAYS.items()
 }
 """The same for functions that answer with the milliseconds of their own imports."""
 
@@ -41,8 +48,8 @@ SIZE = 1024
 WARM_UP = 200
 AT_ONCE = 50
 IDLE = 100
-_GOALS = {"pipe": Goal("<=", 100.0), "AWS's Python client": Goal("<=", 600.0)}
-_COLD_GOAL = Goal("<=", 60.0)
+_GOALS = {"pipe": Goal("<=", 100.0), AWS_CLIENT: Goal("<=", 600.0)}
+_COLD_GOALS = {"pipe": Goal("<=", 60.0)}
 _READY = "provisioned environments are initialised"
 
 
@@ -91,7 +98,7 @@ def _cold(folder: Path, way: str, runs: int, number: int) -> Iterator[Row]:
         "ms",
         [one["beyond"] for one in found],
         client=way,
-        goals=[_COLD_GOAL],
+        goals=[_COLD_GOALS[way]] if way in _COLD_GOALS else [],
         details={"imports_ms": [one["imports"] for one in found]},
         note="the imports take {imports_ms:.0f} ms",
     )

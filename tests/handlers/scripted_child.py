@@ -1,4 +1,4 @@
-"""In place of the bootstrap: speaks its protocol, and is killed at the step that its script names.
+"""In place of a runtime: speaks its protocol, pipes or Lambda's Runtime API, and is killed where its script says.
 
 SCRIPT has one entry for each process of the function, `step:event` with the number of the event from 1, or empty; the
 processes that come after those live as they should. FOLDER gets a file for each process, with its number, and `begun`,
@@ -8,6 +8,7 @@ where each process notes the events that it begins.
 import itertools
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -65,12 +66,14 @@ def write(fd, header, payload=b"", *, half=False):
         pass
 
 
-def main():
+def begin(request_id):
+    with (FOLDER / "begun").open("a") as file:
+        file.write(f"{request_id}\n")
+
+
+def over_pipes():
     event_fd, reply_fd, _, *claims = map(int, sys.argv[2:])
     reader = frames.FrameReader()
-    if STEP == "frozen":
-        die_when_stopped()
-    die_at("init")
     write(reply_fd, {"type": "ready"})
     die_at("ready")
     number = 0
@@ -92,8 +95,7 @@ def main():
                 write(reply_fd, {"type": "skipped", "request_id": request_id})
                 continue
         number += 1
-        with (FOLDER / "begun").open("a") as file:
-            file.write(f"{request_id}\n")
+        begin(request_id)
         die_at("read", number)
         answer = {"type": "response", "request_id": request_id}
         if ("half", number) == (STEP, EVENT):
@@ -103,4 +105,53 @@ def main():
         die_at("answered", number)
 
 
-main()
+class Api:
+    """A client of the Runtime API on one connection."""
+
+    def __init__(self):
+        self.host = os.environ["AWS_LAMBDA_RUNTIME_API"]
+        name, _, port = self.host.partition(":")
+        self.socket = socket.create_connection((name, int(port)))
+        self.file = self.socket.makefile("rb")
+
+    def send(self, method, path, body=b"", *, half=False):
+        head = f"{method} /2018-06-01/runtime/invocation/{path} HTTP/1.1\r\nHost: {self.host}\r\n"
+        whole = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        self.socket.sendall(whole[: -len(body) // 2] if half else whole)
+
+    def answer(self):
+        self.file.readline()
+        headers = {}
+        while (line := self.file.readline().decode().strip()) != "":
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        return headers, self.file.read(int(headers["content-length"]))
+
+
+def over_the_api():
+    if STEP in {"end", "stay"}:
+        signal.signal(signal.SIGTERM, lambda *_: die_at("end"))
+    api = Api()
+    api.send("GET", "next")
+    die_at("ready")
+    for number in itertools.count(1):
+        headers, event = api.answer()
+        request_id = headers["lambda-runtime-aws-request-id"]
+        begin(request_id)
+        die_at("read", number)
+        if ("half", number) == (STEP, EVENT):
+            api.send("POST", f"{request_id}/response", event, half=True)
+            die_at("half", number)
+        api.send("POST", f"{request_id}/response", event)
+        api.answer()
+        die_at("answered", number)
+        api.send("GET", "next")
+
+
+if STEP == "frozen":
+    die_when_stopped()
+die_at("init")
+if "AWS_LAMBDA_RUNTIME_API" in os.environ:
+    over_the_api()
+else:
+    over_pipes()

@@ -6,6 +6,7 @@ invocation has one answer, no event is begun twice, a death costs one event at m
 
 import json
 import os
+import sys
 import tempfile
 import threading
 from collections import Counter
@@ -21,6 +22,7 @@ from poller.model import FunctionConfiguration, Invocation
 from poller.runtime import frames, launch
 from poller.runtime.pool import FunctionPool
 
+CHILD = HANDLERS / "scripted_child.py"
 STEPS = ("init", "ready", "unclaimed", "read", "half", "answered", "frozen", "end", "stay")
 deaths = st.sampled_from(["", *(f"{step}:{number}" for step in STEPS for number in (1, 2, 3))])
 
@@ -60,6 +62,8 @@ class Life:
     """What happens to one pool."""
 
     script: list[str]
+    api: bool = False
+    """Over Lambda's Runtime API, else over pipes."""
     events: int = 1
     concurrency: int = 1
     provisioned: int = 0
@@ -75,6 +79,7 @@ class Life:
 lives = st.builds(
     Life,
     script=st.lists(deaths, min_size=1, max_size=4),
+    api=st.booleans(),
     events=st.integers(1, 7),
     concurrency=st.integers(1, 2),
     provisioned=st.integers(0, 2),
@@ -89,12 +94,16 @@ def run(life, folder):
     """The results of all its events."""
     configuration = FunctionConfiguration(
         "fn",
-        HANDLERS,
+        Path(folder),
         "none.handler",
+        "provided.al2023" if life.api else f"python{sys.version_info[0]}.{sys.version_info[1]}",
         timeout=20.0,
         environment={"SCRIPT": ",".join(life.script), "FOLDER": folder, "FRAMES": str(Path(frames.__file__).parent)},
         reserved_concurrent_executions=life.concurrency,
     )
+    bootstrap = Path(folder, "bootstrap")
+    bootstrap.write_text(f"#!/bin/sh\nexec {sys.executable} -u {CHILD}\n")
+    bootstrap.chmod(0o755)
     before = descriptors()
     pool = FunctionPool(
         configuration,
@@ -124,11 +133,11 @@ def run(life, folder):
 @pytest.fixture(scope="module", autouse=True)
 def scripted():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "BOOTSTRAP", HANDLERS / "scripted_child.py")
+        patch.setattr(launch, "BOOTSTRAP", CHILD)
         yield
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(lives)
 @example(Life(["init"], provisioned=1))  # during its pre-warming
 @example(Life(["init", "init"], events=2))  # in both of its inits
@@ -138,6 +147,8 @@ def scripted():
 @example(Life(["end"], events=2, reaped=True))
 @example(Life(["unclaimed:2", "half:2", "answered:2"], events=7, one_by_one=False))  # while events lie ahead
 @example(Life(["unclaimed:2"] * 3, events=7, one_by_one=False))
+@example(Life(["init", "ready", "read", "half", "answered"], api=True, events=5))
+@example(Life(["frozen", "stay"], api=True, events=3, freeze=True))
 @example(Life(["read:1"], events=3, provisioned=1, stopped=True))
 def test_whenever_a_process_is_killed_each_invocation_has_one_answer_and_nothing_is_left(life):
     with tempfile.TemporaryDirectory() as folder:

@@ -20,8 +20,8 @@ from poller import access_rules, supported, supported_http
 from poller.event_invoke import DeadLetterTarget, EventInvokeConfig
 from poller.faults.settings import DestinationFaults, EventSourceFaults, Faults, FunctionFaults
 from poller.fronts.url_config import UrlConfig
-from poller.http_resources import HttpApi, HttpApiEvent, RestApi, RestApiEvent
 from poller.function_settings import FunctionSettings
+from poller.http_resources import HttpApi, HttpApiEvent, RestApi, RestApiEvent
 from poller.intrinsics import CONDITIONS, FUNCTIONS
 from poller.mapping_rules import broken_rules
 from poller.parameters import TYPES

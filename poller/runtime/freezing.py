@@ -2,7 +2,8 @@
 
 Lambda freezes the whole sandbox. Here SIGSTOP goes to the process group and SIGCONT wakes it for the next event, so
 background threads and child processes go on where they were. A process that left the group, a daemon or one with a
-session of its own, runs on. A child that the handler itself had stopped is woken with the others. Clocks go on while
+session of its own, runs on, and so do external extensions, which have groups of their own: they may still be busy with
+the last event. A child that the handler itself had stopped is woken with the others. Clocks go on while
 nothing runs, as they do on Lambda.
 """
 

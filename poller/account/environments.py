@@ -197,6 +197,8 @@ class Environments:
                 invocations=stats.invocations,
                 errors=stats.errors,
                 throttles=stats.throttles,
+                provisioned_concurrency=stats.provisioned,
+                provisioned_concurrency_available=stats.provisioned_available,
             )
 
     def pools(self) -> list[FunctionPool]:

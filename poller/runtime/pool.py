@@ -33,7 +33,7 @@ from poller.runtime.environment import INIT_TIMEOUT, ExecutionEnvironment
 from poller.runtime.environment_thread import Ahead, EnvironmentThread, Job
 from poller.runtime.handler_log import LogSink
 from poller.runtime.late_answers import LateAnswers, OnResult
-from poller.runtime.prewarming import NOTHING_PROVISIONED, Prewarming, ProvisionedConcurrency, init_timeout
+from poller.runtime.prewarming import Prewarming, ProvisionedConcurrency, init_timeout
 
 IDLE_TIMEOUT = 300.0
 """Seconds without work after which an environment is stopped."""
@@ -59,7 +59,9 @@ class PoolStats:
     throttles: int
     faults: int
     """Answered with status 500: our own fault, or the pool was stopped."""
-    provisioned: ProvisionedConcurrency = NOTHING_PROVISIONED
+    provisioned: int = 0
+    """Environments that are to be kept initialised now, and those of them that are."""
+    provisioned_available: int = 0
 
 
 class FunctionPool:
@@ -145,6 +147,11 @@ class FunctionPool:
                 worker.prewarming = None
         self._replenish()
 
+    def provisioned_concurrency(self) -> ProvisionedConcurrency:
+        """How the provisioned concurrency stands."""
+        with self._lock:
+            return self._provisioned_concurrency()
+
     def submit(self, invocation: Invocation, on_result: OnResult, *, wait: bool) -> None:
         """Invoke when an environment is free. Does not block.
 
@@ -219,6 +226,7 @@ class FunctionPool:
     def stats(self) -> PoolStats:
         """A snapshot."""
         with self._lock:
+            provisioned = self._provisioned_concurrency()
             return PoolStats(
                 environments=len(self._workers),
                 busy=self.busy,
@@ -228,7 +236,8 @@ class FunctionPool:
                 errors=self._errors,
                 throttles=self._throttles,
                 faults=self._faults,
-                provisioned=self._provisioned_concurrency(),
+                provisioned=0 if self._stopped else min(provisioned.requested, self._limit),
+                provisioned_available=provisioned.available,
             )
 
     def stop(self, grace: float = 0.0) -> None:

@@ -29,9 +29,6 @@ class ProvisionedConcurrency(NamedTuple):
         return "FAILED" if self.failure else "IN_PROGRESS"
 
 
-NOTHING_PROVISIONED = ProvisionedConcurrency(0, 0, None)
-
-
 def init_timeout(timeout: float) -> float:
     """Seconds that the init of a provisioned environment may take, by its function's timeout."""
     return min(max(LEAST_INIT_TIMEOUT, timeout), MOST_INIT_TIMEOUT)

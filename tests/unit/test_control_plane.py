@@ -286,9 +286,9 @@ def test_settings_of_a_function_reach_its_environments(tmp_path: Path) -> None: 
     given = plane(section, POLLER_IDLE_TIMEOUT="7")
     pool = given.pool("f")
     assert pool is not None
-    assert (pool._idle_timeout, pool._freeze, pool.stats().provisioned.requested) == (7.0, True, 2)
+    assert (pool._idle_timeout, pool._freeze, pool.stats().provisioned) == (7.0, True, 2)
     [snapshot] = given.functions()
     assert (snapshot.provisioned_concurrency, snapshot.provisioned_concurrency_available) == (2, 0)
     usual = plane().pool("f")
     assert usual is not None
-    assert (usual._idle_timeout, usual._freeze, usual.stats().provisioned.requested) == (300.0, False, 0)
+    assert (usual._idle_timeout, usual._freeze, usual.stats().provisioned) == (300.0, False, 0)

@@ -152,7 +152,7 @@ def test_an_environment_with_events_laid_ahead_is_not_idle(pool, tmp_path):
 def test_a_provisioned_environment_is_frozen_until_its_first_event(pool):
     one, answers = pool("basic.count", provisioned=1), Answers()
     deadline = time.monotonic() + 10
-    while not one.stats().provisioned.available:
+    while not one.stats().provisioned_available:
         assert time.monotonic() < deadline
         time.sleep(0.001)
     [worker] = one._workers.values()

@@ -14,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_pool import Answers, submit
 
+from poller.function_pools import FunctionPools
 from poller.model import FunctionConfiguration
 from poller.runtime import prewarming
 from poller.runtime.environment import ExecutionEnvironment
 from poller.runtime.pool import FunctionPool
 from poller.runtime.prewarming import LOOK, Prewarming, ProvisionedConcurrency, init_timeout
+from poller.settings import Settings
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def wait_for(condition):
 
 
 def available(pool):
-    return pool.stats().provisioned.available
+    return pool.stats().provisioned_available
 
 
 def pids(pool):
@@ -103,7 +105,7 @@ def test_so_many_environments_are_initialised_before_anybody_invokes(pool):
     wait_for(lambda: available(one) == 2)
     stats = one.stats()
     assert (stats.environments, stats.busy, stats.cold_starts, stats.invocations) == (2, 0, 2, 0)
-    assert stats.provisioned == ProvisionedConcurrency(2, 2, None)
+    assert (stats.provisioned, stats.provisioned_available) == (2, 2)
     result = answered(one, answers)
     variables = json.loads(result.payload)["variables"]
     assert variables["AWS_LAMBDA_INITIALIZATION_TYPE"] == "provisioned-concurrency"
@@ -154,7 +156,7 @@ def test_no_more_are_provisioned_than_may_run(pool):
     one = pool(provisioned=3, reserved_concurrent_executions=1)
     wait_for(lambda: available(one) == 1)
     assert one.stats().environments == 1
-    assert one.stats().provisioned == ProvisionedConcurrency(3, 1, None)
+    assert one.provisioned_concurrency() == ProvisionedConcurrency(3, 1, None)
 
 
 def test_an_invocation_that_finds_no_other_place_takes_one_that_is_being_initialised(pool, tmp_path):
@@ -210,8 +212,8 @@ def test_a_failed_init_is_logged_and_told_tried_again_and_given_to_whoever_invok
     caplog.set_level("INFO")
     (tmp_path / "app.py").write_text("import nowhere\n")
     one, answers = pool("app.handler", tmp_path, provisioned=1), Answers()
-    wait_for(lambda: one.stats().provisioned.failure)
-    assert one.stats().provisioned == ProvisionedConcurrency(1, 0, "Runtime.ImportModuleError")
+    wait_for(lambda: one.provisioned_concurrency().failure)
+    assert one.provisioned_concurrency() == ProvisionedConcurrency(1, 0, "Runtime.ImportModuleError")
     assert any(
         re.fullmatch(r"INIT_REPORT .*\tPhase: init\tStatus: error\tError Type: Runtime.ImportModuleError", line)
         for line, _ in one.lines
@@ -230,24 +232,24 @@ def test_a_failed_init_is_logged_and_told_tried_again_and_given_to_whoever_invok
 def test_an_init_that_failed_and_went_well_inside_an_invocation_is_over(pool, tmp_path):  # E.3
     (tmp_path / "app.py").write_text("import nowhere\n")
     one, answers = pool("app.handler", tmp_path, provisioned=1), Answers()
-    wait_for(lambda: one.stats().provisioned.failure)
+    wait_for(lambda: one.provisioned_concurrency().failure)
     (tmp_path / "app.py").write_text("def handler(event, context):\n    return 'mended'\n")
     assert answered(one, answers).payload == b'"mended"'
-    wait_for(lambda: one.stats().provisioned == ProvisionedConcurrency(1, 1, None))
+    wait_for(lambda: one.provisioned_concurrency() == ProvisionedConcurrency(1, 1, None))
     assert one.stats().cold_starts == 2
 
 
 def test_what_is_wrong_here_is_told_as_well(pool, tmp_path, monkeypatch):
     one = pool("app.handler", tmp_path / "absent", provisioned=1)
-    wait_for(lambda: one.stats().provisioned.failure)
-    assert one.stats().provisioned.failure == f"CodeUri {tmp_path}/absent of function fn is no folder"
+    wait_for(lambda: one.provisioned_concurrency().failure)
+    assert one.provisioned_concurrency().failure == f"CodeUri {tmp_path}/absent of function fn is no folder"
 
     def fail(self, limit):
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr(ExecutionEnvironment, "prewarm", fail)
     two = pool(provisioned=1)
-    wait_for(lambda: two.stats().provisioned.failure == "RuntimeError: out of luck")
+    wait_for(lambda: two.provisioned_concurrency().failure == "RuntimeError: out of luck")
 
 
 def test_a_stop_does_not_wait_for_an_init(pool, tmp_path):
@@ -297,12 +299,12 @@ def test_the_number_can_be_changed_while_it_runs(pool):
     one.provision(2)
     wait_for(lambda: available(one) == 2)
     one.provision(1)
-    assert one.stats().provisioned == ProvisionedConcurrency(1, 1, None)
+    assert one.provisioned_concurrency() == ProvisionedConcurrency(1, 1, None)
     answers = Answers()
     submit(one, answers)
     answers.wait(1)
     one.provision(0)
-    assert one.stats().provisioned.status == "READY"
+    assert one.provisioned_concurrency().status == "READY"
 
 
 def test_one_that_is_not_provisioned_any_more_ends_when_it_is_idle(pool, monkeypatch):
@@ -324,3 +326,16 @@ def test_no_thread_left_is_told_and_tried_again_with_the_next_one_that_ends(pool
     assert one.stats().environments == 0
     one.start()
     wait_for(lambda: available(one) == 1)
+
+
+def test_a_setting_of_a_function_is_of_its_latest_version_and_of_none_that_waits_for_a_debugger(tmp_path):
+    def provisioned(settings=None, **configuration):
+        pools = FunctionPools(settings or Settings(), tmp_path, None, {"fn": 2})
+        return (
+            pools.make(FunctionConfiguration("fn", HANDLERS, "basic.count", **configuration), 1000).stats().provisioned
+        )
+
+    assert provisioned() == 2
+    assert provisioned(reserved_concurrent_executions=1) == 1
+    assert provisioned(version="3") == 0
+    assert provisioned(Settings(Debug="fn")) == 0

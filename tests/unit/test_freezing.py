@@ -160,11 +160,12 @@ def test_a_provisioned_environment_is_frozen_until_its_first_event(pool):
     assert answered(one, answers)["calls"] == 1
 
 
-def test_a_timeout_and_a_crash_of_a_woken_environment_are_what_they_always_are(pool):  # A.4
-    one, answers = pool("failing.exits", timeout=30.0), Answers()
-    for code in (3, 3):
-        answered(one, answers, code)
-    assert [result.function_error for result in answers.results] == ["Unhandled"] * 2
+@pytest.mark.parametrize(("ending", "failure"), [("sleep", "Sandbox.Timedout"), ("exit", "Runtime.ExitError")])
+def test_a_timeout_and_a_crash_of_a_woken_environment_are_what_they_always_are(pool, ending, failure):  # A.4, E.3
+    one, answers = pool("basic.leave_file", timeout=0.5), Answers()
+    assert answered(one, answers, "stay") == {"found": False, "calls": 1}
+    assert answered(one, answers, ending)["errorType"] == failure
+    assert answered(one, answers, "stay") == {"found": True, "calls": 1}
 
 
 def test_freezing_twice_and_waking_what_is_awake_changes_nothing():

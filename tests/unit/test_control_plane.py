@@ -283,12 +283,14 @@ def test_settings_of_a_function_reach_its_environments(tmp_path: Path) -> None: 
         return ControlPlane(load(loaded.path, environment=environment), Metrics(), FakeClock())
 
     section = "Metadata: {Poller: {Functions: {f: {ProvisionedConcurrency: 2, Freeze: true}}}}\n"
-    given = plane(section, POLLER_IDLE_TIMEOUT="7")
-    pool = given.pool("f")
-    assert pool is not None
-    assert (pool._idle_timeout, pool._freeze, pool.stats().provisioned) == (7.0, True, 2)
-    [snapshot] = given.functions()
-    assert (snapshot.provisioned_concurrency, snapshot.provisioned_concurrency_available) == (2, 0)
-    usual = plane().pool("f")
-    assert usual is not None
-    assert (usual._idle_timeout, usual._freeze, usual.stats().provisioned) == (300.0, False, 0)
+    for made, expected in (
+        (plane(section, POLLER_IDLE_TIMEOUT="7"), (7.0, True, 2)),
+        (plane(), (300.0, False, 0)),
+    ):
+        made._environments.start()
+        try:
+            [pool] = made._environments.pools()
+            assert (pool._idle_timeout, pool._freeze, pool.stats().provisioned) == expected
+            assert [item.provisioned_concurrency for item in made.functions()] == [expected[2]]
+        finally:
+            made._environments.stop(5)

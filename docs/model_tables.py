@@ -20,6 +20,7 @@ from poller import access_rules, supported, supported_http
 from poller.event_invoke import DeadLetterTarget, EventInvokeConfig
 from poller.faults.settings import DestinationFaults, EventSourceFaults, Faults, FunctionFaults
 from poller.fronts.url_config import UrlConfig
+from poller.function_settings import FunctionSettings
 from poller.http_resources import HttpApi, HttpApiEvent, RestApi, RestApiEvent
 from poller.intrinsics import CONDITIONS, FUNCTIONS
 from poller.mapping_rules import broken_rules
@@ -291,6 +292,12 @@ def faults() -> str:
     return table(["Setting", "Values", "Default", "Meaning"], rows)
 
 
+def function_settings() -> str:
+    """Settings per function."""
+    rows = [_row(*fields) for fields in _fields(FunctionSettings)]
+    return table(["Setting", "Values", "Default", "Meaning"], rows)
+
+
 def function_properties() -> str:
     """What is supported of a function."""
     known = {"Code" if name == "CodeUri" else name for name in supported.FUNCTION}
@@ -410,6 +417,7 @@ SECTIONS = {
     "settings": settings,
     "extensions": extensions,
     "faults": faults,
+    "function settings": function_settings,
     "function properties": function_properties,
     "async properties": async_properties,
     "url properties": url_properties,

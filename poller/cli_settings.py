@@ -13,6 +13,7 @@ SETTINGS = {
     "Workers": "processes that share the work, 1 to 64, or auto: one for each processor core (1)",
     "LogFormat": "auto, text or json; auto is text on a terminal and JSON lines elsewhere (auto)",
     "LogLevel": "DEBUG, INFO, WARNING or ERROR (INFO)",
+    "IdleTimeout": "seconds without work after which an environment is stopped (300)",
     "ShutdownGrace": "seconds that handlers in flight get at the end (30)",
     "RevocationGrace": "seconds that batches in flight get when a Kafka partition is taken away (1)",
     "TimeScale": "60 makes a minute a second, for pauses between retries and for ages of records (1)",

@@ -43,7 +43,7 @@ class ControlPlane:
         self._share = share or shares_of(template, 1)[0]
         self.account_id = template.settings.AccountId
         self.region = template.settings.Region
-        self._function_pools = function_pools(template.settings, template.state_folder)
+        self._function_pools = function_pools(template.settings, template.state_folder, self._share.provisioned)
         self.account = AccountFunctions(template, self._share, clock, documents, self._function_pools.make)
         self._environments = self.account.environments
         self._assembly = Assembly(self._settings, metrics, clock, self._share, self._environments)

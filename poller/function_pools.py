@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from poller.debugging import debug_port
 from poller.faults.chance import InvocationFaults
+from poller.function_settings import FunctionSettings
+from poller.invocation_request import LATEST
 from poller.log import FunctionLog
 from poller.logs.writer import LogFiles
 from poller.model import FunctionConfiguration
@@ -20,9 +22,6 @@ from poller.runtime.memory import MemoryWatch
 from poller.runtime.pool import FunctionPool
 from poller.setting_values import reloads
 from poller.settings import Settings
-
-IDLE_TIMEOUT = 300.0
-"""Seconds after which an environment without work is stopped."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,12 +35,20 @@ class FunctionPools:
         settings: what they say about functions.
         state_folder: absolute.
         log_files: takes functions' logs, if they go to files.
+        provisioned: environments that are kept initialised here, by function; of its `$LATEST`.
     """
 
-    def __init__(self, settings: Settings, state_folder: Path, log_files: LogFiles | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        state_folder: Path,
+        log_files: LogFiles | None,
+        provisioned: Mapping[str, int] | None = None,
+    ) -> None:
         self.settings = settings
         self.state_folder = state_folder
         self.log_files = log_files
+        self._provisioned = provisioned or {}
         self._code: CodeWatch | None = None
         self._memory: MemoryWatch | None = None
 
@@ -72,8 +79,13 @@ class FunctionPools:
             log_streams=both if files is not None else None,
             faults=self._faults(configuration.function_name) if port is None else None,
             account_concurrency=account_concurrency,
-            idle_timeout=IDLE_TIMEOUT if port is None else threading.TIMEOUT_MAX,
+            idle_timeout=self.settings.IdleTimeout if port is None else threading.TIMEOUT_MAX,
+            provisioned=0 if port is not None else self._kept(configuration),
+            freeze=port is None and self.settings.Functions.get(configuration.function_name, FunctionSettings()).Freeze,
         )
+
+    def _kept(self, configuration: FunctionConfiguration) -> int:
+        return self._provisioned.get(configuration.function_name, 0) if configuration.version == LATEST else 0
 
     def _faults(self, function_name: str) -> InvocationFaults | None:
         faults = self.settings.Faults.Functions.get(function_name)
@@ -107,10 +119,12 @@ def log_files_wanted(settings: Settings) -> bool:
     return sys.stderr.isatty() if settings.LogFiles == "auto" else settings.LogFiles == "true"
 
 
-def function_pools(settings: Settings, state_folder: Path) -> FunctionPools:
-    """What these settings make of functions."""
+def function_pools(
+    settings: Settings, state_folder: Path, provisioned: Mapping[str, int] | None = None
+) -> FunctionPools:
+    """What these settings make of functions, of which so many environments are kept initialised here."""
     if faults := settings.Faults.shown():
         _log.warning("faults are made on purpose: %s", ", ".join(faults))
     most = settings.LogFilesSize * MEGABYTE
     files = LogFiles(state_folder, most) if log_files_wanted(settings) else None
-    return FunctionPools(settings, state_folder, files)
+    return FunctionPools(settings, state_folder, files, provisioned)

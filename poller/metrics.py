@@ -142,6 +142,8 @@ class FunctionSnapshot:
     invocations: int
     errors: int
     throttles: int
+    provisioned_concurrency: int = 0
+    provisioned_concurrency_available: int = 0
 
 
 class StateCollector(Collector):
@@ -189,6 +191,8 @@ class StateCollector(Collector):
             "environments": "Execution environments that are up.",
             "busy": "Execution environments with an invocation: ConcurrentExecutions.",
             "waiting": "Invocations that wait for an environment.",
+            "provisioned_concurrency": "Execution environments that are to be kept initialised.",
+            "provisioned_concurrency_available": "Those of them that are.",
         }
         counters = {
             "cold_starts": "Execution environments started.",

@@ -109,6 +109,8 @@ class FunctionConfiguration:
     """What runs handlers: clients of our own, or AWS's."""
     layers: tuple[Path, ...] = ()
     """Folders and zip archives that make up `/opt`; a later one wins."""
+    initialization_type: Literal["on-demand", "provisioned-concurrency"] = "on-demand"
+    """AWS_LAMBDA_INITIALIZATION_TYPE of its processes (E.2)."""
     timeout: float = 3.0
     memory_size: int = 128
     environment: Mapping[str, str] = field(default_factory=dict)

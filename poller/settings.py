@@ -1,7 +1,7 @@
 """Settings: what AWS has no name for. From the template's `Metadata.Poller`, a file, the environment, and options.
 
-A later one of these wins. Of `Endpoints`, `Secrets`, `SignatureKeys`, `EventSources` and `Faults` single entries are
-replaced, not the whole.
+A later one of these wins. Of `Endpoints`, `Secrets`, `SignatureKeys`, `EventSources`, `Functions` and `Faults` single
+entries are replaced, not the whole.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from poller.document import read
 from poller.errors import ConfigError, Problem
 from poller.exposure import exposure_problems
 from poller.faults.settings import Faults as FaultsOnPurpose
+from poller.function_settings import FunctionSettings
 from poller.resources import Extensions
 from poller.secret_values import SecretOrigins, SecretReader
 from poller.secrets_manager import secret_value
@@ -30,7 +31,7 @@ SECTION = "Metadata.Poller"
 PREFIX = "POLLER_"
 PARAMETER_PREFIX = "POLLER_PARAMETER_"
 MOST_WORKERS = 64
-MAPS = ("Endpoints", "Secrets", "SignatureKeys", "EventSources", "Faults")
+MAPS = ("Endpoints", "Secrets", "SignatureKeys", "EventSources", "Functions", "Faults")
 """Settings that are mappings: not for the environment or options, and merged by entry."""
 
 
@@ -107,6 +108,8 @@ class Settings(Model):
     Workers: Annotated[Integer, BeforeValidator(_workers), Field(ge=1, le=MOST_WORKERS)] = 1
     """Processes that share the work; `auto` is one for each processor core. Limits of functions and mappings hold over
     all of them."""
+    IdleTimeout: Annotated[Seconds, Field(le=604_800)] = 300.0
+    """Seconds without work after which an environment is stopped; 0 keeps none for a second event."""
     ShutdownGrace: Seconds = 30.0
     """Seconds that handlers in flight get to finish when the program is told to stop."""
     RevocationGrace: Annotated[Seconds, Field(le=3)] = 1.0
@@ -166,6 +169,8 @@ class Settings(Model):
     """Secret access key by access key ID, for RequireSignature and function URLs of AuthType AWS_IAM."""
     EventSources: dict[str, Extensions] = Field(default_factory=dict)
     """Extensions per mapping, by `Function.Event`."""
+    Functions: dict[str, FunctionSettings] = Field(default_factory=dict)
+    """Settings per function, by its name."""
 
     Faults: FaultsOnPurpose = FaultsOnPurpose()
     """What goes wrong on purpose."""

@@ -9,7 +9,15 @@ from poller.template import Template
 
 def shares_of(template: Template, workers: int) -> list[Share]:
     """What each of so many workers runs of a template."""
-    limits = [FunctionLimit(item.FunctionName, item.ReservedConcurrentExecutions) for item in template.functions]
+    own = template.settings.Functions
+    limits = [
+        FunctionLimit(
+            item.FunctionName,
+            item.ReservedConcurrentExecutions,
+            own[item.FunctionName].ProvisionedConcurrency if item.FunctionName in own else 0,
+        )
+        for item in template.functions
+    ]
     demands = [_demand(mapping) for mapping in template.mappings]
     return shares(limits, demands, workers, template.settings.AccountConcurrency)
 

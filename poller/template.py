@@ -17,6 +17,7 @@ from poller.exposure import concurrency_problems
 from poller.faults.settings import unknown_names
 from poller.fronts.apis import Api
 from poller.fronts.url_config import FunctionUrl
+from poller.function_settings import function_problems
 from poller.intrinsics import Resolver
 from poller.parameters import parameter_values
 from poller.resources import EventSourceMapping, Function
@@ -147,6 +148,7 @@ class _Loading:
             reserved = {item.FunctionName: item.ReservedConcurrentExecutions for item in reader.functions}
             self._problems += concurrency_problems(reserved, settings)
             self._problems += http_problems(reader.http, reader.apis, settings)
+            self._problems += function_problems(reserved, settings)
             named = [(item, reader.places[item.FunctionName]) for item in reader.functions]
             reader.functions, wrong = supported_functions(
                 named, client=settings.RuntimeClient, strict=settings.StrictRuntime

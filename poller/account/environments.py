@@ -20,7 +20,8 @@ from poller.metrics import FunctionSnapshot
 from poller.model import FunctionConfiguration, Invocation
 from poller.policy.workers import Share
 from poller.runtime.answers import error_answer
-from poller.runtime.pool import FunctionPool, OnResult, PoolStats
+from poller.runtime.late_answers import OnResult
+from poller.runtime.pool import FunctionPool, PoolStats
 
 MakeFunctionPool = Callable[[FunctionConfiguration, int], FunctionPool]
 
@@ -197,6 +198,8 @@ class Environments:
                 invocations=stats.invocations,
                 errors=stats.errors,
                 throttles=stats.throttles,
+                provisioned_concurrency=stats.provisioned,
+                provisioned_concurrency_available=stats.provisioned_available,
             )
 
     def pools(self) -> list[FunctionPool]:

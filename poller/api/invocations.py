@@ -36,7 +36,7 @@ from poller.invocation_request import (
 from poller.invoker import no_json, why_no_json
 from poller.model import MAXIMUM_PAYLOAD, Invocation, InvocationResult
 from poller.runtime.answers import throttled
-from poller.runtime.pool import OnResult
+from poller.runtime.late_answers import OnResult
 
 RETRY_AFTER = (b"retry-after", b"1")
 """Seconds after which a throttled client may try again; AWS's value is unverified."""

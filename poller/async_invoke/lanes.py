@@ -8,7 +8,7 @@ from typing import Protocol
 from poller.async_invoke.configuration import AsyncConfiguration
 from poller.async_invoke.rows import Kind, StoredEvent
 from poller.model import FunctionConfiguration, Invocation, InvocationResult
-from poller.runtime.pool import OnResult
+from poller.runtime.late_answers import OnResult
 
 MOST_RUNNING = 10
 """Events of a function that are invoked at the same time; fewer where its reserved concurrency is lower."""

@@ -23,6 +23,8 @@ class FunctionLimit:
     name: str
     reserved: int | None
     """ReservedConcurrentExecutions; 0 throttles every invocation."""
+    provisioned: int = 0
+    """Environments that are kept initialised; not above what it may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class Share:
     """Most environments, by function, every one of them."""
     bounds: Mapping[str, PollerBounds] = field(default_factory=dict)
     """By mapping that scales and is read here."""
+    provisioned: Mapping[str, int] = field(default_factory=dict)
+    """Environments that are kept initialised, by function, every one of them."""
 
     def poller_name(self, number: int) -> str:
         """Of a mapping's poller in client ids: its number, after the worker's where there are several."""
@@ -98,6 +102,7 @@ def shares(
     unreserved = account_concurrency - sum(function.reserved or 0 for function in functions)
     pollers: list[dict[str, int]] = [{} for _ in range(workers)]
     concurrency: list[dict[str, int]] = [{} for _ in range(workers)]
+    provisioned: list[dict[str, int]] = [{} for _ in range(workers)]
     bounds: list[dict[str, PollerBounds]] = [{} for _ in range(workers)]
     for turn, function in enumerate(functions):
         able = [(turn + step) % workers for step in range(min(workers, function.reserved or workers))]
@@ -115,11 +120,13 @@ def shares(
                     bounds[worker][mapping.name] = PollerBounds(count, mapping.maximum, part, len(reading))
             users |= dict.fromkeys(reading)
         limit = unreserved if function.reserved is None else function.reserved
-        parts = dict(zip(users or able[:1], divided(limit, len(users) or 1), strict=True))
-        for worker in range(workers):
-            concurrency[worker][function.name] = parts.get(worker, 0)
+        for total, given_to in ((limit, concurrency), (function.provisioned, provisioned)):
+            parts = dict(zip(users or able[:1], divided(total, len(users) or 1), strict=True))
+            for worker in range(workers):
+                given_to[worker][function.name] = parts.get(worker, 0)
     return [
-        Share(number + 1, workers, pollers[number], concurrency[number], bounds[number]) for number in range(workers)
+        Share(number + 1, workers, pollers[number], concurrency[number], bounds[number], provisioned[number])
+        for number in range(workers)
     ]
 
 

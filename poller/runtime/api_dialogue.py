@@ -143,6 +143,15 @@ class ApiDialogue:
         """Whether the event went out."""
         return not undelivered
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process has not ended."""
+        return not self._group.exited()
+
+    def signal(self, number: int) -> None:
+        """A signal to the process group."""
+        self._group.signal(number)
+
     def kill(self) -> None:
         """SIGKILL to the process group."""
         self._group.kill()

@@ -56,6 +56,15 @@ class Dialogue(Protocol):
         """Whether a process that exited may have begun this event; `undelivered` as its exit says."""
         ...
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process has not ended; not to be asked after `close`."""
+        ...
+
+    def signal(self, number: int) -> None:
+        """A signal to the whole group. Any thread, any time, does not wait."""
+        ...
+
     def kill(self) -> None:
         """SIGKILL to the whole group. Any thread, any time, does not wait."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import uuid
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -61,9 +62,9 @@ class ExecutionEnvironment:
         self._sandbox = Sandbox(configuration)
         self._sink = log_streams(self._sandbox.log_stream) if log_streams else log
         self._log = HandlerLog(self._sink, "", self._format)
-        self._initialized = False
-        self._prepared: float | None = None
-        """Seconds of an init before the first invocation, which tells them."""
+        self._initialized = self._reported = False
+        self._init_duration: float | None = None
+        """For the first REPORT."""
         self._feed: Callable[[], None] = _nothing
 
     @property
@@ -85,6 +86,32 @@ class ExecutionEnvironment:
     def killed(self) -> bool:
         """Whether `kill` was called."""
         return self._sandbox.killed.is_set()
+
+    @property
+    def warm(self) -> bool:
+        """Whether an initialised process waits for an event. For the owner while nothing is in work."""
+        dialogue = self._sandbox.dialogue
+        return dialogue is not None and dialogue.alive
+
+    def prewarm(self, limit: float) -> str | None:
+        """Have a new process with the handler imported, ahead of any invocation. Blocks up to `limit` seconds.
+
+        An init that fails is run again inside the first invocation, which tells of it.
+
+        Returns:
+            None when it is warm, else what its init failed with: `timeout`, a type of error, or what is wrong here.
+        """
+        # An id of its own, as its lines have on Lambda: there is no invocation yet.
+        self._log = HandlerLog(self._sink, str(uuid.uuid4()), self._format)
+        try:
+            self._sandbox.reset()
+            return self._init_phase(limit)
+        except OSError as error:
+            return self._no_process(error)
+
+    def freeze(self) -> None:
+        """Stop the processes until the next `invoke` or `stop`. Idempotent; for the owner while nothing is in work."""
+        self._sandbox.freeze()
 
     def wake(self) -> None:
         """Have a running `invoke` ask for events to lay ahead. Any thread, does not wait."""
@@ -119,27 +146,15 @@ class ExecutionEnvironment:
         if size > MAXIMUM_PAYLOAD:
             text = f"{size} byte payload is too large for the RequestResponse invocation type"
             return error_answer(invocation.request_id, 413, f"{text} (limit {MAXIMUM_PAYLOAD} bytes)")
+        self._sandbox.thaw()
         self._log = HandlerLog(self._sink, invocation.request_id, self._format)
         try:
             result = self._run(invocation)
         except OSError as error:
-            self._sandbox.reset()
-            self._sandbox.close(folder=False)
-            self._initialized = False
-            return error_answer(invocation.request_id, 500, explained(error, self._configuration))
+            return error_answer(invocation.request_id, 500, self._no_process(error))
         if self._sandbox.killed.is_set() and result.function_error:
             return error_answer(invocation.request_id, 500, "The function is being stopped.")
         return result
-
-    def prepare(self) -> None:
-        """Run init before there is an event. Blocks for it; its errors are told by the first invocation."""
-        self._log = HandlerLog(self._sink, "", self._format)
-        try:
-            self._prepared = self._init_phase()
-        except OSError as error:
-            self._sandbox.reset()
-            self._initialized = False
-            self._log.emit(explained(error, self._configuration))
 
     def look_at_memory(self) -> None:
         """Kill what holds more than MemorySize. Any thread, does not wait."""
@@ -156,14 +171,17 @@ class ExecutionEnvironment:
         """
         self._sandbox.reset(grace)
         self._sandbox.close(folder=True)
-        self._initialized = False
+        self._initialized = self._reported = False
 
     def _run(self, invocation: Invocation) -> InvocationResult:
         configuration, log = self._configuration, self._log
         limit = min(configuration.timeout, invocation.timeout_cap or configuration.timeout)
         if configuration.debug_port is not None:
             limit = SUSPENDED
-        init, self._prepared = self._prepared if self._initialized else self._init_phase(), None
+        if not self._initialized:
+            self._init_phase(self._init_timeout)
+        init, self._init_duration = self._init_duration, None
+        self._reported = True
         log.begin()
         started = monotonic()
         function_error = failure = None
@@ -260,22 +278,23 @@ class ExecutionEnvironment:
                 raise Failed(payload, reported(name), seconds=_seconds(frame))
         raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)
 
-    def _init_phase(self) -> float | None:
-        """The first init of the environment; its seconds, or None when it failed and is to be run again."""
+    def _init_phase(self, limit: float) -> str | None:
+        """An init outside of an invocation; None, or what it failed with: then it is to be run again."""
         self._initialized = True
         started = monotonic()
+        failure = None
         try:
-            self._initialize(started + self._init_timeout, "init")
+            self._initialize(started + limit, "init")
         except TimeoutError:
             self._sandbox.reset()
-            self._log.init_report("init", monotonic() - started, "timeout")
+            failure = "timeout"
         except Failed as failed:
-            self._log.init_report("init", monotonic() - started, failed.failure)
-        else:
-            seconds = monotonic() - started
-            self._log.init_report("init", seconds, None)
-            return seconds
-        return None
+            failure = failed.failure
+        seconds = monotonic() - started
+        self._log.init_report("init", seconds, failure)
+        if failure is None and not self._reported:
+            self._init_duration = seconds
+        return failure
 
     def _init_inside_invocation(self, deadline: float) -> None:
         started = monotonic()
@@ -336,6 +355,13 @@ class ExecutionEnvironment:
         end = ProcessExited(self._sandbox.dialogue.close(), undelivered=False)
         self._sandbox.dialogue = None
         return self._exited(end, request_id)
+
+    def _no_process(self, error: OSError) -> str:
+        """No process could be started: nothing is kept for it; why."""
+        self._sandbox.reset()
+        self._sandbox.close(folder=False)
+        self._initialized = self._reported = False
+        return explained(error, self._configuration)
 
 
 def _seconds(frame: Frame) -> float:

@@ -29,6 +29,8 @@ MAXIMUM_PAYLOAD = 6_291_556
 _PREFIX = struct.Struct(">II")
 _FIRST_READ = 64 * 1024
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+_loads = json.JSONDecoder().decode
+"""Not `json.loads`: that looks for the encoding first, which is a third of what a header costs."""
 
 
 class FrameError(Exception):
@@ -136,7 +138,7 @@ class FrameReader:
 
 def _decode(header: bytes | bytearray) -> dict[str, Any]:
     try:
-        decoded = json.loads(header)
+        decoded = _loads(str(header, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise FrameError(f"a frame's header is not JSON: {error}") from None
     if not isinstance(decoded, dict):

@@ -79,6 +79,15 @@ class PipeDialogue:
                 return not self.process.claims.take_back(slot)
         return not undelivered
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process has not ended."""
+        return not self.process.exited()
+
+    def signal(self, number: int) -> None:
+        """A signal to the process group."""
+        self.process.signal(number)
+
     def kill(self) -> None:
         """SIGKILL to the process group."""
         self.process.kill()

@@ -10,6 +10,9 @@ somebody has time for it.
 
 When the function's code was changed, `reload` begins a new generation: environments of an older one finish what they
 have begun and no more.
+
+Provisioned concurrency: so many environments are initialised at the start, never reaped, and initialised anew when
+their process has died (`prewarming`). More come on demand.
 """
 
 from __future__ import annotations
@@ -18,28 +21,27 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from queue import Empty
 from time import monotonic
-from typing import NamedTuple
 
 from poller.faults.chance import InvocationFaults
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import error_answer, throttled
 from poller.runtime.environment import INIT_TIMEOUT, ExecutionEnvironment
+from poller.runtime.environment_thread import Ahead, EnvironmentThread, Job
 from poller.runtime.handler_log import LogSink
+from poller.runtime.late_answers import LateAnswers, OnResult
+from poller.runtime.prewarming import Prewarming, ProvisionedConcurrency, init_timeout
 
-OnResult = Callable[[InvocationResult], None]
+IDLE_TIMEOUT = 300.0
+"""Seconds without work after which an environment is stopped."""
 
 _LAST_BREATH = 5.0
 """Seconds that `stop` waits for threads whose processes are killed: only a callback that blocks can take longer."""
 
 _log = logging.getLogger(__name__)
-
-
-class _Job(NamedTuple):
-    invocation: Invocation
-    on_result: OnResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,91 +59,9 @@ class PoolStats:
     throttles: int
     faults: int
     """Answered with status 500: our own fault, or the pool was stopped."""
-
-
-@dataclass(slots=True, eq=False)
-class _Ahead:
-    """An invocation in the pipe of an environment that has not begun it, as far as is known."""
-
-    job: _Job
-    take_back: Callable[[], bool] | None = None
-    """None until it is in the pipe."""
-
-
-class _Worker(threading.Thread):
-    """One environment and the thread that owns it."""
-
-    def __init__(self, pool: FunctionPool, number: int, environment: ExecutionEnvironment) -> None:
-        super().__init__(name=f"invoke-{pool.configuration.function_name}-{number}", daemon=True)
-        self.pool = pool
-        self.number = number
-        self.environment = environment
-        self.ahead: deque[_Ahead] = deque()
-        """With the pool's lock."""
-        self.laid_in = 0
-        """The number of the process with them."""
-        self.hungry = False
-        """Has room for more, and found nothing. With the pool's lock."""
-        self.generation = pool.generation
-        """Of its environment's code. With the pool's lock."""
-        self.outdated = False
-        """The next invocation is for a new environment."""
-        self.inbox: SimpleQueue[_Job | None] = SimpleQueue()
-        self.ended = threading.Event()
-        self.prepares = False
-        """Whether init comes before there is an event, and is not over. With the pool's lock."""
-
-    def run(self) -> None:
-        """Jobs until there is none: the pool stops, or nothing came for the idle time."""
-        try:
-            if self.prepares:
-                self._prepare()
-                job = self.pool._ready(self) or self.pool._next_job(self)  # noqa: SLF001 - a part of the pool
-            else:
-                job = self.pool._next_job(self)  # noqa: SLF001
-            while job is not None:
-                result = self._invoke(job.invocation)
-                # Free first, then the callback: who invokes again from there finds this environment.
-                following = self.pool._done(self, result)  # noqa: SLF001
-                _call_back(job.on_result, result)
-                job = following or self.pool._next_job(self)  # noqa: SLF001
-        finally:
-            try:
-                self.environment.stop()
-            finally:
-                self.pool._gone(self)  # noqa: SLF001
-
-    def _prepare(self) -> None:
-        try:
-            self.environment.prepare()
-        except Exception:  # noqa: BLE001 - logged; the first invocation starts anew
-            _log.exception("Init of %s", self.pool.configuration.function_name)
-            self.environment.stop(grace=0)
-
-    def _invoke(self, invocation: Invocation) -> InvocationResult:
-        try:
-            if self.outdated:
-                self.environment.stop()
-                self.pool._renew(self)  # noqa: SLF001
-            return self.environment.invoke(invocation, self._feed)
-        except Exception as error:  # noqa: BLE001 - logged, and answered
-            _log.exception("Invocation %s of %s", invocation.request_id, self.pool.configuration.function_name)
-            # Nothing is known of the process any more.
-            self.environment.stop(grace=0)
-            return error_answer(invocation.request_id, 500, f"{type(error).__name__}: {error}")
-
-    def _feed(self) -> None:
-        """Lay ahead what waits, as far as there is room."""
-        if self.laid_in != self.environment.cold_starts:
-            # What lies in the pipe of a process that is gone comes first.
-            self.laid_in = self.environment.cold_starts
-            self.pool._put_back(self)  # noqa: SLF001
-        while self.environment.has_room():
-            ahead = self.pool._ahead(self)  # noqa: SLF001
-            if ahead is None:
-                return
-            take_back = self.environment.lay(ahead.job.invocation)
-            self.pool._laid(self, ahead, take_back)  # noqa: SLF001
+    provisioned: int = 0
+    """Environments that are to be kept initialised now, and those of them that are."""
+    provisioned_available: int = 0
 
 
 class FunctionPool:
@@ -155,8 +75,10 @@ class FunctionPool:
         log_streams: Callable[[str], LogSink] | None = None,
         faults: InvocationFaults | None = None,
         account_concurrency: int = 1000,
-        idle_timeout: float = 300.0,
+        idle_timeout: float = IDLE_TIMEOUT,
         init_timeout: float = INIT_TIMEOUT,
+        provisioned: int = 0,
+        freeze: bool = False,
     ) -> None:
         """Start nothing yet.
 
@@ -168,6 +90,8 @@ class FunctionPool:
             account_concurrency: most environments of a function that reserves none (A.2).
             idle_timeout: seconds after which an environment without work is stopped.
             init_timeout: seconds of the init phase (E.3).
+            provisioned: environments that are kept initialised, as far as the concurrency lets.
+            freeze: whether processes of environments without work are stopped (E.3).
         """
         self.configuration = configuration
         reserved = configuration.reserved_concurrent_executions
@@ -182,31 +106,51 @@ class FunctionPool:
         self._faults_on_purpose = faults
         self._idle_timeout = idle_timeout
         self._init_timeout = init_timeout
+        self._freeze = freeze
         self._lock = threading.Lock()
         """Guards all that follows. Nothing blocks, calls back or writes while it is held."""
         self._running = self._stopped = False
         self.generation = 0
         """How often the code was changed."""
-        self._workers: dict[int, _Worker] = {}
-        self._leaving: set[_Worker] = set()
-        self._idle: list[_Worker] = []
-        self._waiting: deque[_Job] = deque()
-        self._hungry: deque[_Worker] = deque()
+        self._workers: dict[int, EnvironmentThread] = {}
+        self._leaving: set[EnvironmentThread] = set()
+        self._idle: list[EnvironmentThread] = []
+        """Taken from the end: provisioned ones stand behind those on demand."""
+        self._provisioned = provisioned
+        self._warming: list[EnvironmentThread] = []
+        """In their init, without an invocation."""
+        self._waiting: deque[Job] = deque()
+        self._hungry: deque[EnvironmentThread] = deque()
         self._lying = 0
         """Invocations that lie ahead, of all workers."""
-        self._unanswered: deque[tuple[OnResult, InvocationResult]] = deque()
-        self._answering = False
+        self._answer = LateAnswers(configuration.function_name).give
         self._invocations = self._errors = self._throttles = self._faults = self._past_cold_starts = 0
 
     def start(self) -> None:
         """Accept invocations. Idempotent; a pool that was stopped stays stopped."""
         with self._lock:
             self._running = not self._stopped
-            if not self._running or self.configuration.debug_port is None or self._workers:
-                return
-            worker = self._new_worker()
-            worker.prepares = True
-        self._start(worker, None)
+            worker = None
+            if self._running and self.configuration.debug_port is not None and not self._workers:
+                worker = self._new_worker()
+                worker.prepares = True
+        if worker is not None:
+            self._start(worker)
+        self._replenish()
+
+    def provision(self, provisioned: int) -> None:
+        """Keep so many environments initialised from now on; those that are too many become ones on demand."""
+        with self._lock:
+            self._provisioned = provisioned
+            kept = [worker for worker in self._workers.values() if worker.prewarming is not None]
+            for worker in kept[provisioned:]:
+                worker.prewarming = None
+        self._replenish()
+
+    def provisioned_concurrency(self) -> ProvisionedConcurrency:
+        """How the provisioned concurrency stands."""
+        with self._lock:
+            return self._provisioned_concurrency()
 
     def submit(self, invocation: Invocation, on_result: OnResult, *, wait: bool) -> None:
         """Invoke when an environment is free. Does not block.
@@ -216,7 +160,7 @@ class FunctionPool:
         no environment is free (A.3). A function with a concurrency of 0 is always throttled. A pool that does not
         run answers 500.
         """
-        job = _Job(invocation, on_result)
+        job = Job(invocation, on_result)
         if self._faults_on_purpose is not None and self._faults_on_purpose.throttles():
             with self._lock:
                 self._throttles += 1
@@ -233,6 +177,11 @@ class FunctionPool:
                 worker = self._new_worker()
                 worker.inbox.put(job)
                 answer = None
+            elif self._limit and self._warming:
+                worker = self._warming.pop(0)  # its init is this one's cold start
+                worker.outdated = worker.generation != self.generation
+                worker.inbox.put(job)
+                return
             elif wait and self._limit:
                 self._waiting.append(job)
                 hungry = self._next_hungry()
@@ -245,7 +194,7 @@ class FunctionPool:
         if answer is not None:
             self._answer([(on_result, answer)])
         else:
-            self._start(worker, job)
+            self._start(worker)
 
     def reload(self) -> None:
         """The function's code has changed: whatever is begun from now on runs in a new environment. Does not block.
@@ -272,20 +221,23 @@ class FunctionPool:
     @property
     def busy(self) -> int:
         """Invocations in work. Asked before many a call, so without the lock: it may be one off."""
-        return len(self._workers) - len(self._idle)
+        return len(self._workers) - len(self._idle) - len(self._warming)
 
     def stats(self) -> PoolStats:
         """A snapshot."""
         with self._lock:
+            provisioned = self._provisioned_concurrency()
             return PoolStats(
                 environments=len(self._workers),
-                busy=len(self._workers) - len(self._idle),
+                busy=self.busy,
                 waiting=len(self._waiting) + self._lying,
                 cold_starts=self._past_cold_starts + sum(w.environment.cold_starts for w in self._workers.values()),
                 invocations=self._invocations,
                 errors=self._errors,
                 throttles=self._throttles,
                 faults=self._faults,
+                provisioned=0 if self._stopped else min(provisioned.requested, self._limit),
+                provisioned_available=provisioned.available,
             )
 
     def stop(self, grace: float = 0.0) -> None:
@@ -299,8 +251,9 @@ class FunctionPool:
             left += self._waiting
             self._waiting.clear()
             self._faults += len(left)
-            busy = [worker for worker in self._workers.values() if worker not in self._idle]
-            for worker in self._idle:
+            warming, self._warming = self._warming, []
+            busy = [worker for worker in self._workers.values() if worker not in self._idle and worker not in warming]
+            for worker in (*self._idle, *warming):
                 worker.inbox.put(None)
             self._idle.clear()
             workers = [*self._workers.values(), *self._leaving]
@@ -308,6 +261,8 @@ class FunctionPool:
                 if worker.prepares:  # nothing is in work there
                     worker.environment.kill()
         self._answer([(job.on_result, _stopped(job.invocation)) for job in left])
+        for worker in warming:
+            worker.environment.kill()
         _wait_for(busy, grace)
         for worker in busy:
             with self._lock:  # it may be given a new one
@@ -318,39 +273,63 @@ class FunctionPool:
             if not worker.ended.is_set():
                 _log.error("%s does not end: its callback blocks", worker.name)
 
-    def _new_worker(self) -> _Worker:
+    def _new_worker(self, prewarming: Prewarming | None = None) -> EnvironmentThread:
         """With the lock held. The lowest free number, so that threads' names stay few."""
         number = next(n for n in range(1, len(self._workers) + 2) if n not in self._workers)
-        self._workers[number] = worker = _Worker(self, number, self._new_environment())
+        environment = self._new_environment(provisioned=prewarming is not None)
+        self._workers[number] = worker = EnvironmentThread(self, number, environment, prewarming)
         return worker
 
-    def _new_environment(self) -> ExecutionEnvironment:
+    def _new_environment(self, *, provisioned: bool) -> ExecutionEnvironment:
+        configuration = self.configuration
+        if provisioned:
+            configuration = replace(configuration, initialization_type="provisioned-concurrency")
         return ExecutionEnvironment(
-            self.configuration,
+            configuration,
             self._sink,
             log_streams=self._log_streams,
             faults=self._faults_on_purpose,
             init_timeout=self._init_timeout,
         )
 
-    def _renew(self, worker: _Worker) -> None:
+    def _renew(self, worker: EnvironmentThread) -> None:
         """Give a worker a new environment in place of one that was stopped."""
         with self._lock:
             stopped = worker.environment
             self._past_cold_starts += stopped.cold_starts
-            worker.environment = self._new_environment()
+            worker.environment = self._new_environment(provisioned=worker.prewarming is not None)
             worker.laid_in = 0
             worker.generation, worker.outdated = self.generation, False
             if stopped.killed:
                 worker.environment.kill()
 
-    def _start(self, worker: _Worker, job: _Job | None) -> None:
-        """Outside the lock: starting a thread waits for it."""
+    def _replenish(self) -> None:
+        """Start what the provisioned concurrency lacks."""
+        while True:
+            with self._lock:
+                have = sum(worker.prewarming is not None for worker in self._workers.values())
+                if not self._running or have >= self._provisioned or len(self._workers) >= self._limit:
+                    return
+                worker = self._new_worker(Prewarming())
+                self._warming.append(worker)
+            if not self._start(worker):
+                return
+
+    def _provisioned_concurrency(self) -> ProvisionedConcurrency:
+        """With the lock held."""
+        found = [worker.prewarming for worker in self._workers.values() if worker.prewarming is not None]
+        failure = next((prewarming.failure for prewarming in found if prewarming.failure), None)
+        return ProvisionedConcurrency(self._provisioned, sum(one.ready for one in found), failure)
+
+    def _start(self, worker: EnvironmentThread) -> bool:
+        """Outside the lock: starting a thread waits for it. False when there is none; its job, if any, is answered."""
         try:
             worker.start()
         except RuntimeError as error:  # no threads left
             self._gone(worker)
-            jobs = [job] if job else []
+            jobs: list[Job] = []
+            with suppress(Empty):
+                jobs += filter(None, [worker.inbox.get_nowait()])
             with self._lock:
                 if not self._workers:  # nobody will come for those that wait
                     jobs += self._waiting
@@ -358,9 +337,20 @@ class FunctionPool:
                 self._faults += len(jobs)
             text = f"no thread for an environment: {error}"
             self._answer([(job.on_result, error_answer(job.invocation.request_id, 500, text)) for job in jobs])
+            return False
+        return True
 
-    def _next_job(self, worker: _Worker) -> _Job | None:
+    def _next_job(self, worker: EnvironmentThread) -> Job | None:
         """What comes to this worker; None when it shall end."""
+        while (prewarming := worker.prewarming) is not None:
+            if worker.environment.warm:
+                prewarming.lives()  # also where an invocation did what had failed before
+            elif prewarming.due(monotonic()):
+                self._prewarm(worker, prewarming)
+            self._rest(worker)
+            with suppress(Empty):
+                return worker.inbox.get(timeout=prewarming.look_in(monotonic()))
+        self._rest(worker)
         try:
             return worker.inbox.get(timeout=self._idle_timeout)
         except Empty:
@@ -371,7 +361,38 @@ class FunctionPool:
                     return None
             return worker.inbox.get()  # a job was handed over in this very moment
 
-    def _done(self, worker: _Worker, result: InvocationResult) -> _Job | None:
+    def _rest(self, worker: EnvironmentThread) -> None:
+        """Nothing to do, as far as is known."""
+        if self._freeze and worker.inbox.empty():
+            worker.environment.freeze()
+
+    def _prewarm(self, worker: EnvironmentThread, prewarming: Prewarming) -> None:
+        """Initialise an environment, unless it got a job: that does the same."""
+        with self._lock:
+            if worker in self._idle:
+                self._idle.remove(worker)
+                self._warming.append(worker)
+            elif worker not in self._warming:
+                return
+            prewarming.ready = False
+        failure = worker.prewarm(init_timeout(self.configuration.timeout))
+        with self._lock:
+            prewarming.ended(failure, monotonic())
+            if worker in self._warming:
+                self._warming.remove(worker)
+                if (job := self._following(worker)) is not None:
+                    worker.inbox.put(job)
+            requested, available, _ = self._provisioned_concurrency()
+            if not self._running:
+                return
+        extra = {"function": self.configuration.function_name}
+        if failure is None:
+            _log.info("%d of %d provisioned environments are initialised", available, requested, extra=extra)
+        else:
+            text = "the init of a provisioned environment failed, next try in %g s: %s"
+            _log.warning(text, prewarming.pause, failure, extra=extra)
+
+    def _done(self, worker: EnvironmentThread, result: InvocationResult) -> Job | None:
         """Count, and take the next waiting job, or wait for one."""
         with self._lock:
             if result.status >= 500:  # noqa: PLR2004
@@ -381,13 +402,13 @@ class FunctionPool:
                 self._errors += result.function_error is not None
             return self._following(worker)
 
-    def _ready(self, worker: _Worker) -> _Job | None:
+    def _ready(self, worker: EnvironmentThread) -> Job | None:
         """A worker is prepared: as `_done`, but for the counts."""
         with self._lock:
             worker.prepares = False
             return self._following(worker)
 
-    def _following(self, worker: _Worker) -> _Job | None:
+    def _following(self, worker: EnvironmentThread) -> Job | None:
         """With the lock held: what a worker that is free does next; None when it is to wait for that."""
         worker.hungry = False
         if worker.ahead:
@@ -400,14 +421,18 @@ class FunctionPool:
             if other.ahead and (jobs := self._take_back(other)):
                 return jobs[0]
         if self._running and not worker.outdated:
-            self._idle.append(worker)
+            place = len(self._idle)
+            if worker.prewarming is None:  # below those that are paid for anyway
+                while place and self._idle[place - 1].prewarming is not None:
+                    place -= 1
+            self._idle.insert(place, worker)
         else:
             if self._running:
                 self._leave(worker)
             worker.inbox.put(None)
         return None
 
-    def _ahead(self, worker: _Worker) -> _Ahead | None:
+    def _ahead(self, worker: EnvironmentThread) -> Ahead | None:
         """What waits, for a worker to lay ahead; it will be woken when there is nothing now."""
         with self._lock:
             if worker.generation != self.generation:
@@ -415,14 +440,14 @@ class FunctionPool:
             # One that is too large is refused when its turn comes.
             if self._waiting and self._running and len(self._waiting[0].invocation.payload) <= MAXIMUM_PAYLOAD:
                 self._lying += 1
-                worker.ahead.append(_Ahead(self._waiting.popleft()))
+                worker.ahead.append(Ahead(self._waiting.popleft()))
                 return worker.ahead[-1]
             if not worker.hungry:
                 worker.hungry = True
                 self._hungry.append(worker)
         return None
 
-    def _laid(self, worker: _Worker, ahead: _Ahead, take_back: Callable[[], bool]) -> None:
+    def _laid(self, worker: EnvironmentThread, ahead: Ahead, take_back: Callable[[], bool]) -> None:
         with self._lock:
             ahead.take_back = take_back
             # A stop or a reload that came while it was on its way could not take it back.
@@ -432,13 +457,13 @@ class FunctionPool:
             self._faults += len(left)
         self._answer([(job.on_result, _stopped(job.invocation)) for job in left])
 
-    def _put_back(self, worker: _Worker) -> None:
+    def _put_back(self, worker: EnvironmentThread) -> None:
         with self._lock:
             self._lying -= len(worker.ahead)
             self._waiting.extendleft(ahead.job for ahead in reversed(worker.ahead))
             worker.ahead.clear()
 
-    def _next_hungry(self) -> _Worker | None:
+    def _next_hungry(self) -> EnvironmentThread | None:
         """With the lock held."""
         while self._hungry:
             worker = self._hungry.popleft()
@@ -448,9 +473,9 @@ class FunctionPool:
                     return worker
         return None
 
-    def _take_back(self, worker: _Worker, *, all_of_them: bool = False) -> list[_Job]:
+    def _take_back(self, worker: EnvironmentThread, *, all_of_them: bool = False) -> list[Job]:
         """With the lock held: the first invocation, or all, that lie ahead there and that its process has not begun."""
-        taken: list[_Job] = []
+        taken: list[Job] = []
         for ahead in list(worker.ahead):
             if ahead.take_back is not None and ahead.take_back():
                 worker.ahead.remove(ahead)
@@ -460,60 +485,31 @@ class FunctionPool:
                     break
         return taken
 
-    def _wait_again(self, worker: _Worker) -> None:
+    def _wait_again(self, worker: EnvironmentThread) -> None:
         """With the lock held: what lies ahead there and was not begun waits as before, in its order."""
         self._waiting.extendleft(reversed(self._take_back(worker, all_of_them=True)))
 
-    def _leave(self, worker: _Worker) -> None:
+    def _leave(self, worker: EnvironmentThread) -> None:
         """With the lock held. Idempotent."""
         if worker not in self._leaving:
+            if worker in self._warming:
+                self._warming.remove(worker)
             del self._workers[worker.number]
             self._leaving.add(worker)
             self._past_cold_starts += worker.environment.cold_starts
 
-    def _gone(self, worker: _Worker) -> None:
+    def _gone(self, worker: EnvironmentThread) -> None:
         with self._lock:
             self._leave(worker)
             self._leaving.remove(worker)
         worker.ended.set()
-
-    def _answer(self, answers: list[tuple[OnResult, InvocationResult]]) -> None:
-        """Call back without an environment; never on the caller's thread, who may hold a lock the callback takes."""
-        with self._lock:
-            self._unanswered.extend(answers)
-            if self._answering or not self._unanswered:
-                return
-            self._answering = True
-        thread = threading.Thread(
-            target=self._answer_all, name=f"invoke-{self.configuration.function_name}-0", daemon=True
-        )
-        try:
-            thread.start()
-        except RuntimeError:  # no threads left: late locks are better than lost callbacks
-            self._answer_all()
-
-    def _answer_all(self) -> None:
-        while True:
-            with self._lock:
-                if not self._unanswered:
-                    self._answering = False
-                    return
-                on_result, result = self._unanswered.popleft()
-            _call_back(on_result, result)
-
-
-def _call_back(on_result: OnResult, result: InvocationResult) -> None:
-    try:
-        on_result(result)
-    except Exception:  # noqa: BLE001 - whatever it is, the next job must not suffer
-        _log.exception("The callback of invocation %s failed", result.request_id)
 
 
 def _stopped(invocation: Invocation) -> InvocationResult:
     return error_answer(invocation.request_id, 500, "The function was stopped before this invocation began.")
 
 
-def _wait_for(workers: list[_Worker], seconds: float) -> None:
+def _wait_for(workers: list[EnvironmentThread], seconds: float) -> None:
     deadline = monotonic() + seconds
     for worker in workers:
         worker.ended.wait(max(0.0, deadline - monotonic()))

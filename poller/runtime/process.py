@@ -167,6 +167,14 @@ class RuntimeProcess:
                 self.claims.close()
         return self._group.returncode
 
+    def exited(self) -> bool:
+        """Whether the process has ended; not to be asked after `close`."""
+        return self._group.exited()
+
+    def signal(self, number: int) -> None:
+        """A signal to the whole group. Any thread, any time, does not wait."""
+        self._group.signal(number)
+
     def kill(self) -> None:
         """SIGKILL to the whole group. Any thread, any time, does not wait."""
         self._group.kill()

@@ -98,8 +98,12 @@ class ProcessGroup:
 
     def kill(self) -> None:
         """SIGKILL to the whole group. Any thread, any time, does not wait."""
+        self.signal(signal.SIGKILL)
+
+    def signal(self, number: int) -> None:
+        """A signal to the whole group, if it was not reaped. Any thread, any time, does not wait."""
         with self._lock:
-            self._kill()
+            self._signal(number)
 
     def end(self) -> int:
         """Kill and reap it, hand out the last of its output, close its descriptors. Returns the exit status.
@@ -107,7 +111,7 @@ class ProcessGroup:
         Nothing of the group is left after it, nor of what left the group. To be called once.
         """
         with self._lock:
-            self._kill()
+            self._signal(signal.SIGKILL)
             self._process.wait()
         kill_leftovers(self._mark)
         try:
@@ -159,10 +163,10 @@ class ProcessGroup:
                 if not self.output.wanted:
                     watched.unregister(self.output.fd)
 
-    def _kill(self) -> None:
+    def _signal(self, number: int) -> None:
         if self._process.returncode is None:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+                os.killpg(self.pid, number)
 
 
 def _hold(leash: int, group: int) -> None:

@@ -13,6 +13,7 @@ from time import monotonic
 
 from poller.model import FunctionConfiguration
 from poller.runtime.dialogue import Dialogue
+from poller.runtime.freezing import Freezing
 from poller.runtime.handler_log import HandlerLog
 from poller.runtime.launch import Launch
 from poller.runtime.memory import MEGABYTE
@@ -47,6 +48,7 @@ class Sandbox:
         self._lock = threading.Lock()
         """Between `kill` and a process that is just starting: one of both sees the other."""
         self._woken = self._waker = -1
+        self._freezing = Freezing()
 
     def start(self, launch: Launch, log: Callable[[], HandlerLog]) -> Dialogue:
         """Start a process. Raises OSError; blocks for the start of a program."""
@@ -98,8 +100,17 @@ class Sandbox:
             self.out_of_memory = True
             dialogue.kill()
 
+    def freeze(self) -> None:
+        """Stop the processes until `thaw` or `reset`. Idempotent."""
+        self._freezing.freeze(self.dialogue)
+
+    def thaw(self) -> None:
+        """Let stopped processes go on. Idempotent."""
+        self._freezing.thaw()
+
     def reset(self, grace: float = 0.0) -> None:
         """End the process; the next one is started in the same temporary folder."""
+        self.thaw()  # a stopped process would not see the end of file
         if self.dialogue is not None:
             self.dialogue.close(grace)
             self.dialogue = None

@@ -66,7 +66,7 @@ def environment_variables(
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(configuration.memory_size),
         "AWS_LAMBDA_LOG_GROUP_NAME": configuration.log_group,
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": configuration.initialization_type,
         "LAMBDA_TASK_ROOT": code,
         "LAMBDA_RUNTIME_DIR": str(runtime_folder),
         "PWD": code,

@@ -69,7 +69,7 @@ class Reports:
             if report is not None:
                 self._past = _sum_totals([self._past, report.totals])
                 # How an ended worker was is gone with it; what it has done stays.
-                done = [replace(function, environments=0, busy=0, waiting=0) for function in report.functions]
+                done = [_done_by(function) for function in report.functions]
                 self._past_functions = _sum_functions([*self._past_functions.values(), *done])
 
     def last(self) -> dict[int, Report]:
@@ -130,6 +130,13 @@ def _sum_totals(several: Iterable[Totals]) -> Totals:
             for series, value in samples.items():
                 into[series] = into.get(series, 0.0) + value
     return summed
+
+
+def _done_by(function: FunctionSnapshot) -> FunctionSnapshot:
+    """What only grows."""
+    return replace(
+        function, environments=0, busy=0, waiting=0, provisioned_concurrency=0, provisioned_concurrency_available=0
+    )
 
 
 def _sum_functions(several: Iterable[FunctionSnapshot]) -> dict[str, FunctionSnapshot]:

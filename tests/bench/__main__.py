@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.bench import (
     asynchronous,
+    environments,
     filters,
     footprint,
     growth,
@@ -34,7 +35,7 @@ Measure what the program does in a second and what it costs, each figure beside 
 pipe and handler) and peers, run in turn. Brokers are those of POLLER_TEST_KAFKA and POLLER_TEST_RABBITMQ, else
 containers. Results go to build/bench.json and build/bench.md; cases that are not measured keep their earlier ones."""
 
-USUAL = ("kafka", "workers", "rabbitmq", "filters", "invocation", "invoke", "async", "latency", "idle")
+USUAL = ("kafka", "workers", "rabbitmq", "filters", "invocation", "environments", "invoke", "async", "latency", "idle")
 """What is measured unless cases are named."""
 GROWTH = ("mappings", "partitions", "batches", "values", "backlog")
 """`growth` stands for all of these."""
@@ -54,6 +55,7 @@ class Bench:
             "rabbitmq": lambda: rabbitmq(queues(), folder / "rabbitmq", **options),
             "filters": lambda: filters.kafka(streams(), folder / "filters", **options),
             "invocation": lambda: round_trip.round_trips(folder / "invocation", **options),
+            "environments": lambda: environments.environments(folder / "environments", **options),
             "invoke": lambda: http_invoke.invocations(folder / "invoke", **options),
             "async": lambda: asynchronous.rates(folder / "async", **options),
             "latency": lambda: latency.kafka(streams(), folder / "latency", **options),

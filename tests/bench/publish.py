@@ -173,6 +173,16 @@ def _beside_floor(results: Results, *groups: str) -> str:
     )
 
 
+def _environments(results: Results) -> str:
+    return tables.grid(
+        ["Case", "Way", "Figure", "Unit", "Goals", "Spread", ""],
+        [
+            [row.case, row.client, tables.number(row.ours), row.unit, _goals(row), _percent(row.spread), row.note]
+            for row in results.of("environments")
+        ],
+    )
+
+
 def _latency(results: Results) -> str:
     rows = results.of("latency")
     return tables.grid(
@@ -253,6 +263,7 @@ SECTIONS = {
     "filters": Section(("filters",), _filters),
     "invoke": Section(("invoke",), lambda results: _beside_floor(results, "invoke")),
     "costs": Section(("invocation", "idle"), lambda results: _beside_floor(results, "invocation", "idle")),
+    "environments": Section(("environments",), _environments),
     "latency": Section(
         ("latency",),
         _latency,

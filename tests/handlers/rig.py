@@ -65,6 +65,25 @@ def is_running(pid):
         return False
 
 
+def state_of(pid):
+    """The letter of /proc: `T` is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def group_of(pid):
+    """The numbers of all processes in the group of this one."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[2]) == pid:
+                found.append(int(entry.name))
+    return found
+
+
 def wait_until_gone(pid):
     """SIGKILL is sent; the kernel takes a moment for processes that are not ours to wait for."""
     deadline = time.monotonic() + 10

@@ -34,6 +34,7 @@ def everything() -> Results:
     )
     results.replace("async", [row("asynchronous events accepted", "events/s", [9000.0], [4000.0])], WHERE)
     results.replace("invocation", [row("invocation of 1 KiB, p50", "µs", [50.0], [40.0])], WHERE)
+    results.replace("environments", [row("cold start", "ms", [50.0], client="pipe")], WHERE)
     results.replace("invoke", [row("Invoke over HTTP, 1 client", "requests/s", [50.0], [40.0])], WHERE)
     results.replace("idle", [row("memory when idle", "MB", [80.0], [60.0], client="kafka-python")], WHERE)
     results.replace(

@@ -273,3 +273,24 @@ def test_a_poller_that_hangs_is_left_at_the_stop_and_its_stack_is_told(caplog: p
     thread.join()
     assert "poller-F.E-0 does not end" in caplog.text
     assert "hung.wait" in caplog.text or "self._cond.wait" in caplog.text
+
+
+def test_settings_of_a_function_reach_its_environments(tmp_path: Path) -> None:  # E.3
+    def plane(*settings: str, **environment: str) -> ControlPlane:
+        loaded = template(tmp_path, KAFKA, **environment)
+        path = tmp_path / "template.yaml"
+        path.write_text(path.read_text() + "".join(settings))
+        return ControlPlane(load(loaded.path, environment=environment), Metrics(), FakeClock())
+
+    section = "Metadata: {Poller: {Functions: {f: {ProvisionedConcurrency: 2, Freeze: true}}}}\n"
+    for made, expected in (
+        (plane(section, POLLER_IDLE_TIMEOUT="7"), (7.0, True, 2)),
+        (plane(), (300.0, False, 0)),
+    ):
+        made._environments.start()
+        try:
+            [pool] = made._environments.pools()
+            assert (pool._idle_timeout, pool._freeze, pool.stats().provisioned) == expected
+            assert [item.provisioned_concurrency for item in made.functions()] == [expected[2]]
+        finally:
+            made._environments.stop(5)

@@ -6,10 +6,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from handlers.rig import Function, descriptors, error_of, wait_until_gone
+from handlers.rig import HANDLERS, Function, descriptors, error_of, wait_until_gone
 
 from poller.model import MAXIMUM_PAYLOAD, MAXIMUM_RESPONSE
 from poller.runtime import toolchains
+from poller.runtime.environment import INIT_TIMEOUT
 
 
 @pytest.fixture
@@ -80,6 +81,22 @@ def test_the_cap_of_an_event_source_bounds_the_timeout(function):  # C.4
     assert error["errorMessage"].endswith("Task timed out after 0.20 seconds")
 
 
+def test_files_and_globals_are_there_for_the_next_event(function):  # E.3
+    fn = function("basic.leave_file")
+    found = [json.loads(fn.invoke("stay").payload) for _ in range(2)]
+    assert found == [{"found": False, "calls": 1}, {"found": True, "calls": 2}]
+
+
+def test_the_working_folder_is_the_code_s_and_each_environment_has_a_temporary_folder_of_its_own(function):  # E.3
+    seen = [json.loads(function("basic.environment").invoke().payload) for _ in range(2)]
+    assert [one["folder"] for one in seen] == [str(HANDLERS)] * 2
+    assert len({one["variables"]["TMPDIR"] for one in seen}) == 2
+
+
+def test_the_init_phase_takes_10_s_at_most():  # E.3
+    assert INIT_TIMEOUT == 10
+
+
 @pytest.mark.parametrize("ending", ["sleep", "exit"])
 def test_a_timeout_or_crash_keeps_the_files_and_renews_the_globals(function, ending):  # E.3, G.10
     fn = function("basic.leave_file", timeout=30)
@@ -118,6 +135,11 @@ def test_a_failed_init_is_reported_with_its_type_and_tried_anew(function, tmp_pa
     (tmp_path / "app.py").write_text("import nowhere\n")
     fn = function("app.handler", code=tmp_path)
     assert error_of(fn.invoke())["errorType"] == "Runtime.ImportModuleError"
+    phases = [re.search(r"INIT_REPORT .*\tPhase: (.*)\tStatus: error\tError Type: (.*)", line) for line in fn.lines]
+    assert [phase.groups() for phase in phases if phase] == [
+        ("init", "Runtime.ImportModuleError"),
+        ("invoke", "Runtime.ImportModuleError"),
+    ]
     assert fn.report().endswith("\tStatus: error\tError Type: Runtime.ImportModuleError")
     (tmp_path / "app.py").write_text("def handler(event, context):\n    return 'mended'\n")
     assert fn.invoke().payload == b'"mended"'
@@ -155,6 +177,15 @@ def test_stop_leaves_no_process_no_descriptor_and_no_folder(function):
     assert not Path(f"/proc/{pid}").exists()
     assert not temporary.exists()
     assert descriptors() == before
+
+
+def test_what_is_invoked_after_a_stop_is_a_new_environment(function):
+    fn = function("basic.leave_file")
+    fn.invoke("stay")
+    fn.environment.stop()
+    again = fn.invoke("stay")
+    assert json.loads(again.payload) == {"found": False, "calls": 1}
+    assert again.init_duration > 0
 
 
 def test_stop_before_the_first_invocation_is_fine(function):

@@ -136,6 +136,17 @@ def test_what_is_wrong_is_told_with_the_place_where_it_stands(tmp_path: Path) ->
         ({"Workers": "65"}, 'Metadata.Poller.Workers: "65" is above 64'),
         ({"Workers": "many"}, 'Metadata.Poller.Workers: "many" is neither a whole number nor auto'),
         ({"AccountId": 42}, 'Metadata.Poller.AccountId: "42" is not 12 digits in quotes, such as "123456789012"'),
+        ({"IdleTimeout": -1}, "Metadata.Poller.IdleTimeout: -1 is below 0"),
+        ({"IdleTimeout": 604_801}, "Metadata.Poller.IdleTimeout: 604801 is above 604800"),
+        ({"Functions": {"A": 5}}, "Metadata.Poller.Functions.A: 5 is not a mapping"),
+        (
+            {"Functions": {"A": {"Freeze": "yes"}}},
+            'Metadata.Poller.Functions.A.Freeze: "yes" is neither true nor false',
+        ),
+        (
+            {"Functions": {"A": {"ProvisionedConcurrency": -1}}},
+            "Metadata.Poller.Functions.A.ProvisionedConcurrency: -1 is below 0",
+        ),
         ({"EventSources": {"A.B": 5}}, "Metadata.Poller.EventSources.A.B: 5 is not a mapping"),
         (
             {"EventSources": {"A.B": {"MaximumRetryAttempts": -2}}},

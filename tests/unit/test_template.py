@@ -844,6 +844,31 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         document(settings={"EventSources": {"Tasks.Quee": {}}}),
         [f"{EXTENSIONS}.Tasks.Quee: the template has no such event source (did you mean Tasks.Queue?)"],
     ),
+    "settings of no function": (
+        document(settings={"Functions": {"Telemetri": {}}}),
+        ["Metadata.Poller.Functions.Telemetri: the template has no such function (did you mean Telemetry?)"],
+    ),
+    "more provisioned than the function may have": (
+        document(
+            settings={"Functions": {"Telemetry": {"ProvisionedConcurrency": 3}}},
+            function={"ReservedConcurrentExecutions": 2},
+        ),
+        [
+            (
+                "Metadata.Poller.Functions.Telemetry.ProvisionedConcurrency: 3 is above the function's "
+                "ReservedConcurrentExecutions of 2"
+            )
+        ],
+    ),
+    "more provisioned than the account has": (
+        document(settings={"AccountConcurrency": 5, "Functions": {"Telemetry": {"ProvisionedConcurrency": 7}}}),
+        [
+            (
+                "Metadata.Poller.Functions: the functions that reserve no concurrency provision 2 more than "
+                "AccountConcurrency leaves them (raise AccountConcurrency or lower ProvisionedConcurrency)"
+            )
+        ],
+    ),
     "misspelt extension": (
         document(settings={"EventSources": {"Tasks.Queue": {"MaximumRetryAttemps": 1}}}),
         [f"{EXTENSIONS}.Tasks.Queue.MaximumRetryAttemps: unknown property (did you mean MaximumRetryAttempts?)"],

@@ -56,6 +56,16 @@ def test_concurrency_is_divided_among_the_workers_that_use_it() -> None:  # A.2
     assert of_one(1, 2, reserved=4) == [(1, 4), (0, 0)], "the second worker has no poller that could use any"
 
 
+def test_provisioned_concurrency_is_divided_as_the_concurrency_is() -> None:  # E.3
+    def provisioned(count: int, reserved: int | None, pollers: int | None) -> list[int]:
+        function, mapping = FunctionLimit("f", reserved, provisioned=count), MappingDemand("m", "f", pollers)
+        return [share.provisioned["f"] for share in shares([function], [mapping], 2)]
+
+    assert provisioned(3, None, None) == [2, 1]
+    assert provisioned(3, 3, 1) == [3, 0], "the second worker has no poller that could use any"
+    assert provisioned(0, None, None) == [0, 0]
+
+
 def test_no_more_workers_run_a_function_than_it_has_concurrency() -> None:  # A.2
     assert of_one(None, 4, reserved=1) == [(1, 1), (0, 0), (0, 0), (0, 0)]
     assert of_one(6, 4, reserved=2) == [(3, 1), (3, 1), (0, 0), (0, 0)]

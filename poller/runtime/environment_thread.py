@@ -1,0 +1,130 @@
+"""The thread of one environment: it invokes, calls back, and asks its pool for the next invocation."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, NamedTuple
+
+from poller.model import Invocation, InvocationResult
+from poller.runtime.answers import error_answer
+from poller.runtime.environment import SUSPENDED, ExecutionEnvironment
+from poller.runtime.late_answers import OnResult, call_back
+from poller.runtime.prewarming import Prewarming
+
+if TYPE_CHECKING:
+    from poller.runtime.pool import FunctionPool
+
+_log = logging.getLogger(__name__)
+
+
+class Job(NamedTuple):
+    """An invocation, and whom its result goes to."""
+
+    invocation: Invocation
+    on_result: OnResult
+
+
+@dataclass(slots=True, eq=False)
+class Ahead:
+    """An invocation in the pipe of an environment that has not begun it, as far as is known."""
+
+    job: Job
+    take_back: Callable[[], bool] | None = None
+    """None until it is in the pipe."""
+
+
+class EnvironmentThread(threading.Thread):
+    """One environment and the thread that owns it."""
+
+    def __init__(
+        self,
+        pool: FunctionPool,
+        number: int,
+        environment: ExecutionEnvironment,
+        prewarming: Prewarming | None,
+    ) -> None:
+        super().__init__(name=f"invoke-{pool.configuration.function_name}-{number}", daemon=True)
+        self.pool = pool
+        self.number = number
+        self.environment = environment
+        self.prewarming = prewarming
+        """None for an environment on demand. With the pool's lock."""
+        self.ahead: deque[Ahead] = deque()
+        """With the pool's lock."""
+        self.laid_in = 0
+        """The number of the process with them."""
+        self.hungry = False
+        """Has room for more, and found nothing. With the pool's lock."""
+        self.generation = pool.generation
+        """Of its environment's code. With the pool's lock."""
+        self.outdated = False
+        """The next invocation is for a new environment."""
+        self.inbox: SimpleQueue[Job | None] = SimpleQueue()
+        self.ended = threading.Event()
+        self.prepares = False
+        """Whether init comes before there is an event, and is not over. With the pool's lock."""
+
+    def run(self) -> None:
+        """Jobs until there is none: the pool stops, or nothing came for the idle time."""
+        try:
+            if self.prepares:
+                self._prepare()
+                job = self.pool._ready(self) or self.pool._next_job(self)  # noqa: SLF001 - a part of the pool
+            else:
+                job = self.pool._next_job(self)  # noqa: SLF001
+            while job is not None:
+                result = self._invoke(job.invocation)
+                # Free first, then the callback: who invokes again from there finds this environment.
+                following = self.pool._done(self, result)  # noqa: SLF001
+                call_back(job.on_result, result)
+                job = following or self.pool._next_job(self)  # noqa: SLF001
+        finally:
+            try:
+                self.environment.stop()
+            finally:
+                self.pool._gone(self)  # noqa: SLF001
+                self.pool._replenish()  # noqa: SLF001
+
+    def prewarm(self, limit: float) -> str | None:
+        """Initialise the environment; None, or what that failed with."""
+        try:
+            return self.environment.prewarm(limit)
+        except Exception as error:  # noqa: BLE001 - logged, and told
+            _log.exception("The init of an environment of %s", self.pool.configuration.function_name)
+            self.environment.stop(grace=0)
+            return f"{type(error).__name__}: {error}"
+
+    def _prepare(self) -> None:
+        failure = self.prewarm(SUSPENDED)
+        if failure is not None:
+            _log.warning("its init failed: %s", failure, extra={"function": self.pool.configuration.function_name})
+
+    def _invoke(self, invocation: Invocation) -> InvocationResult:
+        try:
+            if self.outdated:
+                self.environment.stop()
+                self.pool._renew(self)  # noqa: SLF001
+            return self.environment.invoke(invocation, self._feed)
+        except Exception as error:  # noqa: BLE001 - logged, and answered
+            _log.exception("Invocation %s of %s", invocation.request_id, self.pool.configuration.function_name)
+            # Nothing is known of the process any more.
+            self.environment.stop(grace=0)
+            return error_answer(invocation.request_id, 500, f"{type(error).__name__}: {error}")
+
+    def _feed(self) -> None:
+        """Lay ahead what waits, as far as there is room."""
+        if self.laid_in != self.environment.cold_starts:
+            # What lies in the pipe of a process that is gone comes first.
+            self.laid_in = self.environment.cold_starts
+            self.pool._put_back(self)  # noqa: SLF001
+        while self.environment.has_room():
+            ahead = self.pool._ahead(self)  # noqa: SLF001
+            if ahead is None:
+                return
+            take_back = self.environment.lay(ahead.job.invocation)
+            self.pool._laid(self, ahead, take_back)  # noqa: SLF001

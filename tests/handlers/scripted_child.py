@@ -1,0 +1,157 @@
+"""In place of a runtime: speaks its protocol, pipes or Lambda's Runtime API, and is killed where its script says.
+
+SCRIPT has one entry for each process of the function, `step:event` with the number of the event from 1, or empty; the
+processes that come after those live as they should. FOLDER gets a file for each process, with its number, and `begun`,
+where each process notes the events that it begins.
+"""
+
+import itertools
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, os.environ["FRAMES"])
+import frames
+
+FOLDER = Path(os.environ["FOLDER"])
+
+
+def script():
+    for number, entry in enumerate(itertools.chain(os.environ["SCRIPT"].split(","), itertools.repeat(""))):
+        try:
+            with (FOLDER / f"process-{number}").open("x") as file:
+                file.write(str(os.getpid()))
+        except FileExistsError:
+            continue
+        step, _, event = entry.partition(":")
+        return step, int(event or 1)
+    raise AssertionError
+
+
+STEP, EVENT = script()
+
+
+def die_at(step, event=EVENT):
+    if (step, event) == (STEP, EVENT):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_when_stopped():
+    """A process outside of the group kills this one while it is frozen, and would outlive it."""
+    victim = os.getpid()
+    if os.fork():
+        return
+    os.setsid()
+    os.closerange(3, 4096)
+    while os.getppid() == victim:
+        if Path(f"/proc/{victim}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+            os.kill(victim, signal.SIGKILL)
+        time.sleep(0.001)
+    time.sleep(60)
+    os._exit(0)
+
+
+def write(fd, header, payload=b"", *, half=False):
+    if half:
+        whole = (
+            frames._PREFIX.pack(len(frames._encode(header)), len(payload)) + frames._encode(header).encode() + payload
+        )
+        os.write(fd, whole[: len(whole) // 2])
+        return
+    writer = frames.FrameWriter({"seconds": 0.0, **header}, payload)
+    while not writer.write(fd):
+        pass
+
+
+def begin(request_id):
+    with (FOLDER / "begun").open("a") as file:
+        file.write(f"{request_id}\n")
+
+
+def over_pipes():
+    event_fd, reply_fd, _, *claims = map(int, sys.argv[2:])
+    reader = frames.FrameReader()
+    write(reply_fd, {"type": "ready"})
+    die_at("ready")
+    number = 0
+    while True:
+        try:
+            while (frame := reader.read(event_fd)) is None:
+                pass
+        except EOFError:
+            die_at("end")
+            if STEP == "stay":
+                time.sleep(60)
+            return
+        request_id = frame.header["request_id"]
+        if (slot := frame.header["slot"]) is not None:
+            die_at("unclaimed", number + 1)
+            try:
+                os.eventfd_read(claims[slot])
+            except BlockingIOError:
+                write(reply_fd, {"type": "skipped", "request_id": request_id})
+                continue
+        number += 1
+        begin(request_id)
+        die_at("read", number)
+        answer = {"type": "response", "request_id": request_id}
+        if ("half", number) == (STEP, EVENT):
+            write(reply_fd, answer, frame.payload, half=True)
+            die_at("half", number)
+        write(reply_fd, answer, frame.payload)
+        die_at("answered", number)
+
+
+class Api:
+    """A client of the Runtime API on one connection."""
+
+    def __init__(self):
+        self.host = os.environ["AWS_LAMBDA_RUNTIME_API"]
+        name, _, port = self.host.partition(":")
+        self.socket = socket.create_connection((name, int(port)))
+        self.file = self.socket.makefile("rb")
+
+    def send(self, method, path, body=b"", *, half=False):
+        head = f"{method} /2018-06-01/runtime/invocation/{path} HTTP/1.1\r\nHost: {self.host}\r\n"
+        whole = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        self.socket.sendall(whole[: -len(body) // 2] if half else whole)
+
+    def answer(self):
+        self.file.readline()
+        headers = {}
+        while (line := self.file.readline().decode().strip()) != "":
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        return headers, self.file.read(int(headers["content-length"]))
+
+
+def over_the_api():
+    if STEP in {"end", "stay"}:
+        signal.signal(signal.SIGTERM, lambda *_: die_at("end"))
+    api = Api()
+    api.send("GET", "next")
+    die_at("ready")
+    for number in itertools.count(1):
+        headers, event = api.answer()
+        request_id = headers["lambda-runtime-aws-request-id"]
+        begin(request_id)
+        die_at("read", number)
+        if ("half", number) == (STEP, EVENT):
+            api.send("POST", f"{request_id}/response", event, half=True)
+            die_at("half", number)
+        api.send("POST", f"{request_id}/response", event)
+        api.answer()
+        die_at("answered", number)
+        api.send("GET", "next")
+
+
+if STEP == "frozen":
+    die_when_stopped()
+die_at("init")
+if "AWS_LAMBDA_RUNTIME_API" in os.environ:
+    over_the_api()
+else:
+    over_pipes()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from poller.model import LoggingConfiguration
 from poller.validation import Model, in_pattern
 
-_LEVEL_IN_TEXT = (
+LEVEL_IN_TEXT = (
     'LogLevel is not supported when LogFormat is set to "Text". Remove LogLevel from your request or change the '
     'LogFormat to "JSON" and try again.'
 )
@@ -46,8 +47,32 @@ class LoggingConfig(Model):
 
 def _levels_need_json(config: LoggingConfig) -> LoggingConfig:
     if config.LogFormat == "Text" and (config.ApplicationLogLevel or config.SystemLogLevel):
-        raise ValueError(_LEVEL_IN_TEXT)
+        raise ValueError(LEVEL_IN_TEXT)
     return config
 
 
 FunctionLoggingConfig = Annotated[LoggingConfig, AfterValidator(_levels_need_json)]
+
+
+def default_logging(name: str) -> dict[str, Any]:
+    """What a function's answers show that was made without a LoggingConfig (recorded)."""
+    return {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"}
+
+
+def merged_logging(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A LoggingConfig after a call that gives some of it: the rest stays, and levels come and go with JSON (recorded).
+
+    Args:
+        before: complete, as answers show it.
+        given: what the call has of it, each value allowed.
+
+    Raises:
+        ValueError: levels beside the format Text, in AWS's words.
+    """
+    merged = {**before, **given}
+    levels = {"ApplicationLogLevel", "SystemLogLevel"}
+    if merged["LogFormat"] == "JSON":
+        return {**dict.fromkeys(levels, "INFO"), **merged}
+    if levels & given.keys():
+        raise ValueError(LEVEL_IN_TEXT)
+    return {name: value for name, value in merged.items() if name not in levels}

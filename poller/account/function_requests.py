@@ -20,6 +20,7 @@ from poller.account.versions import DEFAULTS
 from poller.api_errors import ApiError, at_least, at_most, invalid_parameter
 from poller.environment_variables import checked_variables
 from poller.invocation_request import LATEST
+from poller.logging_config import default_logging, merged_logging
 from poller.runtime.runtimes import RUNTIMES
 
 LOCAL_FOLDER = "local-folder"
@@ -192,8 +193,13 @@ def properties_of(request: Mapping[str, Any], name: str, before: Mapping[str, An
             properties.pop(key, None)
             if value and (not isinstance(value, dict) or any(value.values())):
                 properties[key] = value
-    _refuse_logging(request.get("LoggingConfig", {}), name)
-    return properties
+    try:
+        logging = merged_logging(
+            properties.get("LoggingConfig", default_logging(name)), request.get("LoggingConfig", {})
+        )
+    except ValueError as error:
+        raise invalid_parameter(str(error)) from None
+    return {**properties, "LoggingConfig": logging}
 
 
 def code_of(given: Mapping[str, Any]) -> GivenCode:
@@ -226,14 +232,6 @@ def _variables(variables: dict[str, str]) -> dict[str, str]:
         return checked_variables(variables)
     except ValueError as error:
         raise invalid_parameter(str(error)) from None
-
-
-def _refuse_logging(config: Mapping[str, Any], name: str) -> None:
-    wanted = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"}
-    others = [key for key, value in config.items() if wanted.get(key) != value]
-    if others:
-        text = f"LoggingConfig.{others[0]} is not supported: handlers log as text, to /aws/lambda/{name}"
-        raise invalid_parameter(text, "LoggingConfig of a function of the template can say it")
 
 
 def refuse_revision(given: str | None, present: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from poller.account.folders import Package
 from poller.invocation_request import LATEST
+from poller.logging_config import LoggingConfig, default_logging
 from poller.model import FunctionConfiguration
 
 State = Literal["Active", "Failed"]
@@ -87,6 +88,7 @@ class FunctionVersion:
             timeout=float(properties["Timeout"]),
             memory_size=properties["MemorySize"],
             environment=dict(properties.get("Environment", {}).get("Variables", {})),
+            logging=LoggingConfig(**properties.get("LoggingConfig", {})).configuration(),
             version=self.version,
         )
 
@@ -106,11 +108,11 @@ class FunctionVersion:
         answer: dict[str, Any] = {
             "FunctionName": self.name,
             "FunctionArn": function_arn,
+            "LoggingConfig": default_logging(self.name),
             **self.properties,
             "CodeSha256": self.code_sha256,
             "CodeSize": self.code.size,
             "LastModified": written(self.last_modified),
-            "LoggingConfig": {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{self.name}"},
             "RevisionId": self.revision_id,
             "Version": self.version,
         }

@@ -19,6 +19,7 @@ from poller.account.setup import AccountFunctions
 from poller.api_errors import ApiError
 from poller.errors import StateError
 from poller.invocation_request import FUNCTION_NAME_PATTERN
+from poller.model import FunctionConfiguration
 from poller.shares import shares_of
 
 DECLARED = {"declared": {"Handler": "basic.echo", "Environment": {"Variables": {"AB": "c"}}}}
@@ -158,6 +159,40 @@ def test_what_an_update_leaves_out_stays_and_an_empty_object_takes_away(account:
     assert not {"VpcConfig", "KMSKeyArn"} & account.functions.update_function_configuration("f", nothing).keys()
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({"LogFormat": "JSON"}, {"LogFormat": "JSON", "ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO"}),
+        (
+            {"LogFormat": "JSON", "ApplicationLogLevel": "DEBUG"},
+            {"LogFormat": "JSON", "ApplicationLogLevel": "DEBUG", "SystemLogLevel": "INFO"},
+        ),
+        ({"LogGroup": "cool_lambda"}, {"LogFormat": "Text", "LogGroup": "cool_lambda"}),
+    ],
+)
+def test_a_part_of_a_logging_config_changes_that_part_and_levels_come_and_go_with_json(
+    account: AccountFunctions, given: dict[str, str], shown: dict[str, str]
+) -> None:
+    """E.5, and what the service was recorded with."""
+    account.functions.create_function(request())
+    account.functions.update_function_configuration("f", {"LoggingConfig": given})
+    expected = {"LogGroup": "/aws/lambda/f", **shown}
+    assert account.functions.get_function_configuration("f")["LoggingConfig"] == expected
+    entry = account.catalogue.get("f")
+    assert entry is not None
+    logging = entry.latest.configuration(FunctionConfiguration("f", Path(), "h.h")).logging
+    assert (logging.log_format, logging.application_log_level) == (
+        expected["LogFormat"],
+        expected.get("ApplicationLogLevel", "INFO"),
+    )
+    assert logging.log_group == expected["LogGroup"]
+    account.functions.update_function_configuration("f", {"LoggingConfig": {"LogFormat": "Text"}})
+    assert account.functions.get_function_configuration("f")["LoggingConfig"] == {
+        "LogFormat": "Text",
+        "LogGroup": expected["LogGroup"],
+    }
+
+
 @pytest.mark.parametrize("call", ["update_function_code", "update_function_configuration", "publish_version"])
 def test_another_revision_than_the_latest_is_refused(function: AccountFunctions, call: str) -> None:
     caller = function.publishing if call == "publish_version" else function.functions
@@ -207,8 +242,9 @@ CREATE_REFUSALS: Sequence[tuple[Mapping[str, Any], tuple[int, str, str]]] = [
     ({"DurableConfig": {"ExecutionTimeout": 1}}, (400, INVALID, "DurableConfig is not supported")),
     ({"SnapStart": {"ApplyOn": "PublishedVersions"}}, (400, INVALID, "SnapStart is not supported")),
     ({"PackageType": "Image"}, (400, INVALID, "PackageType Image is not supported")),
-    ({"LoggingConfig": {"LogFormat": "JSON"}}, (400, INVALID,
-      "LoggingConfig.LogFormat is not supported: handlers log as text, to /aws/lambda/f")),
+    ({"LoggingConfig": {"LogFormat": "Text", "SystemLogLevel": "WARN"}}, (400, INVALID,
+      ('LogLevel is not supported when LogFormat is set to "Text". Remove LogLevel from your request or change the '
+      'LogFormat to "JSON" and try again.'))),
     ({"DeadLetterConfig": {"TargetArn": "arn:aws:s3:::b"}}, (400, INVALID, ("DeadLetterConfig.TargetArn: is not the ARN of "
       "an SQS queue or SNS topic, FIFO ones excepted"))),
 ]  # fmt: skip

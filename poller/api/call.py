@@ -30,6 +30,9 @@ DRAINING = 30.0
 TAKEN_WITHIN = 60.0
 """Seconds in which a client has to take what is sent to it in pieces."""
 
+BODY_WITHIN = 60.0
+"""Seconds in which a body has to come in: who sends it drop by drop shall not hold its memory for ever."""
+
 _DIGITS = 18
 """Of a length that is worth reading."""
 
@@ -118,7 +121,8 @@ class Call:
         """The whole body. Refused as soon as it is known to be too large: by what its header says, or by what came in.
 
         Raises:
-            ApiError: what `refusal` makes of the size, None when that is not known; 503 when there is no memory left.
+            ApiError: what `refusal` makes of the size, None when that is not known; 503 when there is no memory left;
+                408 when it takes too long.
             ConnectionError: the client went away before it had sent all.
         """
         if self._body is not None:
@@ -132,17 +136,21 @@ class Call:
             if int(announced) > limit:
                 raise refusal(int(announced))
         chunks = []
-        while self._more:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ConnectionError
-            chunk = message.get("body", b"")
-            self._more = message.get("more_body", False)
-            if self._held + len(chunk) > limit:
-                raise refusal(None)
-            self._memory.take(len(chunk))
-            self._held += len(chunk)
-            chunks.append(chunk)
+        try:
+            async with asyncio.timeout(BODY_WITHIN):
+                while self._more:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise ConnectionError
+                    chunk = message.get("body", b"")
+                    self._more = message.get("more_body", False)
+                    if self._held + len(chunk) > limit:
+                        raise refusal(None)
+                    self._memory.take(len(chunk))
+                    self._held += len(chunk)
+                    chunks.append(chunk)
+        except TimeoutError:
+            raise _too_slow() from None
         self._body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         return self._body
 
@@ -197,11 +205,18 @@ class Call:
             await self._send(message)
 
         replay = self._body
+        ends = asyncio.get_running_loop().time() + BODY_WITHIN
 
         async def receive() -> Message:
             nonlocal replay
             if replay is None:
-                return await self._receive()
+                try:
+                    async with asyncio.timeout_at(ends if self._more else None):
+                        message = await self._receive()
+                except TimeoutError:
+                    raise _too_slow() from None
+                self._more = message.get("more_body", False)
+                return message
             body, replay = replay, None
             return {"type": "http.request", "body": body, "more_body": False}
 
@@ -236,3 +251,8 @@ def host_name(host: str) -> str:
     if host.startswith("["):
         return host.partition("]")[0][1:]
     return host.rpartition(":")[0].lower() if host.count(":") == 1 else host.lower()
+
+
+def _too_slow() -> ApiError:
+    text = f"The body was not complete after {BODY_WITHIN:.0f} seconds."
+    return ApiError(408, "RequestTimeoutException", text)

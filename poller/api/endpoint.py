@@ -137,6 +137,7 @@ class Endpoint:
         app.add_exception_handler(404, _unknown)
         app.add_exception_handler(405, _unknown)
         app.add_exception_handler(ClientDisconnect, _gone)
+        app.add_exception_handler(ApiError, _refused)
         app.add_exception_handler(Exception, _fault)
         self._door = door or Door()
         self._s3 = s3
@@ -222,6 +223,12 @@ async def _gone(_: Request, __: Exception) -> Response:
     """The client went away before it had sent all: nobody reads this."""
     text = "The request ended before its body did."
     return refusal(ApiError(400, "InvalidRequestContentException", text))
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    """Of a body that is still coming in: routes answer their own refusals themselves."""
+    assert isinstance(error, ApiError)
+    return refusal(error)
 
 
 async def _fault(_: Request, __: Exception) -> Response:

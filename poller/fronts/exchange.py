@@ -23,9 +23,6 @@ from poller.fronts.streaming import Prelude
 from poller.model import MAXIMUM_PAYLOAD, Invocation, InvocationResult
 from poller.runtime.answers import throttled
 
-BODY_WITHIN = 60.0
-"""Seconds in which a client has to send its body."""
-
 
 class Exchange:
     """Requests to functions of an account."""
@@ -69,12 +66,7 @@ class Exchange:
             ApiError: 413 as soon as it is known to be too large, 408 when it takes too long, 503 without memory.
             ConnectionError: the client went away.
         """
-        try:
-            async with asyncio.timeout(BODY_WITHIN):
-                return replace(request, body=await call.body(MAXIMUM_PAYLOAD, _too_large))
-        except TimeoutError:
-            text = f"The body was not complete after {BODY_WITHIN:.0f} seconds."
-            raise ApiError(408, "RequestTimeoutException", text) from None
+        return replace(request, body=await call.body(MAXIMUM_PAYLOAD, _too_large))
 
     async def invoke(
         self,

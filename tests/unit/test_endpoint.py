@@ -13,7 +13,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from poller.api import event_source_mappings
+from poller.api import call, event_source_mappings
 from poller.api.call import Memory
 from poller.api.endpoint import Door, Endpoint, host_name
 from poller.api.health import application
@@ -292,6 +292,39 @@ def test_a_client_that_goes_away_while_it_sends_is_nobody_to_answer() -> None:
     service = Service()
     asyncio.run(service.endpoint(scope, receive, send))
     assert service.functions.only.invoked == []
+
+
+@pytest.mark.parametrize("path", [INVOKE, "/2015-03-31/event-source-mappings"])
+def test_a_client_that_sends_its_body_drop_by_drop_is_408_after_a_minute(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call, "BODY_WITHIN", 0.01)
+
+    async def asked() -> tuple[int, dict[bytes, bytes]]:
+        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        drops = iter([b"{"])
+
+        async def receive() -> dict[str, Any]:
+            drop = next(drops, None)
+            if drop is None:
+                await asyncio.Event().wait()
+            return {"type": "http.request", "body": drop, "more_body": True}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                answered.set_result(message)
+
+        scope = {
+            "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
+            "headers": [(b"host", b"127.0.0.1")],
+        }  # fmt: skip
+        task = asyncio.ensure_future(Service().endpoint(scope, receive, send))
+        message = await answered
+        task.cancel()
+        return message["status"], dict(message["headers"])
+
+    status, headers = asyncio.run(asked())
+    assert (status, headers[b"x-amzn-errortype"]) == (408, b"RequestTimeoutException")
 
 
 def test_bodies_take_no_more_memory_than_there_is_for_all_and_give_it_back() -> None:

@@ -14,12 +14,11 @@ from front_requests import Account
 from prometheus_client import CollectorRegistry
 
 from poller.account.documents import ForgettingDocuments
-from poller.api import function_urls
+from poller.api import call, function_urls
 from poller.api.endpoint import Endpoint
 from poller.api.health import application
 from poller.api.signatures import Signatures
 from poller.errors import StateError
-from poller.fronts import exchange
 from poller.fronts.api_front import ApiFront
 from poller.fronts.apis import Api, Apis
 from poller.fronts.cross_origin import Cors, RestCors
@@ -211,7 +210,7 @@ def test_a_body_that_base64_makes_too_large_is_refused() -> None:
 
 
 def test_a_client_that_does_not_send_its_body_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "BODY_WITHIN", 0.01)
+    monkeypatch.setattr(call, "BODY_WITHIN", 0.01)
 
     async def never() -> AsyncIterator[bytes]:
         yield b"x"

@@ -79,6 +79,9 @@ class FunctionVersion:
             base: what is no property of the function.
         """
         properties = self.properties
+        logging = LoggingConfig(**properties.get("LoggingConfig", {})).configuration()
+        if logging.log_group == default_logging(self.name)["LogGroup"]:
+            logging = replace(logging, log_group=None)  # streams of another group are named by their function, too
         return replace(
             base,
             function_name=self.name,
@@ -88,7 +91,7 @@ class FunctionVersion:
             timeout=float(properties["Timeout"]),
             memory_size=properties["MemorySize"],
             environment=dict(properties.get("Environment", {}).get("Variables", {})),
-            logging=LoggingConfig(**properties.get("LoggingConfig", {})).configuration(),
+            logging=logging,
             version=self.version,
         )
 

@@ -6,14 +6,14 @@ before.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from poller.api.answers import refusal
-from poller.api.json_calls import LONGEST_BODY, answered, body_of, refusing
+from poller.api.json_calls import LONGEST_BODY, answered, body_of, max_items, refusing
 from poller.api_errors import invalid_parameter
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def routes(sources: EventSourceMappings) -> list[BaseRoute]:
         return await answered(
             200,
             lambda: sources.list_event_source_mappings(
-                query.get("EventSourceArn"), query.get("FunctionName"), query.get("Marker"), _max_items(query)
+                query.get("EventSourceArn"), query.get("FunctionName"), query.get("Marker"), max_items(query)
             ),
         )
 
@@ -74,13 +74,3 @@ def refusing_routes(text: str) -> list[BaseRoute]:
 
     methods = ["GET", "POST", "PUT", "DELETE"]
     return [Route(PATH, refuse, methods=methods), Route(PATH + "/{rest:path}", refuse, methods=methods)]
-
-
-def _max_items(query: Any) -> int | None:
-    value = query.get("MaxItems")
-    if value is None:
-        return None
-    try:
-        return int(value)
-    except ValueError:
-        raise invalid_parameter(f"MaxItems is not a whole number: {value[:20]}") from None

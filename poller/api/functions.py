@@ -6,21 +6,19 @@ A call may unpack 50 MB and wait for the disk, so it runs on a thread of its own
 from __future__ import annotations
 
 import json
-import logging
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from poller.account.functions import CODE_PATH
 from poller.api.answers import refusal
 from poller.api.call import Memory
+from poller.api.json_calls import LONGEST_BODY, answered, max_items, refusing
 from poller.api_errors import NOT_FOUND, ApiError, invalid_parameter
-from poller.errors import PollerError
 
 if TYPE_CHECKING:
     from poller.account.setup import AccountFunctions
@@ -30,14 +28,10 @@ ONE = PATH + "/{name}"
 
 LONGEST_CODE = 70_167_211
 """Bytes of a request that brings code: 50 MB in base64, and its other members (recorded)."""
-LONGEST_BODY = 1024 * 1024
-"""Bytes of any other request; the largest that makes sense has 4 KB of variables."""
 READ_HERE = 128 * 1024
 """Bytes that are read as JSON on the loop's thread."""
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-
-_log = logging.getLogger(__name__)
 
 
 def routes(account: AccountFunctions) -> list[BaseRoute]:
@@ -67,13 +61,15 @@ def _functions(account: AccountFunctions) -> list[tuple[str, str, Endpoint]]:
     async def create(request: Request) -> Response:
         with memory.held() as hold:
             body = await _body(request, hold, LONGEST_CODE, " for the CreateFunction operation")
-            return await _answer(201, lambda: calls.create_function(body))
+            return await answered(201, lambda: calls.create_function(body))
 
     async def listed(request: Request) -> Response:
         query = request.query_params
-        return await _answer(
+        return await answered(
             200,
-            lambda: calls.list_functions(query.get("FunctionVersion"), query.get("Marker"), _max_items(request)),
+            lambda: calls.list_functions(
+                query.get("FunctionVersion"), query.get("Marker"), max_items(request.query_params)
+            ),
         )
 
     async def get(request: Request) -> Response:
@@ -84,22 +80,22 @@ def _functions(account: AccountFunctions) -> list[tuple[str, str, Endpoint]]:
                 code["Location"] = str(request.base_url).rstrip("/") + code["Location"]
             return answer
 
-        return await _answer(200, call)
+        return await answered(200, call)
 
     async def get_configuration(request: Request) -> Response:
-        return await _answer(200, lambda: calls.get_function_configuration(_name(request), _qualifier(request)))
+        return await answered(200, lambda: calls.get_function_configuration(_name(request), _qualifier(request)))
 
     async def update_code(request: Request) -> Response:
         with memory.held() as hold:
             body = await _body(request, hold, LONGEST_CODE, " for the UpdateFunctionCode operation")
-            return await _answer(200, lambda: calls.update_function_code(_name(request), body))
+            return await answered(200, lambda: calls.update_function_code(_name(request), body))
 
     async def update_configuration(request: Request) -> Response:
         body = await _body(request)
-        return await _answer(200, lambda: calls.update_function_configuration(_name(request), body))
+        return await answered(200, lambda: calls.update_function_configuration(_name(request), body))
 
     async def delete(request: Request) -> Response:
-        return await _answer(204, lambda: calls.delete_function(_name(request), _qualifier(request)))
+        return await answered(204, lambda: calls.delete_function(_name(request), _qualifier(request)))
 
     return [
         ("POST", PATH, create),
@@ -117,11 +113,13 @@ def _versions(account: AccountFunctions) -> list[tuple[str, str, Endpoint]]:
 
     async def publish(request: Request) -> Response:
         body = await _body(request)
-        return await _answer(201, lambda: calls.publish_version(_name(request), body))
+        return await answered(201, lambda: calls.publish_version(_name(request), body))
 
     async def listed(request: Request) -> Response:
         marker = request.query_params.get("Marker")
-        return await _answer(200, lambda: calls.list_versions_by_function(_name(request), marker, _max_items(request)))
+        return await answered(
+            200, lambda: calls.list_versions_by_function(_name(request), marker, max_items(request.query_params))
+        )
 
     return [("POST", ONE + "/versions", publish), ("GET", ONE + "/versions", listed)]
 
@@ -131,26 +129,26 @@ def _aliases(account: AccountFunctions) -> list[tuple[str, str, Endpoint]]:
 
     async def create(request: Request) -> Response:
         body = await _body(request)
-        return await _answer(201, lambda: calls.create_alias(_name(request), body))
+        return await answered(201, lambda: calls.create_alias(_name(request), body))
 
     async def listed(request: Request) -> Response:
         query = request.query_params
-        return await _answer(
+        return await answered(
             200,
             lambda: calls.list_aliases(
-                _name(request), query.get("FunctionVersion"), query.get("Marker"), _max_items(request)
+                _name(request), query.get("FunctionVersion"), query.get("Marker"), max_items(request.query_params)
             ),
         )
 
     async def get(request: Request) -> Response:
-        return await _answer(200, lambda: calls.get_alias(_name(request), request.path_params["alias"]))
+        return await answered(200, lambda: calls.get_alias(_name(request), request.path_params["alias"]))
 
     async def update(request: Request) -> Response:
         body = await _body(request)
-        return await _answer(200, lambda: calls.update_alias(_name(request), request.path_params["alias"], body))
+        return await answered(200, lambda: calls.update_alias(_name(request), request.path_params["alias"], body))
 
     async def delete(request: Request) -> Response:
-        return await _answer(204, lambda: calls.delete_alias(_name(request), request.path_params["alias"]))
+        return await answered(204, lambda: calls.delete_alias(_name(request), request.path_params["alias"]))
 
     one = ONE + "/aliases/{alias}"
     return [
@@ -177,34 +175,8 @@ def _code(account: AccountFunctions) -> BaseRoute:
 def _routes(calls: Any) -> list[BaseRoute]:
     """As AWS spells them, and with a slash at the end, as older clients do."""
     return [
-        Route(path + end, _refusing(endpoint), methods=[method])
-        for method, path, endpoint in calls
-        for end in ("", "/")
+        Route(path + end, refusing(endpoint), methods=[method]) for method, path, endpoint in calls for end in ("", "/")
     ]
-
-
-def _refusing(endpoint: Endpoint) -> Endpoint:
-    async def call(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except ClientDisconnect:
-            raise
-        except ApiError as error:
-            _log.info("refused: %s %r: %r", request.method, request.url.path, str(error))
-            return refusal(error)
-        except PollerError as error:  # the disk is full, say
-            _log.error("%s %r: %s", request.method, request.url.path, error)
-            return refusal(ApiError(500, "ServiceException", f"Nothing was changed: {error}"))
-
-    return call
-
-
-async def _answer(status: int, call: Callable[[], dict[str, Any] | None]) -> Response:
-    answer = await run_in_threadpool(call)
-    headers = {"x-amzn-RequestId": str(uuid.uuid4())}
-    if answer is None:
-        return Response(status_code=status, headers=headers)
-    return JSONResponse(answer, status, headers)
 
 
 async def _body(
@@ -247,13 +219,3 @@ def _name(request: Request) -> str:
 
 def _qualifier(request: Request) -> str | None:
     return request.query_params.get("Qualifier")
-
-
-def _max_items(request: Request) -> int | None:
-    value = request.query_params.get("MaxItems")
-    if value is None:
-        return None
-    try:
-        return int(value)
-    except ValueError:
-        raise invalid_parameter(f"MaxItems is not a whole number: {value[:20]}") from None

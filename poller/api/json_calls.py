@@ -13,7 +13,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from poller.api.answers import refusal
-from poller.api_errors import ApiError
+from poller.api.call import path_of
+from poller.api_errors import ApiError, invalid_parameter
 from poller.errors import PollerError
 
 LONGEST_BODY = 1024 * 1024
@@ -33,10 +34,10 @@ def refusing(endpoint: Callable[[Request], Any]) -> Callable[[Request], Any]:
         except ClientDisconnect:
             raise
         except ApiError as error:
-            _log.info("refused: %s %r: %r", request.method, request.url.path, str(error))
+            _log.info("refused: %s %r: %r", request.method, path_of(request.scope), str(error))
             return refusal(error)
         except PollerError as error:  # the disk is full, say
-            _log.error("%s %r: %s", request.method, request.url.path, error)
+            _log.error("%s %r: %s", request.method, path_of(request.scope), error)
             return refusal(ApiError(500, "ServiceException", f"Nothing was changed: {error}"))
         return answer
 
@@ -75,3 +76,18 @@ async def body_of(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise ApiError(400, "InvalidRequestContentException", "Could not parse request body into json: no object")
     return body
+
+
+def max_items(query: Mapping[str, str]) -> int | None:
+    """The parameter MaxItems; None where there is none.
+
+    Raises:
+        ApiError: 400, it is no number.
+    """
+    value = query.get("MaxItems")
+    if value is None:
+        return None
+    try:
+        return int(value)
+    except ValueError:
+        raise invalid_parameter(f"MaxItems is not a whole number: {value[:20]}") from None

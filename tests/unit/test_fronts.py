@@ -344,7 +344,7 @@ def test_a_url_that_cannot_be_kept_is_not_made_and_told(monkeypatch: pytest.Monk
     monkeypatch.setattr(ForgettingDocuments, "change", full)
     answer = Urls().ask("POST", "/2021-10-31/functions/g/url", json={"AuthType": "NONE"})
     assert (answer.status_code, answer.headers["x-amzn-ErrorType"]) == (500, "ServiceException")
-    assert answer.json()["Message"] == "the disk is full"
+    assert answer.json()["Message"] == "Nothing was changed: the disk is full"
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ a request that waits costs a future, no thread. A client that goes away does not
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from poller.api import event_stream
 from poller.api.call import JSON, Call, Headers
 from poller.api.results import Results
+from poller.api.streamed_response import StreamedResponse, StreamFailed
 from poller.api_errors import ApiError, invalid_parameter
 from poller.errors import PollerError
 from poller.invocation_request import (
@@ -109,7 +111,6 @@ class _Asked:
     kind: str
     context: str | None
     tail: bool
-    streamed: bool
 
 
 class Invocations:
@@ -126,8 +127,12 @@ class Invocations:
         if asked.kind == "Event":
             await self._queue_event(call, asked.called, asked.context)
             return
-        result = await self._result(call, asked)
-        if result is None:
+        payload = await self._payload(call, asked)
+        if payload is None:
+            return
+        result = await self._read(self._submitted(call, asked, payload)[0], payload)
+        if result.status != 200:  # noqa: PLR2004
+            await _refuse(call, result)
             return
         headers = [JSON, _executed(result)]
         if result.function_error is not None:
@@ -137,13 +142,30 @@ class Invocations:
         await call.answer(200, headers, result.payload)
 
     async def invoke_with_response_stream(self, call: Call, function_name: str) -> None:
-        """InvokeWithResponseStream: what the function returned, in one piece or several, when it has returned."""
+        """InvokeWithResponseStream: what the function streams as it comes, and what it returns when it has returned.
+
+        Raises:
+            ConnectionError: the client takes nothing any more.
+        """
         asked = self._asked(call, function_name, STREAMED_TYPES)
-        result = await self._result(call, asked)
-        if result is None:
+        payload = await self._payload(call, asked)
+        if payload is None:
             return
-        pieces = _streamed(result, tail=asked.tail)
-        await call.answer(200, [(b"content-type", event_stream.CONTENT_TYPE), _executed(result)], pieces)
+        answered, response = self._submitted(call, asked, payload, streamed=True)
+        try:
+            if response is not None and await response.begun():
+                headers = _streamed_headers(response.version)
+                await call.answer_in_pieces(200, headers, _events(response, tail=asked.tail))
+                return
+        finally:
+            if response is not None:
+                response.leave()
+        result = await self._read(answered, payload)
+        if result.status != 200:  # noqa: PLR2004
+            await _refuse(call, result)
+            return
+        pieces = b"" if result.function_error is not None else event_stream.chunks(result.payload)
+        await call.answer(200, _streamed_headers(result.executed_version), pieces + _complete(result, tail=asked.tail))
 
     async def invoke_async(self, call: Call, function_name: str) -> None:
         """InvokeAsync, deprecated: `Event` by another path."""
@@ -156,19 +178,15 @@ class Invocations:
         kind = chosen(call.header(b"x-amz-invocation-type"), "invocationType", types, "RequestResponse")
         tail = chosen(call.header(b"x-amz-log-type"), "logType", LOG_TYPES, "None") == "Tail"
         context = client_context(call.header(b"x-amz-client-context"))
-        return _Asked(called, pool, kind, context, tail=tail, streamed=types is STREAMED_TYPES)
+        return _Asked(called, pool, kind, context, tail=tail)
 
-    async def _result(self, call: Call, asked: _Asked) -> InvocationResult | None:
-        """What the function answered; None when the call is answered already: a dry run, or an invocation refused."""
+    async def _payload(self, call: Call, asked: _Asked) -> bytes | None:
+        """The event; None when the call is answered already: a dry run."""
         payload = await call.body(MAXIMUM_PAYLOAD, lambda size: too_large(size, asked.kind, MAXIMUM_PAYLOAD))
         if asked.kind == "DryRun":
             await call.answer(204, (), b"")
             return None
-        result = await self._run(call, asked, payload)
-        if result.status != 200:  # noqa: PLR2004
-            await _refuse(call, result)
-            return None
-        return result
+        return payload
 
     def _called(self, call: Call, function_name: str) -> tuple[CalledFunction, Pool]:
         for header, text in _REFUSED.items():
@@ -183,17 +201,26 @@ class Invocations:
             raise function_missing(called)
         return called, pool
 
-    async def _run(self, call: Call, asked: _Asked, payload: bytes) -> InvocationResult:
+    def _submitted(
+        self, call: Call, asked: _Asked, payload: bytes, *, streamed: bool = False
+    ) -> tuple[asyncio.Future[InvocationResult], StreamedResponse | None]:
+        """Invoke: what gets the result, and what gets its pieces where the caller takes a stream."""
         called = asked.called
         if len(payload) <= READ_HERE:
             _refuse_no_json(payload)
-        if self._functions.at_account_limit(called.name):
-            return throttled(call.request_id, "ConcurrentInvocationLimitExceeded")
         answered, on_result = self._results.expect()
+        response = StreamedResponse(answered) if streamed else None
+        if self._functions.at_account_limit(called.name):
+            on_result(throttled(call.request_id, "ConcurrentInvocationLimitExceeded"))
+            return answered, response
         invocation = Invocation(
-            call.request_id, payload, called.arn, client_context=asked.context, response_stream=asked.streamed
+            call.request_id, payload, called.arn, client_context=asked.context, response_stream=response
         )
         asked.pool.submit(invocation, on_result, wait=False)
+        return answered, response
+
+    async def _read(self, answered: asyncio.Future[InvocationResult], payload: bytes) -> InvocationResult:
+        """The result, unless it says that the payload could not be read."""
         result = await answered
         if result.function_error is not None and len(payload) > READ_HERE:
             _refuse_unread(result)
@@ -256,15 +283,29 @@ async def _refuse(call: Call, result: InvocationResult) -> None:
     await call.answer(result.status, headers, result.payload)
 
 
-def _streamed(result: InvocationResult, *, tail: bool) -> bytes:
-    """PayloadChunk events and InvokeComplete; after a function error only the latter, with the error in it."""
-    complete = {}
-    pieces = b""
-    if result.function_error is None:
-        pieces = event_stream.chunks(result.payload)
+def _streamed_headers(version: str) -> Headers:
+    return [(b"content-type", event_stream.CONTENT_TYPE), (b"x-amz-executed-version", version.encode())]
+
+
+async def _events(response: StreamedResponse, *, tail: bool) -> AsyncIterator[bytes]:
+    """PayloadChunk events as the function writes, and InvokeComplete when it has ended, well or not."""
+    try:
+        async for piece in response.pieces():
+            yield event_stream.chunks(piece)
+    except StreamFailed as failed:
+        yield _complete(failed.result, tail=tail)
     else:
-        complete = {"ErrorCode": result.function_error, "ErrorDetails": result.payload.decode(errors="replace")}
+        yield _complete(await response.result(), tail=tail)
+
+
+def _complete(result: InvocationResult, *, tail: bool) -> bytes:
+    """InvokeComplete, with the error in it if there was one."""
+    complete = {}
+    if result.function_error is not None or result.status != 200:  # noqa: PLR2004
+        code = result.function_error or _ERRORS.get(result.status, b"ServiceException").decode()
+        complete = {"ErrorCode": code, "ErrorDetails": result.payload.decode(errors="replace")}
     if tail:
         complete["LogResult"] = base64.b64encode(result.log_tail).decode()
-    body = json.dumps(complete, separators=(",", ":")).encode()
-    return pieces + event_stream.message("InvokeComplete", "application/json", body)
+    return event_stream.message(
+        "InvokeComplete", "application/json", json.dumps(complete, separators=(",", ":")).encode()
+    )

@@ -93,9 +93,10 @@ class RequestReader:
             raise BadRequest("no other protocol is spoken here") from None
         except httptools.HttpParserError as error:
             raise BadRequest(str(error)) from None
+        finally:
+            self._hand_on()
         if self._head_size > MAXIMUM_HEAD:
             raise BadRequest(f"a head above {MAXIMUM_HEAD} bytes")
-        self._hand_on()
         requests, self._requests = self._requests, []
         return requests
 

@@ -10,16 +10,16 @@ import asyncio
 import base64
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.concurrency import run_in_threadpool
 
-from poller.api import event_stream
+from poller.api import response_events
 from poller.api.call import JSON, Call, Headers
 from poller.api.results import Results
-from poller.api.streamed_response import StreamedResponse, StreamFailed
+from poller.api.streamed_response import StreamedResponse
 from poller.api_errors import ApiError, invalid_parameter
 from poller.errors import PollerError
 from poller.invocation_request import (
@@ -130,9 +130,10 @@ class Invocations:
         payload = await self._payload(call, asked)
         if payload is None:
             return
-        result = await self._read(self._submitted(call, asked, payload)[0], payload)
-        if result.status != 200:  # noqa: PLR2004
-            await _refuse(call, result)
+        answered, on_result = self._results.expect()
+        self._submit(call, asked, payload, on_result)
+        result = await _result(call, answered, payload)
+        if result is None:
             return
         headers = [JSON, _executed(result)]
         if result.function_error is not None:
@@ -151,21 +152,21 @@ class Invocations:
         payload = await self._payload(call, asked)
         if payload is None:
             return
-        answered, response = self._submitted(call, asked, payload, streamed=True)
+        answered, on_result = self._results.expect()
+        response = StreamedResponse(answered)
+        self._submit(call, asked, payload, on_result, response)
         try:
-            if response is not None and await response.begun():
-                headers = _streamed_headers(response.version)
-                await call.answer_in_pieces(200, headers, _events(response, tail=asked.tail))
+            if await response.begun():
+                headers = response_events.headers(response.version)
+                await call.answer_in_pieces(200, headers, response_events.coming(response, tail=asked.tail))
                 return
         finally:
-            if response is not None:
-                response.leave()
-        result = await self._read(answered, payload)
-        if result.status != 200:  # noqa: PLR2004
-            await _refuse(call, result)
+            response.leave()
+        result = await _result(call, answered, payload)
+        if result is None:
             return
-        pieces = b"" if result.function_error is not None else event_stream.chunks(result.payload)
-        await call.answer(200, _streamed_headers(result.executed_version), pieces + _complete(result, tail=asked.tail))
+        headers = response_events.headers(result.executed_version)
+        await call.answer(200, headers, response_events.whole(result, tail=asked.tail))
 
     async def invoke_async(self, call: Call, function_name: str) -> None:
         """InvokeAsync, deprecated: `Event` by another path."""
@@ -201,30 +202,24 @@ class Invocations:
             raise function_missing(called)
         return called, pool
 
-    def _submitted(
-        self, call: Call, asked: _Asked, payload: bytes, *, streamed: bool = False
-    ) -> tuple[asyncio.Future[InvocationResult], StreamedResponse | None]:
-        """Invoke: what gets the result, and what gets its pieces where the caller takes a stream."""
+    def _submit(
+        self,
+        call: Call,
+        asked: _Asked,
+        payload: bytes,
+        on_result: OnResult,
+        response: StreamedResponse | None = None,
+    ) -> None:
         called = asked.called
         if len(payload) <= READ_HERE:
             _refuse_no_json(payload)
-        answered, on_result = self._results.expect()
-        response = StreamedResponse(answered) if streamed else None
         if self._functions.at_account_limit(called.name):
             on_result(throttled(call.request_id, "ConcurrentInvocationLimitExceeded"))
-            return answered, response
+            return
         invocation = Invocation(
             call.request_id, payload, called.arn, client_context=asked.context, response_stream=response
         )
         asked.pool.submit(invocation, on_result, wait=False)
-        return answered, response
-
-    async def _read(self, answered: asyncio.Future[InvocationResult], payload: bytes) -> InvocationResult:
-        """The result, unless it says that the payload could not be read."""
-        result = await answered
-        if result.function_error is not None and len(payload) > READ_HERE:
-            _refuse_unread(result)
-        return result
 
     async def _queue_event(
         self,
@@ -247,6 +242,17 @@ class Invocations:
         except PollerError as error:  # the disk is full, say
             raise ApiError(500, "ServiceException", f"The event was not accepted: {error}") from None
         await call.answer(202, headers, answer)
+
+
+async def _result(call: Call, answered: asyncio.Future[InvocationResult], payload: bytes) -> InvocationResult | None:
+    """What the function answered; None when the call is answered already: it was not run."""
+    result = await answered
+    if result.function_error is not None and len(payload) > READ_HERE:
+        _refuse_unread(result)
+    if result.status != 200:  # noqa: PLR2004
+        await _refuse(call, result)
+        return None
+    return result
 
 
 def _executed(result: InvocationResult) -> tuple[bytes, bytes]:
@@ -281,31 +287,3 @@ async def _refuse(call: Call, result: InvocationResult) -> None:
     if result.status == 429:  # noqa: PLR2004
         headers.append(RETRY_AFTER)
     await call.answer(result.status, headers, result.payload)
-
-
-def _streamed_headers(version: str) -> Headers:
-    return [(b"content-type", event_stream.CONTENT_TYPE), (b"x-amz-executed-version", version.encode())]
-
-
-async def _events(response: StreamedResponse, *, tail: bool) -> AsyncIterator[bytes]:
-    """PayloadChunk events as the function writes, and InvokeComplete when it has ended, well or not."""
-    try:
-        async for piece in response.pieces():
-            yield event_stream.chunks(piece)
-    except StreamFailed as failed:
-        yield _complete(failed.result, tail=tail)
-    else:
-        yield _complete(await response.result(), tail=tail)
-
-
-def _complete(result: InvocationResult, *, tail: bool) -> bytes:
-    """InvokeComplete, with the error in it if there was one."""
-    complete = {}
-    if result.function_error is not None or result.status != 200:  # noqa: PLR2004
-        code = result.function_error or _ERRORS.get(result.status, b"ServiceException").decode()
-        complete = {"ErrorCode": code, "ErrorDetails": result.payload.decode(errors="replace")}
-    if tail:
-        complete["LogResult"] = base64.b64encode(result.log_tail).decode()
-    return event_stream.message(
-        "InvokeComplete", "application/json", json.dumps(complete, separators=(",", ":")).encode()
-    )

@@ -135,13 +135,17 @@ class UrlFront:
             key = await signatures.checked(call, request.body, READ_HERE)
         target = self._target(url, key)
         asked = (request, url.function_name, url.qualifier, lambda: payload_2(request, target))
+        response = result = None
         try:
             if url.config.InvokeMode == "RESPONSE_STREAM":
-                await self._stream(call, url, request, await self._exchange.stream(*asked))
-                return
-            result = await self._exchange.invoke(*asked)
+                response = await self._exchange.stream(*asked)
+            else:
+                result = await self._exchange.invoke(*asked)
         except LookupError:  # deleted a moment ago
             await call.answer(403, [JSON, _ACCESS_DENIED], b'{"Message":null}')
+            return
+        if response is not None:
+            await self._stream(call, url, request, response)
             return
         assert result is not None  # it was waited for as long as it took
         await self._send(call, url, request, result)

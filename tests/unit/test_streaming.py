@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -49,9 +50,9 @@ class Service(NamedTuple):
         url_id = next(url.url_id for url in self.template.function_urls if url.function_name == function)
         return f"{self.url}/_url/{url_id}/"
 
-    def events(self, function: str, steps: Any) -> Iterator[dict[str, Any]]:
+    def events(self, function: str, steps: Any, **more: Any) -> Iterator[dict[str, Any]]:
         """The events that boto3 reads, as they come."""
-        answer = self.client.invoke_with_response_stream(FunctionName=function, Payload=json.dumps(steps))
+        answer = self.client.invoke_with_response_stream(FunctionName=function, Payload=json.dumps(steps), **more)
         assert answer["ExecutedVersion"] == "$LATEST"
         return iter(answer["EventStream"])
 
@@ -153,9 +154,10 @@ def test_chunks_come_to_boto3_as_the_function_writes_them(service: Service, func
 def test_an_error_in_the_middle_of_a_stream_ends_it_with_its_code(service: Service, function: str) -> None:
     """A.1: InvokeComplete has ErrorCode and ErrorDetails; what came before stays."""
     steps = [["write", "begun"], ["fail", "Function.Mine", {"errorType": "RangeError", "errorMessage": "midway"}]]
-    chunk, last = service.events(function, steps)
+    chunk, last = service.events(function, steps, LogType="Tail")
     assert chunk == {"PayloadChunk": {"Payload": b"begun"}}
     complete = last["InvokeComplete"]
+    assert base64.b64decode(complete["LogResult"]).startswith(b"START RequestId: ")
     assert complete["ErrorCode"] == "Unhandled"
     details = json.loads(complete["ErrorDetails"])
     assert (details["errorType"], details["errorMessage"]) == ("RangeError", "midway")

@@ -20,6 +20,7 @@ from api_service import aws_client, served_with_apis
 from handlers.rig import HANDLERS
 
 from poller.api import call as calls
+from poller.runtime import api_server, runtime_api
 from poller.runtime.toolchains import find
 from poller.template import Template, load
 
@@ -211,6 +212,22 @@ def test_much_comes_through_as_it_is_though_the_function_is_faster_than_its_clie
             size += len(piece)
             end = (end + piece)[-2:]
     assert (size, end) == (MUCH * MEGABYTE + 2, b"xz")
+
+
+def test_a_stream_above_its_limit_ends_there_with_an_error(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A.1: 200 MB."""
+    monkeypatch.setattr(api_server, "MAXIMUM_STREAM", MEGABYTE)
+    monkeypatch.setattr(runtime_api, "MAXIMUM_STREAM", MEGABYTE)
+    note = tmp_path / "status"
+    *chunks, last = service.events("bootstrap", [["write", "a"], ["megabytes", 1], ["note the status", str(note)]])
+    assert sum(len(chunk["PayloadChunk"]["Payload"]) for chunk in chunks) == MEGABYTE
+    assert json.loads(last["InvokeComplete"]["ErrorDetails"]) == {
+        "errorMessage": f"Response payload size exceeded maximum allowed payload size ({MEGABYTE} bytes).",
+        "errorType": "Function.ResponseSizeTooLarge",
+    }
+    assert appears(note) == "413"
 
 
 def test_a_client_that_takes_nothing_holds_the_function_up_until_its_timeout(service: Service, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ timestamps of records are milliseconds since the epoch, as in the event (D.1.1).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 Shard = str
 """Ordering unit: `<topic>-<partition>` for Kafka, `<queue>::<vhost>` for RabbitMQ. The key in the event, too."""
@@ -134,6 +134,36 @@ class FunctionConfiguration:
         return self.logging.log_group or f"/aws/lambda/{self.function_name}"
 
 
+class ResponseStream(Protocol):
+    """Takes a response in pieces while the function still runs (A.1, E.1).
+
+    Called on the environment's thread, which it never blocks. How the response ended is told by the result of the
+    invocation, which comes after the last piece; what was taken cannot be taken back.
+    """
+
+    def attach(self, version: str, wake: Callable[[], None]) -> None:
+        """An environment has the invocation now.
+
+        Args:
+            version: what it runs.
+            wake: to be called, on any thread, when there is room again; does not wait.
+        """
+
+    def begin(self, content_type: str) -> None:
+        """The runtime answers in streaming mode, with content of this type; empty when it named none.
+
+        Once at most: without it there are no pieces, and the result has the whole response.
+        """
+
+    def take(self, piece: bytes) -> None:
+        """The next piece. It is taken even when there is no room: the caller looks at `full` after each."""
+
+    @property
+    def full(self) -> bool:
+        """Whether no more is to be given until `wake` is called."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Invocation:
     """One call of a function. The deadline is set when the handler gets it, not while it waits for an environment."""
@@ -144,8 +174,8 @@ class Invocation:
     timeout_cap: float | None = None
     """Upper bound in seconds on the function's own Timeout (840 for event source mappings, C.4)."""
     client_context: str | None = None
-    response_stream: bool = False
-    """Whether the caller takes a stream, which may be longer than a response (A.1)."""
+    response_stream: ResponseStream | None = None
+    """Where the caller takes a stream, which may be longer than a response (A.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +200,8 @@ class InvocationResult:
     """As the runtime named it; empty when it did not. That of a streamed response may say that it begins with the
     head of an answer over HTTP."""
     streamed: bool = False
-    """Whether the runtime answered in streaming mode; the payload is the whole stream (E.1)."""
+    """Whether the runtime answered in streaming mode; the payload is the whole stream (E.1), or empty where the
+    invocation's `response_stream` took it."""
 
 
 @dataclass(frozen=True, slots=True)

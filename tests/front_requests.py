@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from poller.fronts.request import FrontRequest
@@ -32,7 +33,10 @@ def front_request(method: str = "GET", path: str = "/", **given: Any) -> FrontRe
 
 
 class AnsweringPool:
-    """Answers with the event, or with what it is told; not at all when it is told None."""
+    """Answers with the event, or with what it is told; not at all when it is told None.
+
+    What is told to be streamed goes to a caller that takes a stream in two pieces, as from an environment.
+    """
 
     def __init__(self) -> None:
         self.invoked: list[Invocation] = []
@@ -43,6 +47,13 @@ class AnsweringPool:
         self.invoked.append(invocation)
         answer = self.answers.pop(0) if self.answers else InvocationResult(invocation.request_id, invocation.payload)
         if answer is not None:
+            stream = invocation.response_stream
+            if stream is not None and answer.streamed:
+                stream.attach("$LATEST", lambda: None)
+                stream.begin(answer.content_type)
+                stream.take(answer.payload[:3])
+                stream.take(answer.payload[3:])
+                answer = replace(answer, payload=b"") if answer.function_error is None else answer
             on_result(answer)
 
 

@@ -6,6 +6,7 @@ a request that waits costs a future, no thread. A client that goes away does not
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
@@ -15,9 +16,10 @@ from typing import Protocol
 
 from starlette.concurrency import run_in_threadpool
 
-from poller.api import event_stream
+from poller.api import response_events
 from poller.api.call import JSON, Call, Headers
 from poller.api.results import Results
+from poller.api.streamed_response import StreamedResponse
 from poller.api_errors import ApiError, invalid_parameter
 from poller.errors import PollerError
 from poller.invocation_request import (
@@ -109,7 +111,6 @@ class _Asked:
     kind: str
     context: str | None
     tail: bool
-    streamed: bool
 
 
 class Invocations:
@@ -126,7 +127,12 @@ class Invocations:
         if asked.kind == "Event":
             await self._queue_event(call, asked.called, asked.context)
             return
-        result = await self._result(call, asked)
+        payload = await self._payload(call, asked)
+        if payload is None:
+            return
+        answered, on_result = self._results.expect()
+        self._submit(call, asked, payload, on_result)
+        result = await _result(call, answered, payload)
         if result is None:
             return
         headers = [JSON, _executed(result)]
@@ -137,13 +143,30 @@ class Invocations:
         await call.answer(200, headers, result.payload)
 
     async def invoke_with_response_stream(self, call: Call, function_name: str) -> None:
-        """InvokeWithResponseStream: what the function returned, in one piece or several, when it has returned."""
+        """InvokeWithResponseStream: what the function streams as it comes, and what it returns when it has returned.
+
+        Raises:
+            ConnectionError: the client takes nothing any more.
+        """
         asked = self._asked(call, function_name, STREAMED_TYPES)
-        result = await self._result(call, asked)
+        payload = await self._payload(call, asked)
+        if payload is None:
+            return
+        answered, on_result = self._results.expect()
+        response = StreamedResponse(answered)
+        self._submit(call, asked, payload, on_result, response)
+        try:
+            if await response.begun():
+                headers = response_events.headers(response.version)
+                await call.answer_in_pieces(200, headers, response_events.coming(response, tail=asked.tail))
+                return
+        finally:
+            response.leave()
+        result = await _result(call, answered, payload)
         if result is None:
             return
-        pieces = _streamed(result, tail=asked.tail)
-        await call.answer(200, [(b"content-type", event_stream.CONTENT_TYPE), _executed(result)], pieces)
+        headers = response_events.headers(result.executed_version)
+        await call.answer(200, headers, response_events.whole(result, tail=asked.tail))
 
     async def invoke_async(self, call: Call, function_name: str) -> None:
         """InvokeAsync, deprecated: `Event` by another path."""
@@ -156,19 +179,15 @@ class Invocations:
         kind = chosen(call.header(b"x-amz-invocation-type"), "invocationType", types, "RequestResponse")
         tail = chosen(call.header(b"x-amz-log-type"), "logType", LOG_TYPES, "None") == "Tail"
         context = client_context(call.header(b"x-amz-client-context"))
-        return _Asked(called, pool, kind, context, tail=tail, streamed=types is STREAMED_TYPES)
+        return _Asked(called, pool, kind, context, tail=tail)
 
-    async def _result(self, call: Call, asked: _Asked) -> InvocationResult | None:
-        """What the function answered; None when the call is answered already: a dry run, or an invocation refused."""
+    async def _payload(self, call: Call, asked: _Asked) -> bytes | None:
+        """The event; None when the call is answered already: a dry run."""
         payload = await call.body(MAXIMUM_PAYLOAD, lambda size: too_large(size, asked.kind, MAXIMUM_PAYLOAD))
         if asked.kind == "DryRun":
             await call.answer(204, (), b"")
             return None
-        result = await self._run(call, asked, payload)
-        if result.status != 200:  # noqa: PLR2004
-            await _refuse(call, result)
-            return None
-        return result
+        return payload
 
     def _called(self, call: Call, function_name: str) -> tuple[CalledFunction, Pool]:
         for header, text in _REFUSED.items():
@@ -183,21 +202,24 @@ class Invocations:
             raise function_missing(called)
         return called, pool
 
-    async def _run(self, call: Call, asked: _Asked, payload: bytes) -> InvocationResult:
+    def _submit(
+        self,
+        call: Call,
+        asked: _Asked,
+        payload: bytes,
+        on_result: OnResult,
+        response: StreamedResponse | None = None,
+    ) -> None:
         called = asked.called
         if len(payload) <= READ_HERE:
             _refuse_no_json(payload)
         if self._functions.at_account_limit(called.name):
-            return throttled(call.request_id, "ConcurrentInvocationLimitExceeded")
-        answered, on_result = self._results.expect()
+            on_result(throttled(call.request_id, "ConcurrentInvocationLimitExceeded"))
+            return
         invocation = Invocation(
-            call.request_id, payload, called.arn, client_context=asked.context, response_stream=asked.streamed
+            call.request_id, payload, called.arn, client_context=asked.context, response_stream=response
         )
         asked.pool.submit(invocation, on_result, wait=False)
-        result = await answered
-        if result.function_error is not None and len(payload) > READ_HERE:
-            _refuse_unread(result)
-        return result
 
     async def _queue_event(
         self,
@@ -220,6 +242,17 @@ class Invocations:
         except PollerError as error:  # the disk is full, say
             raise ApiError(500, "ServiceException", f"The event was not accepted: {error}") from None
         await call.answer(202, headers, answer)
+
+
+async def _result(call: Call, answered: asyncio.Future[InvocationResult], payload: bytes) -> InvocationResult | None:
+    """What the function answered; None when the call is answered already: it was not run."""
+    result = await answered
+    if result.function_error is not None and len(payload) > READ_HERE:
+        _refuse_unread(result)
+    if result.status != 200:  # noqa: PLR2004
+        await _refuse(call, result)
+        return None
+    return result
 
 
 def _executed(result: InvocationResult) -> tuple[bytes, bytes]:
@@ -254,17 +287,3 @@ async def _refuse(call: Call, result: InvocationResult) -> None:
     if result.status == 429:  # noqa: PLR2004
         headers.append(RETRY_AFTER)
     await call.answer(result.status, headers, result.payload)
-
-
-def _streamed(result: InvocationResult, *, tail: bool) -> bytes:
-    """PayloadChunk events and InvokeComplete; after a function error only the latter, with the error in it."""
-    complete = {}
-    pieces = b""
-    if result.function_error is None:
-        pieces = event_stream.chunks(result.payload)
-    else:
-        complete = {"ErrorCode": result.function_error, "ErrorDetails": result.payload.decode(errors="replace")}
-    if tail:
-        complete["LogResult"] = base64.b64encode(result.log_tail).decode()
-    body = json.dumps(complete, separators=(",", ":")).encode()
-    return pieces + event_stream.message("InvokeComplete", "application/json", body)

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from poller.api.call import Call, Headers, path_of
 from poller.api.invocations import READ_HERE, Functions
 from poller.api.results import Results
+from poller.api.streamed_response import StreamedResponse
 from poller.api_errors import ApiError
 from poller.fronts.events import encoded
 from poller.fronts.http_protocol import NAMES
@@ -22,6 +23,7 @@ from poller.fronts.request import FrontRequest, text_of
 from poller.fronts.streaming import Prelude
 from poller.model import MAXIMUM_PAYLOAD, Invocation, InvocationResult
 from poller.runtime.answers import throttled
+from poller.runtime.late_answers import OnResult
 
 
 class Exchange:
@@ -75,8 +77,6 @@ class Exchange:
         qualifier: str,
         build: Callable[[], Mapping[str, Any]],
         patience: float | None = None,
-        *,
-        streamed: bool = False,
     ) -> InvocationResult | None:
         """What the function answers; None when it has not after `patience` seconds. That does not end it.
 
@@ -86,12 +86,38 @@ class Exchange:
             qualifier: an alias, or nothing.
             build: makes the event.
             patience: None waits as long as the function may run.
-            streamed: whether a stream is taken, which may be longer than a response.
 
         Raises:
             ApiError: 413, the event is too large, which base64 makes of less than 6 MB; 409, the function cannot run.
             LookupError: the function is there no more.
         """
+        answered, on_result = self._results.expect()
+        await self._submit(request, function_name, qualifier, build, on_result=on_result)
+        try:
+            async with asyncio.timeout(patience):
+                return await answered
+        except TimeoutError:
+            return None
+
+    async def stream(
+        self, request: FrontRequest, function_name: str, qualifier: str, build: Callable[[], Mapping[str, Any]]
+    ) -> StreamedResponse:
+        """As `invoke`, but for a caller that takes a stream: what the function answers while it still runs."""
+        answered, on_result = self._results.expect()
+        response = StreamedResponse(answered)
+        await self._submit(request, function_name, qualifier, build, on_result=on_result, response=response)
+        return response
+
+    async def _submit(
+        self,
+        request: FrontRequest,
+        function_name: str,
+        qualifier: str,
+        build: Callable[[], Mapping[str, Any]],
+        *,
+        on_result: OnResult,
+        response: StreamedResponse | None = None,
+    ) -> None:
         payload: bytes = await _aside(len(request.body), lambda: encoded(build()))
         if len(payload) > MAXIMUM_PAYLOAD:
             raise _too_large(None)
@@ -100,17 +126,11 @@ class Exchange:
         if pool is None:
             raise LookupError(function_name)
         if functions.at_account_limit(function_name):
-            return throttled(request.request_id, "ConcurrentInvocationLimitExceeded")
+            on_result(throttled(request.request_id, "ConcurrentInvocationLimitExceeded"))
+            return
         arn = f"arn:aws:lambda:{functions.region}:{functions.account_id}:function:{function_name}"
         called = f"{arn}:{qualifier}" if qualifier else arn
-        invocation = Invocation(request.request_id, payload, called, response_stream=streamed)
-        answered, on_result = self._results.expect()
-        pool.submit(invocation, on_result, wait=False)
-        try:
-            async with asyncio.timeout(patience):
-                return await answered
-        except TimeoutError:
-            return None
+        pool.submit(Invocation(request.request_id, payload, called, response_stream=response), on_result, wait=False)
 
 
 async def read(result: InvocationResult, reader: Callable[[bytes], Reply]) -> Reply:

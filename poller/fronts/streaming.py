@@ -53,6 +53,11 @@ class Prelude:
         return ended
 
 
+def names_prelude(content_type: str) -> bool:
+    """Whether a stream of this type begins with such a head."""
+    return content_type.partition(";")[0].strip().lower() == CONTENT_TYPE
+
+
 def has_prelude(payload: bytes) -> bool:
     """Whether a whole result begins with such a head. JSON holds no NUL byte, so nothing else looks like it."""
     return payload.lstrip()[:1] == b"{" and DELIMITER in payload

@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from poller.api.call import JSON, Call, Scope, host_name, path_of
 from poller.api.invocations import READ_HERE, RETRY_AFTER, Functions
 from poller.api.signatures import Signatures
+from poller.api.streamed_response import StreamedResponse, StreamFailed
 from poller.api_errors import ApiError
 from poller.fronts.cross_origin import is_preflight, preflight, shared
 from poller.fronts.events import Target, payload_2
@@ -24,7 +25,7 @@ from poller.fronts.front_metrics import URL, FrontMetrics
 from poller.fronts.function_urls import FunctionUrls
 from poller.fronts.replies import NoResponse, Reply, inferred
 from poller.fronts.request import FrontRequest
-from poller.fronts.streaming import has_prelude
+from poller.fronts.streaming import has_prelude, names_prelude
 from poller.fronts.url_config import FunctionUrl
 from poller.model import InvocationResult
 from poller.runtime.answers import compact
@@ -133,24 +134,48 @@ class UrlFront:
             signatures = await run_in_threadpool(self._signatures)  # the first time, AWS's signer is loaded
             key = await signatures.checked(call, request.body, READ_HERE)
         target = self._target(url, key)
+        asked = (request, url.function_name, url.qualifier, lambda: payload_2(request, target))
+        response = result = None
         try:
-            result = await self._exchange.invoke(
-                request,
-                url.function_name,
-                url.qualifier,
-                lambda: payload_2(request, target),
-                streamed=url.config.InvokeMode == "RESPONSE_STREAM",
-            )
+            if url.config.InvokeMode == "RESPONSE_STREAM":
+                response = await self._exchange.stream(*asked)
+            else:
+                result = await self._exchange.invoke(*asked)
         except LookupError:  # deleted a moment ago
             await call.answer(403, [JSON, _ACCESS_DENIED], b'{"Message":null}')
+            return
+        if response is not None:
+            await self._stream(call, url, request, response)
             return
         assert result is not None  # it was waited for as long as it took
         await self._send(call, url, request, result)
 
-    async def _send(self, call: Call, url: FunctionUrl, request: FrontRequest, result: InvocationResult) -> None:
-        def finished(reply: Reply) -> Reply:
-            return reply if url.config.Cors is None else shared(url.config.Cors, request, reply)
+    async def _stream(self, call: Call, url: FunctionUrl, request: FrontRequest, response: StreamedResponse) -> None:
+        """Send what comes while the function still runs.
 
+        Raises:
+            ConnectionError: the function failed when part of its response was on its way, which ends there.
+        """
+        try:
+            if not await response.begun():
+                await self._send(call, url, request, await response.result())
+                return
+            kind = (("content-type", response.content_type or "application/octet-stream"),)
+            head = None if names_prelude(response.content_type) else Reply(200, kind)
+            trace = (b"x-amzn-trace-id", request.trace_id.encode())
+            await send_in_pieces(call, response.pieces(), _finish(url, request), [trace], head=head)
+        except NoResponse as error:
+            await self._send_failed(call, url, request, error)
+        except StreamFailed as failed:
+            if call.begun:
+                _log.info("function %s failed in the middle of its response", url.function_name)
+                raise ConnectionError from None  # not its last chunk: the client sees that there is more missing
+            await self._send(call, url, request, failed.result)
+        finally:
+            response.leave()
+
+    async def _send(self, call: Call, url: FunctionUrl, request: FrontRequest, result: InvocationResult) -> None:
+        finished = _finish(url, request)
         trace = (b"x-amzn-trace-id", request.trace_id.encode())
         if result.status != 200:  # noqa: PLR2004
             await _refuse(call, finished(Reply(result.status, (("content-type", "application/json"),), result.payload)))
@@ -163,16 +188,17 @@ class UrlFront:
                 await send(call, finished(await read(result, inferred)), [trace])
             elif has_prelude(result.payload):
                 await send_in_pieces(call, one_piece(result.payload), finished, [trace])
-            elif result.streamed:
-                kind = (("content-type", result.content_type or "application/octet-stream"),)
-                await send_in_pieces(call, one_piece(result.payload), finished, [trace], head=Reply(200, kind))
             else:
                 head = await read(result, inferred)
                 pieces = one_piece(head.body)
                 await send_in_pieces(call, pieces, finished, [trace], head=Reply(head.status, head.headers))
         except NoResponse as error:
-            _log.warning("function %s returned what is no HTTP response: %s", url.function_name, error)
-            await send(call, finished(FAILED), [trace])
+            await self._send_failed(call, url, request, error)
+
+    async def _send_failed(self, call: Call, url: FunctionUrl, request: FrontRequest, error: NoResponse) -> None:
+        _log.warning("function %s returned what is no HTTP response: %s", url.function_name, error)
+        trace = (b"x-amzn-trace-id", request.trace_id.encode())
+        await send(call, _finish(url, request)(FAILED), [trace])
 
     async def _forbid(self, call: Call) -> None:
         """403: it is not signed, or cannot be checked."""
@@ -210,3 +236,9 @@ async def _refuse(call: Call, reply: Reply) -> None:
         await send(call, reply, [(b"x-amzn-errortype", b"TooManyRequestsException"), RETRY_AFTER])
     else:
         await send(call, reply, [(b"x-amzn-errortype", b"ServiceException")])
+
+
+def _finish(url: FunctionUrl, request: FrontRequest) -> Callable[[Reply], Reply]:
+    """Adds to a reply what pages of other origins may see of it."""
+    cors = url.config.Cors
+    return (lambda reply: reply) if cors is None else (lambda reply: shared(cors, request, reply))

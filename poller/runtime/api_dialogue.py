@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic, time
 
-from poller.model import FunctionConfiguration, Invocation
+from poller.model import FunctionConfiguration, Invocation, ResponseStream
 from poller.runtime.api_server import ApiServer
 from poller.runtime.extension_host import ExtensionHost
 from poller.runtime.frames import Frame
@@ -70,12 +70,14 @@ class ApiDialogue:
         self._cutter = FrameCutter()
         self._poll = select.poll()
         self._api = RuntimeApi()
+        self._stream: ResponseStream | None = None
+        """Of the event in work."""
         self._frames: deque[Frame] = deque()
         self._began = 0.0
         self._wake = wake
         self._closed = self._ended = False
         self._extensions = ExtensionHost(configuration, log=log, poll=self._poll)
-        self._server = ApiServer(self._poll, self._handle, self._api.gave_up)
+        self._server = ApiServer(self._poll, self._handle, self._api.gave_up, self._stream_of)
         try:
             complete = {**variables, "AWS_LAMBDA_RUNTIME_API": self._server.address}
             self._extensions.start(complete)
@@ -97,7 +99,7 @@ class ApiDialogue:
 
     def initialized(self, deadline: float) -> Frame:
         """Wait for the first call for an event of the runtime and of each extension, or for an error."""
-        frame = self._wait(deadline, lambda: None)
+        frame = self._wait(deadline, None)
         while frame.header["type"] == "ready" and not self._extensions.ready and not self._frames:
             if monotonic() >= deadline:
                 raise TimeoutError
@@ -124,8 +126,9 @@ class ApiDialogue:
             invoked_function_arn=invocation.invoked_function_arn,
             trace_id=trace_id(),
             client_context=invocation.client_context,
-            streamed=invocation.response_stream,
+            streamed=invocation.response_stream is not None,
         )
+        self._stream = invocation.response_stream
         self._began = monotonic()
         self._ended = self._group.exited()
         if not self._ended:  # else its last call may still lie here, and nobody would read the answer
@@ -204,7 +207,7 @@ class ApiDialogue:
                 resource.prlimit(group.pid, resource.RLIMIT_NOFILE, (FILE_DESCRIPTORS, hard))
         return group
 
-    def _wait(self, deadline: float, on_wake: Callable[[], None]) -> Frame:
+    def _wait(self, deadline: float, on_wake: Callable[[], None] | None) -> Frame:
         if self._ended:
             raise ProcessExited(self.close(), undelivered=True)
         while True:
@@ -232,6 +235,12 @@ class ApiDialogue:
             self._extensions.runtime_is_ready()
             return answer
         return Answer(answer.reply, self._extensions.failed(outcome.header["error_type"], outcome.header["reason"]))
+
+    def _stream_of(self, request: Request) -> ResponseStream | None:
+        if self._stream is None or not self._api.begins_stream(request):
+            return None
+        self._stream.begin(request.headers.get("content-type", ""))
+        return self._stream
 
     def _look_at_extensions(self) -> None:
         failure = None if self._frames else self._extensions.failure()
@@ -263,8 +272,12 @@ class ApiDialogue:
                 self._frames.extend(self._server.serve(fd))
             elif self._extensions.owns(fd):
                 self._extensions.serve(fd)
-            elif fd == self._wake and on_wake is not None:
-                on_wake()
+            elif fd == self._wake:
+                if on_wake is None:
+                    os.read(fd, 4096)  # what comes next looks anyway, and left there it would end every wait
+                else:
+                    on_wake()
+        self._server.resume()
 
     def _watch(self, fd: int) -> None:
         self._poll.register(fd, select.POLLIN)

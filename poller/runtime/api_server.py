@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from poller.model import MAXIMUM_RESPONSE
+from poller.model import MAXIMUM_RESPONSE, ResponseStream
 from poller.runtime.frames import Frame
 from poller.runtime.http_wire import BadRequest, Reply, Request, RequestReader, head_of
 from poller.runtime.runtime_api import MAXIMUM_STREAM, Answer
@@ -25,9 +25,9 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class _Connection:
     """One client's connection."""
 
-    def __init__(self, connected: socket.socket) -> None:
+    def __init__(self, connected: socket.socket, stream_of: Callable[[Request], ResponseStream | None]) -> None:
         self.socket = connected
-        self.reader = RequestReader(_KEEP, MAXIMUM_STREAM + 1)
+        self.reader = RequestReader(_KEEP, MAXIMUM_STREAM, stream_of)
         self.unsent: deque[memoryview] = deque()
         self.waiting: Request | None = None
         """A call that waits for something; nothing else can be answered before."""
@@ -63,15 +63,23 @@ class ApiServer:
         poll: that of the environment's thread.
         handle: answers a request.
         gave_up: says what a request means whose client hung up in the middle.
+        stream_of: says where the body of a response in streaming mode goes while it comes; None is with its request.
     """
 
     def __init__(
-        self, poll: select.poll, handle: Callable[[Request], Answer], gave_up: Callable[[Request], Frame | None]
+        self,
+        poll: select.poll,
+        handle: Callable[[Request], Answer],
+        gave_up: Callable[[Request], Frame | None],
+        stream_of: Callable[[Request], ResponseStream | None],
     ) -> None:
         self._poll = poll
         self._handle = handle
         self._gave_up = gave_up
+        self._stream_of = stream_of
         self._connections: dict[int, _Connection] = {}
+        self._paused: list[_Connection] = []
+        """Not read, and not in the poll, until their streams have room."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(0)
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
@@ -108,6 +116,14 @@ class ApiServer:
         """Whether a call of this path waits."""
         return any(one.waiting is not None and one.waiting.path == path for one in self._connections.values())
 
+    def resume(self) -> None:
+        """Read on where a stream was full and has room now."""
+        for connection in self._paused[:]:
+            stream = connection.reader.stream
+            if stream is None or not stream.full:
+                self._paused.remove(connection)
+                self._poll.register(connection.socket, select.POLLIN)
+
     @property
     def unsent(self) -> bool:
         """Whether an answer is still on its way out."""
@@ -129,7 +145,7 @@ class ApiServer:
         connected.settimeout(0)
         # By its number: a socket from `accept` knows no protocol, and what looks at that sets nothing.
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._connections[connected.fileno()] = _Connection(connected)
+        self._connections[connected.fileno()] = _Connection(connected, self._streams)
         self._poll.register(connected, select.POLLIN)
 
     def _received(self, connection: _Connection, data: bytes) -> list[Frame]:
@@ -138,7 +154,10 @@ class ApiServer:
             requests = connection.reader.feed(data)
         except BadRequest as error:
             connection.send(Reply(400, (("Content-Type", "text/plain"),), f"{error}\n".encode()), keep_alive=False)
+            unfinished = connection.reader.unfinished
             self._flush(connection)
+            if unfinished is not None and unfinished.streamed and (outcome := self._gave_up(unfinished)) is not None:
+                outcomes.append(outcome)  # what went on to the caller cannot be said anew
             return outcomes
         for request in requests:
             if connection.waiting is not None or connection.closing:
@@ -154,12 +173,22 @@ class ApiServer:
         if connection.reader.expects_continue():
             connection.unsent.append(memoryview(_CONTINUE))
             self._flush(connection)
+        stream = connection.reader.stream
+        if stream is not None and stream.full and connection.socket.fileno() >= 0:
+            self._paused.append(connection)
+            self._poll.unregister(connection.socket)  # not left in with no event: a reset would end every wait
         return outcomes
 
-    def _answered(self, request: Request) -> Answer:
+    def _streams(self, request: Request) -> ResponseStream | None:
+        return self._stream_of(request) if self._is_for_us(request) else None
+
+    def _is_for_us(self, request: Request) -> bool:
+        """A web page that made a name for this address (DNS rebinding) is no runtime."""
         host = request.headers.get("host", self.address)
-        # A web page that made a name for this address (DNS rebinding) is no runtime.
-        if host.rpartition(":")[0] not in {"127.0.0.1", "localhost"}:
+        return host.rpartition(":")[0] in {"127.0.0.1", "localhost"}
+
+    def _answered(self, request: Request) -> Answer:
+        if not self._is_for_us(request):
             return Answer(Reply(403, (("Content-Type", "text/plain"),), b"not for this host\n"))
         return self._handle(request)
 
@@ -176,7 +205,7 @@ class ApiServer:
             return
         if done and connection.closing:
             self._drop(connection)
-        else:
+        elif connection not in self._paused:
             self._poll.modify(connection.socket, select.POLLIN if done else select.POLLIN | select.POLLOUT)
 
     def _hung_up(self, connection: _Connection) -> list[Frame]:
@@ -187,5 +216,8 @@ class ApiServer:
 
     def _drop(self, connection: _Connection) -> None:
         if self._connections.pop(connection.socket.fileno(), None) is not None:
-            self._poll.unregister(connection.socket)
+            if connection in self._paused:
+                self._paused.remove(connection)
+            else:
+                self._poll.unregister(connection.socket)
             connection.socket.close()

@@ -146,6 +146,8 @@ class ExecutionEnvironment:
         if size > MAXIMUM_PAYLOAD:
             text = f"{size} byte payload is too large for the RequestResponse invocation type"
             return error_answer(invocation.request_id, 413, f"{text} (limit {MAXIMUM_PAYLOAD} bytes)")
+        if invocation.response_stream is not None:
+            invocation.response_stream.attach(self._configuration.version, self._sandbox.wake)
         self._sandbox.thaw()
         self._log = HandlerLog(self._sink, invocation.request_id, self._format)
         try:

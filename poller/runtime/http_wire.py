@@ -5,11 +5,13 @@ Read by httptools, in C: what a client sends may be anything, and most of it cos
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
 import httptools
+
+from poller.model import ResponseStream
 
 MAXIMUM_HEAD = 2 * 1024 * 1024
 """Bytes of a request's line and headers. AWS's clients send up to 1 MB in the header of an error's cause (E.1)."""
@@ -36,6 +38,8 @@ class Request(NamedTuple):
     trailers: Mapping[str, str]
     """As headers; what stands behind a chunked body."""
     keep_alive: bool
+    streamed: bool = False
+    """Whether its body went elsewhere while it came."""
 
 
 class Reply(NamedTuple):
@@ -52,11 +56,16 @@ class RequestReader:
     Args:
         keep: most bytes of a body that are kept.
         keep_streamed: the same of a response in streaming mode.
+        stream_of: asked when the head of a response in streaming mode is here: what takes its body while it comes, up
+            to `keep_streamed` bytes; None lets it be gathered.
     """
 
-    def __init__(self, keep: int, keep_streamed: int) -> None:
+    def __init__(
+        self, keep: int, keep_streamed: int, stream_of: Callable[[Request], ResponseStream | None] | None = None
+    ) -> None:
         self._keep = keep
         self._keep_streamed = keep_streamed
+        self._stream_of = stream_of
         self._parser = httptools.HttpRequestParser(self)
         self._requests: list[Request] = []
         self._expected = False
@@ -84,6 +93,8 @@ class RequestReader:
             raise BadRequest("no other protocol is spoken here") from None
         except httptools.HttpParserError as error:
             raise BadRequest(str(error)) from None
+        finally:
+            self._hand_on()
         if self._head_size > MAXIMUM_HEAD:
             raise BadRequest(f"a head above {MAXIMUM_HEAD} bytes")
         requests, self._requests = self._requests, []
@@ -98,6 +109,14 @@ class RequestReader:
         self._size = self._kept = self._head_size = 0
         self._limit = self._keep
         self._in_body = self._expected = False
+        self.stream: ResponseStream | None = None
+        """Takes the body of the request that is coming in."""
+
+    def _hand_on(self) -> None:
+        """One piece of all that came: a client that sends byte by byte shall not cost a call for each."""
+        if self.stream is not None and self._body:
+            self.stream.take(b"".join(self._body))
+            self._body = []
 
     def _request(self) -> Request:
         return Request(
@@ -108,6 +127,7 @@ class RequestReader:
             self._size,
             self._trailers,
             self._parser.should_keep_alive(),
+            self.stream is not None,
         )
 
     # --- called by the parser --------------------------------------------------------------------------------------
@@ -135,6 +155,8 @@ class RequestReader:
         self._expected = self._headers.get("expect", "").lower() == "100-continue"
         if RESPONSE_MODE in self._headers:
             self._limit = self._keep_streamed
+            if self._stream_of is not None:
+                self.stream = self._stream_of(self._request())
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
@@ -146,9 +168,11 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        self._hand_on()
         self._requests.append(self._request())
         self._in_body = self._expected = False
         self._body = []
+        self.stream = None
 
 
 def _path(url: bytes) -> str:

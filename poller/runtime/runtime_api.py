@@ -137,6 +137,8 @@ class RuntimeApi:
         """The one in work, or the last one."""
         self._offered: Event | None = None
         """The one that nobody asked for yet."""
+        self._streaming = False
+        """Whether a response to the event in work goes to its caller while it comes: there can be no other."""
 
     @property
     def undelivered(self) -> bool:
@@ -154,6 +156,7 @@ class RuntimeApi:
         if self.state is not State.READY or self._offered is None:
             return None
         self.state, self._event, self._offered = State.RUNNING, self._offered, None
+        self._streaming = False
         return self._event.reply()
 
     def handle(self, request: Request) -> Answer:
@@ -176,12 +179,25 @@ class RuntimeApi:
             return Answer(refused)
         return self._allowed(call, request)
 
+    def begins_stream(self, request: Request) -> bool:
+        """Whether a request, of which only the head is here, is a response that goes to its caller while it comes."""
+        answered = _OF_AN_INVOCATION.fullmatch(request.path.removeprefix(VERSION))
+        event = self._event
+        if answered is None or answered[2] != "response" or event is None or not event.streamed:
+            return False
+        if request.method != "POST" or request.headers.get(RESPONSE_MODE) != "streaming":
+            return False
+        if self.state is not State.RUNNING or self._streaming or not request.path.startswith(VERSION):
+            return False
+        self._streaming = self._no_such_invocation(request, answered[1]) is None
+        return self._streaming
+
     def gave_up(self, request: Request) -> Frame | None:
         """The client hung up in the middle of this request: what that means."""
         answered = _OF_AN_INVOCATION.fullmatch(request.path.removeprefix(VERSION))
         if answered is None or answered[2] != "response" or self._no_such_invocation(request, answered[1]) is not None:
             return None
-        if self.state is not State.RUNNING:
+        if self.state is not State.RUNNING or (self._streaming and not request.streamed):
             return None
         self.state = State.RESPONSE_SENT
         text = f"RequestId: {answered[1]} Error: The runtime hung up in the middle of its response"
@@ -199,7 +215,8 @@ class RuntimeApi:
     def _allowed(self, call: Call, request: Request) -> Answer:
         before = self.state
         after = TRANSITIONS.get((before, call))
-        if after is None:
+        second = self._streaming and not request.streamed and call in {Call.RESPONSE, Call.ERROR}
+        if after is None or second:
             text = f"State transition from {before.value} to {call.value} failed for runtime. "
             return Answer(refusal(403, "InvalidStateTransition", text + "Error: State transition is not allowed"))
         self.state = after
@@ -217,7 +234,7 @@ class RuntimeApi:
             case Call.ERROR if request.size <= MAXIMUM_RESPONSE:
                 return Answer(ACCEPTED, self._error(request.headers.get(ERROR_TYPE, ""), request.body))
             case Call.ERROR:
-                return self._too_large()
+                return self._too_large(MAXIMUM_RESPONSE)
             case Call.RESPONSE:
                 return self._response(request)
 
@@ -234,8 +251,9 @@ class RuntimeApi:
             reply = refusal(400, "InvalidFunctionResponseMode", "Invalid function response mode")
             return Answer(reply, self._error("Runtime.InvalidResponseModeHeader", b""))
         assert self._event is not None
-        if request.size > (MAXIMUM_STREAM if mode and self._event.streamed else MAXIMUM_RESPONSE):
-            return self._too_large()
+        limit = MAXIMUM_STREAM if mode and self._event.streamed else MAXIMUM_RESPONSE
+        if request.size > limit:
+            return self._too_large(limit)
         if ERROR_TYPE in request.trailers:  # it failed in the middle of its stream
             return Answer(ACCEPTED, self._error(request.trailers[ERROR_TYPE], _error_body(request)))
         header = {
@@ -246,9 +264,9 @@ class RuntimeApi:
         }
         return Answer(ACCEPTED, Frame(header, request.body))
 
-    def _too_large(self) -> Answer:
-        text = f"Exceeded maximum allowed payload size ({MAXIMUM_RESPONSE} bytes)."
-        told = f"Response payload size exceeded maximum allowed payload size ({MAXIMUM_RESPONSE} bytes)."
+    def _too_large(self, limit: int) -> Answer:
+        text = f"Exceeded maximum allowed payload size ({limit} bytes)."
+        told = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
         error_type = "Function.ResponseSizeTooLarge"
         return Answer(
             refusal(413, "RequestEntityTooLarge", text),

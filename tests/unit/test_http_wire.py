@@ -26,6 +26,42 @@ def test_a_stream_has_its_trailers_and_the_next_request_follows():
     assert following.headers == {"connection": "close"}
 
 
+class Taken:
+    """Takes a stream, and has no room when it is told so."""
+
+    def __init__(self):
+        self.pieces = []
+        self.full = False
+
+    def take(self, piece):
+        self.pieces.append(piece)
+
+
+@given(st.lists(st.integers(1, len(WHOLE) - 1), max_size=8))
+def test_a_body_goes_to_its_stream_as_it_comes_one_piece_for_each_read(cuts):
+    stream, asked = Taken(), []
+    reader = RequestReader(1, 4, lambda head: asked.append(head.path) or stream)
+    places = [0, *sorted(set(cuts)), len(WHOLE)]
+    streamed, following = [
+        request for start, end in itertools.pairwise(places) for request in reader.feed(WHOLE[start:end])
+    ]
+    assert b"".join(stream.pieces) == b"abcd"  # no more than may be kept
+    assert len(stream.pieces) < len(places)
+    assert (streamed.body, streamed.size, streamed.streamed) == (b"", 5, True)
+    assert streamed.trailers == {"a-trailer": "ü"}
+    assert asked == [streamed.path]
+    assert not following.streamed
+
+
+def test_what_came_of_a_stream_before_it_was_no_http_any_more_is_handed_on():
+    stream = Taken()
+    reader = RequestReader(1, 100, lambda _: stream)
+    with pytest.raises(BadRequest):
+        reader.feed(WHOLE[: WHOLE.index(b"abc") + 5] + b"no chunk\r\n")
+    assert stream.pieces == [b"abc"]
+    assert reader.unfinished.streamed
+
+
 @given(st.lists(st.integers(1, len(WHOLE) - 1), max_size=8))
 def test_the_pieces_do_not_matter(cuts):
     reader, found = RequestReader(1, 100), []

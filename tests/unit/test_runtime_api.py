@@ -242,6 +242,56 @@ def test_a_stream_that_fails_in_the_middle_is_the_error_of_its_trailers():
     assert answer.outcome.payload == b""
 
 
+def streaming_api():
+    """With an event whose caller takes a stream."""
+    api = api_in(State.READY)
+    api.offer(EVENT._replace(streamed=True), asked=True)
+    api.deliver()
+    return api
+
+
+def test_a_response_begins_a_stream_where_the_caller_takes_one_and_it_is_in_streaming_mode():
+    stream = request(Call.RESPONSE, headers=STREAMING)
+    assert streaming_api().begins_stream(stream)
+    assert not api_in(State.RUNNING).begins_stream(stream)
+    assert not RuntimeApi().begins_stream(stream)
+    for other in (
+        request(Call.RESPONSE),
+        request(Call.RESPONSE, headers={"lambda-runtime-function-response-mode": "other"}),
+        request(Call.RESPONSE, headers={**STREAMING, "lambda-runtime-invocation-id": "older"}),
+        request(Call.ERROR, headers=STREAMING),
+        request(("POST", "/invocation/id-2/response"), headers=STREAMING),
+        request(("PUT", "/invocation/id-1/response"), headers=STREAMING),
+        stream._replace(path="/runtime/invocation/id-1/response"),
+    ):
+        api = streaming_api()
+        assert not api.begins_stream(other)
+        assert api.begins_stream(stream)
+
+
+@pytest.mark.parametrize("call", [Call.RESPONSE, Call.ERROR])
+def test_beside_a_stream_that_has_begun_there_is_no_other_answer(call):
+    api, stream = streaming_api(), request(Call.RESPONSE, headers=STREAMING)._replace(streamed=True)
+    assert api.begins_stream(stream)
+    assert not api.begins_stream(stream)
+    assert api.handle(request(call, b"{}")).reply.status == 403
+    assert api.gave_up(request(Call.RESPONSE)) is None
+    assert api.handle(request(Call.NEXT)).reply == EVENT.reply()
+    answer = api.handle(stream)
+    assert (answer.reply, answer.outcome.header["streamed"], answer.outcome.payload) == (ACCEPTED, True, b"")
+    assert api.handle(request(Call.NEXT)).reply is None
+
+
+def test_a_runtime_that_hangs_up_in_its_stream_has_truncated_it_and_the_next_event_may_be_streamed():
+    api, stream = streaming_api(), request(Call.RESPONSE, headers=STREAMING)._replace(streamed=True)
+    assert api.begins_stream(stream)
+    assert api.gave_up(stream).header["error_type"] == "Runtime.TruncatedResponse"
+    api.handle(request(Call.NEXT))
+    api.offer(EVENT._replace(streamed=True), asked=True)
+    api.deliver()
+    assert api.begins_stream(stream)
+
+
 def test_another_response_mode_is_refused_and_fails_the_invocation():
     headers = {"lambda-runtime-function-response-mode": "buffered"}
     answer = api_in(State.RUNNING).handle(request(Call.RESPONSE, b"x", headers=headers))

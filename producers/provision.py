@@ -26,6 +26,8 @@ TOPICS = {TOPIC: 4, DEAD_LETTER_TOPIC: 1}
 QUEUE = "tasks"
 DEAD_LETTER_EXCHANGE = "dead-letters"
 DEAD_LETTER_QUEUE = "tasks-dead"
+PAYMENTS_QUEUE = "payments-failed"
+"""Stands for the SQS queue of functions/payments."""
 
 QUEUES: dict[str, dict[str, object]] = {
     QUEUE: {
@@ -42,6 +44,7 @@ QUEUES: dict[str, dict[str, object]] = {
         # twentieth look would drop them.
         "x-delivery-limit": -1,
     },
+    PAYMENTS_QUEUE: {"x-queue-type": "quorum", "x-delivery-limit": -1},
 }
 """Name and arguments; all durable."""
 

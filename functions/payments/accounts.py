@@ -52,6 +52,13 @@ class Accounts:
             1,
         )
 
+    def look(self, account: str, request_id: str) -> tuple[int | None, int]:
+        """The balance, None where there is no such account, and how often the event was tried."""
+        with closing(connect()) as connection:
+            balance = connection.execute("SELECT balance FROM balances WHERE account = ?", (account,)).fetchone()
+            tried = connection.execute("SELECT attempts FROM attempts WHERE request_id = ?", (request_id,)).fetchone()
+        return balance and balance[0], tried[0] if tried else 0
+
     @staticmethod
     def _one(statement: str, key: str, number: int) -> int:
         with closing(connect()) as connection:

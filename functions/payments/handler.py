@@ -52,6 +52,12 @@ def add_once(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return {"balance": balance}
 
 
+def look(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """What an account holds, and how often an event was tried."""
+    balance, attempts = accounts.look(event["account"], event["request_id"])
+    return {"balance": balance, "attempts": attempts}
+
+
 def _fail_at_first(event: dict[str, Any], context: Any) -> None:
     if event.get("fail_at_first") and accounts.attempt(context.aws_request_id) == 1:
         raise RuntimeError("the work is done, and its end is not")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -42,3 +45,39 @@ def test_a_payment_is_tried_twice_and_booked_as_its_handler_has_it(tmp_path: Pat
     assert record["responsePayload"] == {"balance": balance}
     with closing(sqlite3.connect(tmp_path / "accounts")) as connection:
         assert connection.execute("SELECT balance FROM balances").fetchall() == [(balance,)]
+
+
+def test_the_sample_s_template_and_producer_show_it_and_what_is_given_up_stands_where_the_queue_s_address_says(
+    tmp_path: Path,
+) -> None:
+    """B.1, B.3; the ARN of an SQS queue is backed by a file."""
+    environment = {**os.environ, "POLLER_STATE_FOLDER": str(tmp_path / "state"), "POLLER_LOG_FORMAT": "text"}
+    parameters = {"Accounts": tmp_path / "accounts", "FailedEndpoint": f"file:{tmp_path}/failed"}
+    given = [part for name, value in parameters.items() for part in ("--parameter", f"{name}={value}")]
+    command = [sys.executable, "-m", "poller.cli", "run", str(PAYMENTS / "template.yaml"), *given]
+    with (tmp_path / "log").open("w") as log:
+        service = subprocess.Popen([*command, "--port", "0", "--time-scale", "120"], env=environment, stderr=log)
+    try:
+        [address] = eventually(lambda: re.findall(r"http://[0-9.:]+(?=/metrics)", (tmp_path / "log").read_text()))
+        shown = subprocess.run(
+            [sys.executable, "-m", "producers.payments", "--endpoint", address],
+            cwd=PAYMENTS.parents[1],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert shown.returncode == 0, shown.stderr
+        rows = [re.split(r"\s{2,}", line.strip()) for line in shown.stdout.splitlines() if " 2 " in line]
+        assert rows == [
+            ["SetBalance", "the balance is 30", "2", "30"],
+            ["Add", "add 10", "2", "20", "booked twice"],
+            ["AddOnce", "add 10, payment p-1", "2", "10"],
+        ]
+        [record] = eventually(lambda: lines(tmp_path / "failed"))
+        assert record["requestContext"]["condition"] == "RetriesExhausted"
+        assert record["requestContext"]["approximateInvokeCount"] == 3
+        assert record["responsePayload"]["errorType"] == "KeyError"
+    finally:
+        service.terminate()
+        assert service.wait(40) == 0

@@ -56,8 +56,8 @@ class Functions:
         """Request id and answer. Raises CommandError, with what was refused."""
         url = f"{self._endpoint}/2015-03-31/functions/{name}/invocations"
         headers = {"X-Amz-Invocation-Type": kind, "Content-Type": "application/json"}
-        request = urllib.request.Request(url, json.dumps(event).encode(), headers)  # noqa: S310 - http, from an option
         try:
+            request = urllib.request.Request(url, json.dumps(event).encode(), headers)  # noqa: S310 - http, from an option
             with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  # nosec B310
                 body = answer.read()
                 return answer.headers["x-amzn-RequestId"], json.loads(body) if body else None

@@ -109,9 +109,9 @@ class ApiDialogue:
                 raise ProcessExited(self.close(), undelivered=True)
         return self._answered(self._frames.popleft()) if self._frames else frame
 
-    def lay(self, invocation: Invocation) -> Callable[[], bool]:
-        """Never called: there is no room."""
-        raise NotImplementedError
+    def lay(self, invocation: Invocation) -> Callable[[], bool]:  # noqa: ARG002 - as the protocol has it
+        """Not called, as there never is room: one call of the API waits for one event."""
+        raise AssertionError("laid an event where has_room is false")
 
     def begin(self, invocation: Invocation) -> float:
         """Give the event to the call that waits for one, or to the next."""

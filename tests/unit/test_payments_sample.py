@@ -81,3 +81,19 @@ def test_the_sample_s_template_and_producer_show_it_and_what_is_given_up_stands_
     finally:
         service.terminate()
         assert service.wait(40) == 0
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1", "foo", "http://"])
+def test_without_a_service_the_producer_says_how_to_start_one(endpoint: str) -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "producers.payments", "--endpoint", endpoint],
+        cwd=PAYMENTS.parents[1],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert told.returncode == 3
+    assert told.stderr.startswith(f"error: no service of the payments at {endpoint.rstrip('/')}")
+    assert "poller run functions/payments/template.yaml" in told.stderr
+    assert "Traceback" not in told.stderr

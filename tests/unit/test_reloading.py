@@ -135,8 +135,8 @@ def test_a_stop_right_after_a_reload_leaves_no_process(pool, tmp_path):
     ],
 )
 def test_what_is_code_and_what_changes_by_itself(changed, is_it):
-    folder = Path("/work/app")
-    path = Path("/work/other/app.py") if changed.startswith("..") else folder / changed
+    folder = Path("/srv/app")
+    path = Path("/srv/other/app.py") if changed.startswith("..") else folder / changed
     assert is_code(path, folder, folder / ".poller") is is_it
 
 

@@ -1,8 +1,8 @@
-"""A broker inside the process: the reference that real sources are compared with, and what unit tests of the loop use.
+"""A topic inside the process: the reference that real sources are compared with, and what unit tests of the loop use.
 
-`MemoryTopic` behaves as Kafka does (partitions, committed offsets, rebalances that move only what has to move) and
-`MemoryQueue` as RabbitMQ does (unsettled messages, redelivery, dead letters). Their sources build the events of D.1.1
-and D.2 in the plainest way. One thread uses a broker and all its sources; only `wake` may come from others.
+`MemoryTopic` behaves as Kafka does: partitions, committed offsets, rebalances that move only what has to move. Its
+source builds the event of D.1.1 in the plainest way. One thread uses a topic and all its sources; only `wake` may come
+from others. `memory_queue.py` has a queue.
 """
 
 from __future__ import annotations
@@ -10,20 +10,19 @@ from __future__ import annotations
 import json
 import threading
 from base64 import b64encode
-from collections import deque
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
 
 from poller.errors import SourceError, SourceUnavailable
 from poller.model import Progress, Record, Shard
 from poller.sources import Features, Listener
 
 
-def _json(value: object) -> bytes:
+def compact_json(value: object) -> bytes:
+    """As it stands in events."""
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-class _Bell:
+class Bell:
     """Lets a waiting poll go: rung by `wake` from any thread, and by the broker when there is something new."""
 
     def __init__(self, *, waits: bool) -> None:
@@ -31,15 +30,14 @@ class _Bell:
         self._event = threading.Event()
 
     def ring(self) -> None:
+        """Let it go, or the next one."""
         self._event.set()
 
     def wait(self, seconds: float) -> None:
+        """Until it is rung, so long at most; not at all where nothing waits."""
         if self._waits:
             self._event.wait(seconds)
         self._event.clear()
-
-
-# --- a topic -------------------------------------------------------------------------------------------------------
 
 
 class MemoryTopic:
@@ -77,7 +75,7 @@ class MemoryTopic:
             event["key"] = b64encode(key).decode()
         event["value"] = None if value is None else b64encode(value).decode()
         event["headers"] = [{name: list(memoryview(content).cast("b"))} for name, content in headers]
-        record = Record(shard, len(log), timestamp, key, value, headers, _json(event))
+        record = Record(shard, len(log), timestamp, key, value, headers, compact_json(event))
         log.append(record)
         if shard in self.owners:
             self.owners[shard].wake()
@@ -116,7 +114,7 @@ class MemoryTopicSource:
     def __init__(self, topic: MemoryTopic, *, max_poll_records: int = 500, waits: bool = False) -> None:
         self._topic = topic
         self._max_poll_records = max_poll_records
-        self._bell = _Bell(waits=waits)
+        self._bell = Bell(waits=waits)
         self._listener: Listener | None = None
         self._paused: set[Shard] = set()
         self.shards: dict[Shard, int] = {}
@@ -203,7 +201,7 @@ class MemoryTopicSource:
         shards: dict[Shard, list[object]] = {}
         for record in records:
             shards.setdefault(record.shard, []).append(json.loads(record.encoded))
-        return _json({"eventSource": "SelfManagedKafka", "bootstrapServers": "memory:0", "records": shards})
+        return compact_json({"eventSource": "SelfManagedKafka", "bootstrapServers": "memory:0", "records": shards})
 
     def overhead(self, shards: int) -> int:
         """Bytes around the records."""
@@ -241,187 +239,3 @@ class MemoryTopicSource:
     def _refuse_in_outage(self) -> None:
         if self._topic.outage is not None:
             raise self._topic.outage
-
-
-# --- a queue -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryMessage:
-    """A message in a queue or among the dead letters."""
-
-    body: bytes
-    message_id: str | None = None
-    deliveries: int = 0
-    redelivered: bool = False
-
-
-@dataclass(slots=True)
-class MemoryQueue:
-    """Messages that wait, and those that were rejected for good."""
-
-    name: str = "queue"
-    ready: deque[MemoryMessage] = field(default_factory=deque)
-    dead_letters: list[MemoryMessage] = field(default_factory=list)
-    consumers: list[MemoryQueueSource] = field(default_factory=list)
-    outage: SourceError | None = None
-    """While set, every call of the sources raises it."""
-
-    @property
-    def shard(self) -> Shard:
-        """The queue's key in the event."""
-        return f"{self.name}::/"
-
-    def publish(self, body: bytes, *, message_id: str | None = None) -> None:
-        """Append a message."""
-        self.ready.append(MemoryMessage(body, message_id))
-        self._ring()
-
-    def put_back(self, messages: Iterable[MemoryMessage], *, counted: bool) -> None:
-        """Return messages to the head of the queue, in the order given."""
-        back = [replace(one, redelivered=True, deliveries=one.deliveries + counted) for one in messages]
-        self.ready.extendleft(reversed(back))
-        self._ring()
-
-    def _ring(self) -> None:
-        for consumer in self.consumers:
-            consumer.wake()
-
-
-class MemoryQueueSource:
-    """A consumer of the queue. See `poller.sources.Source` for the contract."""
-
-    features = Features(ordered=False, redelivers=True, rebalances=False)
-
-    def __init__(self, queue: MemoryQueue, *, prefetch: int = 200, waits: bool = False) -> None:
-        self._queue = queue
-        self._prefetch = prefetch
-        self._bell = _Bell(waits=waits)
-        self._open = False
-        self._deliveries = 0
-        self._unsettled: dict[int, MemoryMessage] = {}
-
-    def open(self, listener: Listener) -> None:
-        """Start consuming; the queue is the one shard."""
-        self._refuse_in_outage()
-        self._open = True
-        self._queue.consumers.append(self)
-        listener.assigned([self._queue.shard])
-
-    def renew_login(self) -> None:
-        """Nothing: there is no login."""
-
-    def poll(self, max_wait: float) -> Sequence[Record]:
-        """Messages up to `prefetch` unsettled ones. Waits only when made with `waits=True`."""
-        self._require_open()
-        records = self._take()
-        if not records and max_wait > 0:
-            self._bell.wait(max_wait)
-            records = self._take()
-        return records
-
-    def _take(self) -> list[Record]:
-        records = []
-        while self._queue.ready and len(self._unsettled) < self._prefetch:
-            message = self._queue.ready.popleft()
-            self._deliveries += 1
-            self._unsettled[self._deliveries] = message
-            records.append(self._to_record(message))
-        return records
-
-    def _to_record(self, message: MemoryMessage) -> Record:
-        unset = ("contentType", "contentEncoding", "headers", "deliveryMode", "priority", "correlationId", "replyTo")
-        properties = {
-            **dict.fromkeys((*unset, "expiration", "messageId", "timestamp", "type", "userId", "appId", "clusterId")),
-            "messageId": message.message_id,
-            "bodySize": len(message.body),
-        }
-        event = {
-            "basicProperties": properties,
-            "redelivered": message.redelivered,
-            "data": b64encode(message.body).decode(),
-        }
-        return Record(
-            shard=self._queue.shard,
-            position=self._deliveries,
-            timestamp=0,
-            key=None,
-            value=message.body,
-            headers=(),
-            encoded=_json(event),
-            deliveries=message.deliveries,
-            message_id=message.message_id,
-        )
-
-    def pause(self, shards: Collection[Shard]) -> None:
-        """Nothing: `prefetch` limits what may be unsettled."""
-
-    def resume(self, shards: Collection[Shard]) -> None:
-        """Nothing, as `pause`."""
-
-    def expect(self, batch_size: int) -> None:
-        """Let two batches of that size be unsettled."""
-        self._prefetch = 2 * batch_size
-
-    def drain(self, unstarted: Sequence[Record]) -> None:
-        """Take nothing more; what no handler has seen goes back uncounted."""
-        back = self._settle(unstarted)
-        self._prefetch = 0
-        self._queue.put_back(back, counted=False)
-
-    def acknowledge(self, progress: Progress) -> bool:
-        """Forget messages that are done; what is settled already is passed over."""
-        self._settle(progress.records)
-        return True
-
-    def release(self, records: Sequence[Record]) -> None:
-        """Put messages back, counted as delivered once more."""
-        self._queue.put_back(self._settle(records), counted=True)
-
-    def reject(self, records: Sequence[Record]) -> None:
-        """Move messages to the dead letters."""
-        self._queue.dead_letters.extend(self._settle(records))
-
-    def _settle(self, records: Iterable[Record]) -> list[MemoryMessage]:
-        self._require_open()
-        return [self._unsettled.pop(record.position) for record in records if record.position in self._unsettled]
-
-    def build_event(self, records: Sequence[Record]) -> bytes:
-        """The event of D.2."""
-        messages = [json.loads(record.encoded) for record in records]
-        arn = "arn:aws:mq:us-east-1:123456789012:broker:memory:b-0"
-        queues = {self._queue.shard: messages}
-        return _json({"eventSource": "aws:rmq", "eventSourceArn": arn, "rmqMessagesByQueue": queues})
-
-    def overhead(self, shards: int) -> int:  # noqa: ARG002 - a queue is one
-        """Bytes around the messages."""
-        return len(self.build_event([]))
-
-    def lag(self) -> dict[Shard, int]:
-        """Messages that wait."""
-        return {self._queue.shard: len(self._queue.ready)}
-
-    def partitions(self) -> int | None:
-        """A queue has none."""
-        return None
-
-    def wake(self) -> None:
-        """Make a waiting `poll` return at once."""
-        self._bell.ring()
-
-    def close(self) -> None:
-        """Stop consuming; unsettled messages go back."""
-        if self._open:
-            self._open = False
-            self._queue.consumers.remove(self)
-            self._queue.put_back(self._unsettled.values(), counted=True)
-            self._unsettled.clear()
-
-    def _require_open(self) -> None:
-        self._refuse_in_outage()
-        if not self._open:
-            raise SourceUnavailable("the source is not open")
-
-    def _refuse_in_outage(self) -> None:
-        if self._queue.outage is not None:
-            raise self._queue.outage

@@ -18,7 +18,8 @@ from poller.sources import Features, Listener, Source
 from poller.sources.kafka import KafkaSource
 from poller.sources.kafka_event import KafkaSettings
 from poller.sources.kafka_librdkafka import LibrdkafkaSource
-from poller.sources.memory import MemoryQueue, MemoryQueueSource, MemoryTopic, MemoryTopicSource
+from poller.sources.memory import MemoryTopic, MemoryTopicSource
+from poller.sources.memory_queue import MemoryQueue, MemoryQueueSource
 from poller.sources.rabbitmq import RabbitMQSource
 
 KAFKA_CLIENTS: Mapping[str, Callable[[KafkaSettings], KafkaSource | LibrdkafkaSource]] = {

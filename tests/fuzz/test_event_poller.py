@@ -26,7 +26,8 @@ from poller.policy.batching import BatchingLimits, WindowStart
 from poller.policy.lanes import Lanes
 from poller.policy.retrying import RetryPolicy
 from poller.sources import Listener
-from poller.sources.memory import MemoryQueue, MemoryQueueSource, MemoryTopic, MemoryTopicSource
+from poller.sources.memory import MemoryTopic, MemoryTopicSource
+from poller.sources.memory_queue import MemoryQueue, MemoryQueueSource
 
 MAX_POLL_RECORDS = 7
 LONG = 70.0

@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 from fuzz.loop_model import Model
 from poller.model import Progress, Record, Shard
 from poller.sources import Features, Listener
-from poller.sources.memory import MemoryQueueSource, MemoryTopicSource
+from poller.sources.memory import MemoryTopicSource
+from poller.sources.memory_queue import MemoryQueueSource
 
 
 class TickingClock:

@@ -23,7 +23,8 @@ from poller.model import FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import error_answer
 from poller.runtime.pool import PoolStats
 from poller.shares import shares_of
-from poller.sources.memory import MemoryQueue, MemoryQueueSource, MemoryTopic, MemoryTopicSource
+from poller.sources.memory import MemoryTopic, MemoryTopicSource
+from poller.sources.memory_queue import MemoryQueue, MemoryQueueSource
 from poller.template import load
 
 FUNCTION = """

@@ -10,7 +10,8 @@ from trigger_rig import AsyncQueue, intake, notification
 
 from poller.clock import SystemClock
 from poller.errors import SourceUnavailable
-from poller.sources.memory import MemoryQueue, MemoryQueueSource, MemoryTopic, MemoryTopicSource
+from poller.sources.memory import MemoryTopic, MemoryTopicSource
+from poller.sources.memory_queue import MemoryQueue, MemoryQueueSource
 from poller.triggers.s3_reader import S3Reader
 
 

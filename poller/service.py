@@ -36,14 +36,10 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import resource
-import signal
 import sys
-import threading
 import time
 from contextlib import suppress
-from types import FrameType
 
 from poller.account.store import AccountFile
 from poller.api import event_source_mappings, function_configs, function_urls, functions
@@ -62,11 +58,9 @@ from poller.fronts.serving import Fronts
 from poller.metrics import Metrics, StateCollector
 from poller.running_service import identity_of
 from poller.runtime_support import warn_of_substitutions
+from poller.stop_signals import StopSignals
 from poller.template import Template
 from poller.triggers.running import RunningTriggers
-
-HARD_STOP = 130
-"""Exit status after a second signal."""
 
 SWITCH_INTERVAL = 0.0005
 """Seconds that a thread which computes keeps the interpreter's lock. Python's 5 ms are as long as decoding a whole
@@ -124,8 +118,7 @@ def run(template: Template) -> int:
     invocations = Invocations(plane, asynchronous)
     endpoint = Endpoint(app, invocations, door(settings), S3Webhook(triggers.s3), fronts.url_front)
     server = HttpServer(endpoint, listener)
-    stopping = threading.Event()
-    on_signals(stopping)
+    stopping = StopSignals()
     tune()
     plane.start()
     asynchronous.start()
@@ -188,17 +181,3 @@ def _allow_descriptors() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError):  # a system that says "unlimited" and means less
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def on_signals(stopping: threading.Event) -> None:
-    """Let SIGTERM and SIGINT set the event, and a second one end the process at once. On the main thread."""
-
-    def on_signal(number: int, _: FrameType | None) -> None:
-        if stopping.is_set():
-            # No clean-up: that is what the second signal asks for. The process groups of handlers see their pipes end.
-            sys.stderr.write(f"second {signal.Signals(number).name}: stopping at once\n")
-            os._exit(HARD_STOP)
-        stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)

@@ -20,6 +20,7 @@ from poller.clock import SystemClock
 from poller.control_plane import ControlPlane
 from poller.metrics import Metrics
 from poller.policy.workers import Share
+from poller.stop_signals import HARD_STOP, StopSignals
 from poller.template import Template
 from poller.workers.report import Report, totals_of
 
@@ -44,8 +45,7 @@ def main() -> int:
     for fd in (connection.fileno(), leash):
         os.set_inheritable(fd, False)  # noqa: FBT003 - so it is called; handlers must not hold them
     _hold(leash)
-    stopping = threading.Event()
-    service.on_signals(stopping)
+    stopping = StopSignals()
     orders: Orders = connection.recv()
     use_python_path(orders.python_path)
     settings = orders.template.settings
@@ -86,7 +86,7 @@ class _Reporter(threading.Thread):
                 self._connection.recv_bytes()
             except (EOFError, OSError):
                 # The leash is faster where there is one. No clean-up: nobody is left who could ask for it.
-                os._exit(service.HARD_STOP)
+                os._exit(HARD_STOP)
             self.report()
 
     def report(self) -> None:

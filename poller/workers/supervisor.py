@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
 
-from poller import log, service
+from poller import log
 from poller.api import event_source_mappings, function_configs, function_urls, functions
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
@@ -35,6 +34,7 @@ from poller.policy.retrying import BackOff
 from poller.policy.workers import Share
 from poller.runtime_support import warn_of_substitutions
 from poller.shares import shares_of
+from poller.stop_signals import StopSignals
 from poller.template import Template
 from poller.workers.child import Orders
 from poller.workers.keeper import Keeper
@@ -89,8 +89,7 @@ def supervise(template: Template) -> int:
         ],
     )
     server = HttpServer(Endpoint(app, NO_INVOCATIONS, door(settings)), listener)
-    stopping = threading.Event()
-    service.on_signals(stopping)
+    stopping = StopSignals()
     workers.start()
     server.start()
     _log.info(

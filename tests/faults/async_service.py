@@ -16,6 +16,7 @@ from poller.clock import SystemClock
 from poller.control_plane import ControlPlane
 from poller.errors import PollerError
 from poller.metrics import Metrics
+from poller.stop_signals import StopSignals
 from poller.template import load
 
 
@@ -30,8 +31,7 @@ def main() -> int:
     plane = ControlPlane(template, metrics, SystemClock())
     invoker = service.async_invoker(template, plane, metrics)
     invoker.open()
-    stopping = threading.Event()
-    service.on_signals(stopping)
+    stopping = StopSignals()
     service.tune()
     plane.start()
     invoker.start()

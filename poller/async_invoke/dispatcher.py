@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
 
-from poller.async_invoke.ending import MAXIMUM_PASSES, remains
+from poller.async_invoke.ending import remains
 from poller.async_invoke.event_store import EventStore
 from poller.async_invoke.lanes import Accepted, Answered, AsyncFunction, Lane, Look, News, Recorded, Written
 from poller.async_invoke.outbox import Outbox
@@ -293,11 +293,10 @@ class Dispatcher:
             self._metrics.count("async_events_dropped", event.function)
             condition, attempts = ended.condition, ended.attempts
             _log.warning("%s of %s is given up: %s, %d attempts", event.request_id, event.function, condition, attempts)
-        for text in found.lost:
-            is_circle = event.passes >= MAXIMUM_PASSES
-            name = "recursive_invocations_dropped" if is_circle else "destination_delivery_failures"
+        for lost in found.lost:
+            name = "recursive_invocations_dropped" if lost.is_recursion else "destination_delivery_failures"
             self._metrics.count(name, event.function)
-            _log.error("%s of %s: %s", event.request_id, event.function, text)
+            _log.error("%s of %s: %s", event.request_id, event.function, lost.why)
         functions = tuple(following.function for following in found.events)
         for name in functions:
             self._metrics.count("async_events_received", name)

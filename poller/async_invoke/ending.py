@@ -20,13 +20,21 @@ MAXIMUM_PASSES = 16
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """A record that a function which is a destination does not get."""
+
+    why: str
+    is_recursion: bool
+    """The event went round in a circle (B.5); else the record is too large."""
+
+
+@dataclass(frozen=True, slots=True)
 class Remains:
     """What is kept of an event that ended."""
 
     deliveries: tuple[Delivery, ...] = ()
     events: tuple[StoredEvent, ...] = ()
-    lost: tuple[str, ...] = ()
-    """Why a function that is a destination does not get its record."""
+    lost: tuple[Lost, ...] = ()
 
 
 def remains(
@@ -60,7 +68,7 @@ def remains(
     kinds: tuple[Kind, ...] = ("OnSuccess",) if ended.succeeded else ("OnFailure", "DeadLetterQueue")
     deliveries: list[Delivery] = []
     events: list[StoredEvent] = []
-    lost: list[str] = []
+    lost: list[Lost] = []
     for kind in kinds:
         destination = configuration.destination(kind)
         if destination is None:
@@ -73,8 +81,9 @@ def remains(
             deliveries.append(Delivery(event.request_id, whose, kind, wall, letter))
             continue
         payload = record(told, now=wall)
-        if refusal := _refusal(payload, 0 if may_recur(target.function_name) else event.passes):
-            lost.append(f"{target} does not get the record: {refusal}")
+        is_recursion = event.passes >= MAXIMUM_PASSES and not may_recur(target.function_name)
+        if refusal := _refusal(payload, is_recursion=is_recursion):
+            lost.append(Lost(f"{target} does not get the record: {refusal}", is_recursion))
         else:
             name, qualifier, passes = target.function_name, target.qualifier, event.passes + 1
             events.append(StoredEvent(new_id(), name, qualifier, payload, Standing(now), now, passes=passes))
@@ -96,9 +105,9 @@ def _record_for(
     )
 
 
-def _refusal(payload: bytes, passes: int) -> str:
+def _refusal(payload: bytes, *, is_recursion: bool) -> str:
     """Why a record cannot become an event of another function; empty when it can."""
-    if passes >= MAXIMUM_PASSES:
+    if is_recursion:
         return f"the event has gone through {MAXIMUM_PASSES} functions, each the destination of the one before"
     if len(payload) > MAXIMUM_EVENT:
         return f"the record has {len(payload)} bytes, and an asynchronous event may have {MAXIMUM_EVENT}"

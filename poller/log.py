@@ -171,6 +171,15 @@ def configure(log_format: LogFormat = "auto", level: str = "INFO", *, worker: in
     for noisy in ("kafka", "confluent_kafka", "pika"):
         logging.getLogger(noisy).setLevel(logging.ERROR if level == "DEBUG" else logging.CRITICAL)
     logging.getLogger("uvicorn").setLevel(max(logging.ERROR, logging.getLevelName(level)))
+    logging.getLogger("uvicorn.error").addFilter(_not_cut_on_purpose)
+
+
+def _not_cut_on_purpose(record: logging.LogRecord) -> bool:
+    """False for what uvicorn says of an answer that ends without its end.
+
+    So a client is told that a streamed response failed, and why stands in the function's own lines.
+    """
+    return record.msg != "ASGI callable returned without completing response."
 
 
 def relay(lines: str) -> None:

@@ -127,6 +127,17 @@ class Stream(io.StringIO):
         return len(text)
 
 
+def test_an_answer_that_is_cut_on_purpose_is_no_error_of_the_server(
+    capsys: pytest.CaptureFixture[str], restored_root: None
+) -> None:
+    configure("text")
+    server = logging.getLogger("uvicorn.error")
+    server.error("ASGI callable returned without completing response.")
+    server.error("Exception in ASGI application")
+    [line] = capsys.readouterr().err.splitlines()
+    assert "Exception in ASGI application" in line
+
+
 def test_lines_said_together_are_written_together_and_a_warning_at_once() -> None:
     stream = Stream()
     handler = RunningHandler(stream)

@@ -27,9 +27,10 @@ from queue import Empty
 from poller.faults.chance import InvocationFaults
 from poller.model import FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import error_answer, stopped, throttled
-from poller.runtime.environment import INIT_TIMEOUT, ExecutionEnvironment
+from poller.runtime.environment import ExecutionEnvironment
 from poller.runtime.environment_thread import Ahead, EnvironmentThread, Job, wait_for_ends
 from poller.runtime.handler_log import LogSink
+from poller.runtime.initialization import INIT_TIMEOUT
 from poller.runtime.late_answers import LateAnswers, OnResult
 from poller.runtime.pool_stats import PoolStats
 from poller.runtime.prewarming import Prewarming, ProvisionedConcurrency

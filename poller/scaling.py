@@ -14,7 +14,7 @@ from poller.metrics import MappingLabels, MappingMetrics
 from poller.policy.scaling import LOOK_INTERVAL, Look, Scaling, scaled
 from poller.policy.workers import PollerBounds
 from poller.resources import EventSourceMapping
-from poller.runtime.pool import PoolStats
+from poller.runtime.pool_stats import PoolStats
 
 TICK = 1.0
 """Seconds between two looks at whether partitions changed and functions are at their limits."""

@@ -21,7 +21,8 @@ from poller.model import FunctionConfiguration, Invocation
 from poller.policy.workers import Share
 from poller.runtime.answers import error_answer
 from poller.runtime.late_answers import OnResult
-from poller.runtime.pool import FunctionPool, PoolStats
+from poller.runtime.pool import FunctionPool
+from poller.runtime.pool_stats import PoolStats
 
 MakeFunctionPool = Callable[[FunctionConfiguration, int], FunctionPool]
 

@@ -18,7 +18,8 @@ from typing import NamedTuple
 from poller.invocation_request import LATEST
 from poller.model import FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.late_answers import OnResult
-from poller.runtime.pool import FunctionPool, PoolStats
+from poller.runtime.pool import FunctionPool
+from poller.runtime.pool_stats import PoolStats
 
 LOOK = 0.05
 """Seconds between two looks whether a pool that is given up has finished."""

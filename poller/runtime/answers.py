@@ -18,6 +18,11 @@ def throttled(request_id: str, reason: str) -> InvocationResult:
     return InvocationResult(request_id, compact(Reason=reason, Type="User", message="Rate Exceeded."), status=429)
 
 
+def stopped(request_id: str) -> InvocationResult:
+    """The function was not run, and will not be."""
+    return error_answer(request_id, 500, "The function was stopped before this invocation began.")
+
+
 def compact(**members: str) -> bytes:
     """An object as JSON without blanks."""
     return json.dumps(members, separators=(",", ":")).encode()

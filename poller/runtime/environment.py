@@ -15,17 +15,14 @@ from poller.faults.chance import InvocationFaults
 from poller.faults.invocation import suffer
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import compact, error_answer
-from poller.runtime.debugger import HOST
-from poller.runtime.failed import OUT_OF_MEMORY, Failed, exited, explained, never_started, reported
+from poller.runtime.failed import OUT_OF_MEMORY, Failed, broken, exited, explained, reported
 from poller.runtime.frames import Frame, FrameError
 from poller.runtime.handler_log import HandlerLog, LogSink
-from poller.runtime.launch import find_runtime
+from poller.runtime.initialization import INIT_TIMEOUT, Initialization
 from poller.runtime.log_format import log_format
-from poller.runtime.process_group import InvalidEntrypoint, ProcessExited
+from poller.runtime.process_group import ProcessExited
 from poller.runtime.sandbox import Sandbox
 
-INIT_TIMEOUT = 10.0
-"""Seconds of the init phase; a longer init is stopped and run again inside the invocation (E.3)."""
 STOP_GRACE = 0.5
 """Seconds from end of file to SIGKILL (E.3, Shutdown)."""
 SUSPENDED = 1e6
@@ -62,9 +59,7 @@ class ExecutionEnvironment:
         self._sandbox = Sandbox(configuration)
         self._sink = log_streams(self._sandbox.log_stream) if log_streams else log
         self._log = HandlerLog(self._sink, "", self._format)
-        self._initialized = self._reported = False
-        self._init_duration: float | None = None
-        """For the first REPORT."""
+        self._init = Initialization(configuration, self._sandbox, lambda: self._log)
         self._feed: Callable[[], None] = _nothing
 
     @property
@@ -105,7 +100,7 @@ class ExecutionEnvironment:
         self._log = HandlerLog(self._sink, str(uuid.uuid4()), self._format)
         try:
             self._sandbox.reset()
-            return self._init_phase(limit)
+            return self._init.phase(limit)
         except OSError as error:
             return self._no_process(error)
 
@@ -173,17 +168,16 @@ class ExecutionEnvironment:
         """
         self._sandbox.reset(grace)
         self._sandbox.close(folder=True)
-        self._initialized = self._reported = False
+        self._init.forget()
 
     def _run(self, invocation: Invocation) -> InvocationResult:
         configuration, log = self._configuration, self._log
         limit = min(configuration.timeout, invocation.timeout_cap or configuration.timeout)
         if configuration.debug_port is not None:
             limit = SUSPENDED
-        if not self._initialized:
-            self._init_phase(self._init_timeout)
-        init, self._init_duration = self._init_duration, None
-        self._reported = True
+        if not self._init.done:
+            self._init.phase(self._init_timeout)
+        init = self._init.to_report()
         log.begin()
         started = monotonic()
         function_error = failure = None
@@ -228,7 +222,7 @@ class ExecutionEnvironment:
         extra = {"function": self._configuration.function_name, "request_id": invocation.request_id}
         _log.info("fault on purpose: %s", fault, extra=extra)
         if self._sandbox.dialogue is None:
-            self._init_inside_invocation(monotonic() + limit)
+            self._init.inside_invocation(monotonic() + limit)
 
         def crash() -> NoReturn:
             if self._sandbox.dialogue is not None:
@@ -243,7 +237,7 @@ class ExecutionEnvironment:
         started = monotonic()
         for final in (False, True):
             if self._sandbox.dialogue is None:
-                self._init_inside_invocation(started + limit)
+                self._init.inside_invocation(started + limit)
             dialogue = self._sandbox.dialogue
             assert dialogue is not None
             started = min(started, dialogue.begin(invocation))
@@ -280,68 +274,6 @@ class ExecutionEnvironment:
                 raise Failed(payload, reported(name), seconds=_seconds(frame))
         raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)
 
-    def _init_phase(self, limit: float) -> str | None:
-        """An init outside of an invocation; None, or what it failed with: then it is to be run again."""
-        self._initialized = True
-        started = monotonic()
-        failure = None
-        try:
-            self._initialize(started + limit, "init")
-        except TimeoutError:
-            self._sandbox.reset()
-            failure = "timeout"
-        except Failed as failed:
-            failure = failed.failure
-        seconds = monotonic() - started
-        self._log.init_report("init", seconds, failure)
-        if failure is None and not self._reported:
-            self._init_duration = seconds
-        return failure
-
-    def _init_inside_invocation(self, deadline: float) -> None:
-        started = monotonic()
-        try:
-            self._initialize(deadline, "invoke")
-        except TimeoutError:
-            self._log.init_report("invoke", monotonic() - started, "timeout")
-            raise
-        except Failed as failed:
-            self._log.init_report("invoke", monotonic() - started, failed.failure)
-            if failed.crash == -signal.SIGSEGV:
-                # A.4: after a segmentation fault in init, Lambda lets the whole timeout elapse.
-                self._sandbox.killed.wait(max(0.0, deadline - monotonic()))
-                raise TimeoutError from None
-            raise
-        self._log.init_report("invoke", monotonic() - started, None)
-
-    def _initialize(self, deadline: float, phase: str) -> None:
-        """Start the process and import the handler. Raises TimeoutError, Failed, OSError."""
-        runtime = find_runtime(self._configuration)
-        self._log.init_start(runtime.version, phase)
-        if self._configuration.debug_port is not None:
-            self._log.emit(f"waiting for a debugger at {HOST}:{self._configuration.debug_port}")
-        request_id = self._log.request_id
-        try:
-            dialogue = self._sandbox.start(runtime.launch, lambda: self._log)
-        except InvalidEntrypoint as error:
-            raise never_started(self._log, error, request_id) from None
-        try:
-            frame = dialogue.initialized(deadline)
-        except ProcessExited as end:
-            self._sandbox.dialogue = None
-            raise self._exited(end, request_id) from None
-        except FrameError as error:
-            raise self._broken(error, request_id) from None
-        self._sandbox.initialized()
-        kind = frame.header.get("type")
-        if kind == "init_error":
-            payload = bytes(frame.payload)
-            self._log_error(payload)
-            self._sandbox.reset()
-            raise Failed(payload, reported(str(frame.header.get("error_type"))))
-        if kind != "ready":
-            raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)
-
     def _log_error(self, payload: bytes) -> None:
         if self._sandbox.dialogue is not None and not self._sandbox.dialogue.logs_errors:
             self._log.error(payload)
@@ -350,19 +282,13 @@ class ExecutionEnvironment:
         return exited(self._log, end, request_id, out_of_memory=self._sandbox.out_of_memory)
 
     def _broken(self, error: FrameError, request_id: str) -> Failed:
-        """The process speaks no protocol any more: it is ended, and that is what the caller is told."""
-        self._log.flush()
-        self._log.emit(f"The function's process broke the protocol and is killed: {error}")
-        assert self._sandbox.dialogue is not None
-        end = ProcessExited(self._sandbox.dialogue.close(), undelivered=False)
-        self._sandbox.dialogue = None
-        return self._exited(end, request_id)
+        return broken(self._log, self._sandbox, error, request_id)
 
     def _no_process(self, error: OSError) -> str:
         """No process could be started: nothing is kept for it; why."""
         self._sandbox.reset()
         self._sandbox.close(folder=False)
-        self._initialized = self._reported = False
+        self._init.forget()
         return explained(error, self._configuration)
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from poller.model import Invocation, InvocationResult
 from poller.runtime.answers import error_answer
 from poller.runtime.environment import SUSPENDED, ExecutionEnvironment
 from poller.runtime.late_answers import OnResult, call_back
-from poller.runtime.prewarming import Prewarming
+from poller.runtime.prewarming import Prewarming, init_timeout
 
 if TYPE_CHECKING:
     from poller.runtime.pool import FunctionPool
@@ -69,26 +71,72 @@ class EnvironmentThread(threading.Thread):
         self.prepares = False
         """Whether init comes before there is an event, and is not over. With the pool's lock."""
 
+    def lies_ahead(self, job: Job) -> Ahead:
+        """One more invocation for its pipe. With the pool's lock."""
+        self.ahead.append(Ahead(job))
+        return self.ahead[-1]
+
     def run(self) -> None:
         """Jobs until there is none: the pool stops, or nothing came for the idle time."""
         try:
             if self.prepares:
                 self._prepare()
-                job = self.pool._ready(self) or self.pool._next_job(self)  # noqa: SLF001 - a part of the pool
+                job = self.pool._ready(self) or self._next_job()  # noqa: SLF001 - a part of the pool
             else:
-                job = self.pool._next_job(self)  # noqa: SLF001
+                job = self._next_job()
             while job is not None:
                 result = self._invoke(job.invocation)
                 # Free first, then the callback: who invokes again from there finds this environment.
                 following = self.pool._done(self, result)  # noqa: SLF001
                 call_back(job.on_result, result)
-                job = following or self.pool._next_job(self)  # noqa: SLF001
+                job = following or self._next_job()
         finally:
             try:
                 self.environment.stop()
             finally:
                 self.pool._gone(self)  # noqa: SLF001
                 self.pool._replenish()  # noqa: SLF001
+
+    def _next_job(self) -> Job | None:
+        """What comes to this worker; None when it shall end."""
+        while (prewarming := self.prewarming) is not None:
+            if self.environment.warm:
+                prewarming.lives()  # also where an invocation did what had failed before
+            elif prewarming.due(monotonic()):
+                self._prewarm(prewarming)
+            self._rest()
+            with suppress(Empty):
+                return self.inbox.get(timeout=prewarming.look_in(monotonic()))
+        self._rest()
+        try:
+            return self.inbox.get(timeout=self.pool.idle_timeout)
+        except Empty:
+            if self.pool._retire(self):  # noqa: SLF001
+                return None
+            return self.inbox.get()  # a job was handed over in this very moment
+
+    def _rest(self) -> None:
+        """Nothing to do, as far as is known."""
+        if self.pool.freeze and self.inbox.empty():
+            self.environment.freeze()
+
+    def _prewarm(self, prewarming: Prewarming) -> None:
+        """Initialise the environment, unless it got a job: that does the same."""
+        if not self.pool._warm_up(self):  # noqa: SLF001
+            return
+        prewarming.ready = False
+        failure = self.prewarm(init_timeout(self.pool.configuration.timeout))
+        prewarming.ended(failure, monotonic())
+        stands = self.pool._warmed_up(self)  # noqa: SLF001
+        if stands is None:
+            return
+        extra = {"function": self.pool.configuration.function_name}
+        if failure is None:
+            text = "%d of %d provisioned environments are initialised"
+            _log.info(text, stands.available, stands.requested, extra=extra)
+        else:
+            text = "the init of a provisioned environment failed, next try in %g s: %s"
+            _log.warning(text, prewarming.pause, failure, extra=extra)
 
     def prewarm(self, limit: float) -> str | None:
         """Initialise the environment; None, or what that failed with."""
@@ -128,3 +176,10 @@ class EnvironmentThread(threading.Thread):
                 return
             take_back = self.environment.lay(ahead.job.invocation)
             self.pool._laid(self, ahead, take_back)  # noqa: SLF001
+
+
+def wait_for_ends(workers: Iterable[EnvironmentThread], seconds: float) -> None:
+    """Wait until these have ended, all together no longer than that."""
+    deadline = monotonic() + seconds
+    for worker in workers:
+        worker.ended.wait(max(0.0, deadline - monotonic()))

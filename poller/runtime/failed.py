@@ -6,9 +6,11 @@ import signal
 
 from poller.model import FunctionConfiguration
 from poller.runtime.answers import compact
+from poller.runtime.frames import FrameError
 from poller.runtime.handler_log import HandlerLog, error_type
 from poller.runtime.launch import NoRuntimeError
 from poller.runtime.process_group import ProcessExited
+from poller.runtime.sandbox import Sandbox
 
 OUT_OF_MEMORY = "Runtime.OutOfMemory"
 """What the log calls the end of a process that held too much; its caller is told of an exit (A.4)."""
@@ -39,6 +41,16 @@ def exited(log: HandlerLog, end: ProcessExited, request_id: str, *, out_of_memor
     log.exited(text, error_type)
     payload = compact(errorType="Runtime.ExitError", errorMessage=text)
     return Failed(payload, error_type, crash=end.returncode)
+
+
+def broken(log: HandlerLog, sandbox: Sandbox, error: FrameError, request_id: str) -> Failed:
+    """The process speaks no protocol any more: it is ended, and that is what the caller is told."""
+    log.flush()
+    log.emit(f"The function's process broke the protocol and is killed: {error}")
+    assert sandbox.dialogue is not None
+    end = ProcessExited(sandbox.dialogue.close(), undelivered=False)
+    sandbox.dialogue = None
+    return exited(log, end, request_id, out_of_memory=sandbox.out_of_memory)
 
 
 def never_started(log: HandlerLog, reason: Exception, request_id: str) -> Failed:

@@ -290,7 +290,7 @@ def test_settings_of_a_function_reach_its_environments(tmp_path: Path) -> None: 
         made._environments.start()
         try:
             [pool] = made._environments.pools()
-            assert (pool._idle_timeout, pool._freeze, pool.stats().provisioned) == expected
+            assert (pool.idle_timeout, pool.freeze, pool.stats().provisioned) == expected
             assert [item.provisioned_concurrency for item in made.functions()] == [expected[2]]
         finally:
             made._environments.stop(5)

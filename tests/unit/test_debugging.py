@@ -105,7 +105,7 @@ def test_there_is_one_environment_and_a_second_call_at_once_is_throttled(pool, p
 def test_a_stop_does_not_wait_for_a_debugger_that_never_comes(pool, port):
     debugged = pool("debugged", "debugged.handler")
     DebugClient(port).close()  # it listens
-    worker = next(iter(debugged._workers.values()))
+    worker = next(iter(debugged._roster.workers.values()))
     pid = worker.environment._sandbox.dialogue.process.pid
     stopping = threading.Thread(target=debugged.stop, args=(3600.0,))
     stopping.start()

@@ -10,7 +10,7 @@ from handlers.rig import HANDLERS, Function, descriptors, error_of, wait_until_g
 
 from poller.model import MAXIMUM_PAYLOAD, MAXIMUM_RESPONSE
 from poller.runtime import toolchains
-from poller.runtime.environment import INIT_TIMEOUT
+from poller.runtime.initialization import INIT_TIMEOUT
 
 
 @pytest.fixture

@@ -155,7 +155,7 @@ def test_a_provisioned_environment_is_frozen_until_its_first_event(pool):
     while not one.stats().provisioned_available:
         assert time.monotonic() < deadline
         time.sleep(0.001)
-    [worker] = one._workers.values()
+    [worker] = one._roster.workers.values()
     wait_for_state(worker.environment._sandbox.dialogue.process.pid, "T")
     assert answered(one, answers)["calls"] == 1
 

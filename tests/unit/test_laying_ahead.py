@@ -221,7 +221,7 @@ def test_whenever_processes_are_killed_every_event_is_begun_once_and_answered_on
             event = {"begun": str(begun), "exit": chance.random() < 0.05, "seconds": chance.choice((0, 0, 0.002))}
             submit(pool, answers, str(request), event)
             if chance.random() < 0.15:
-                for worker in list(pool._workers.values()):
+                for worker in list(pool._roster.workers.values()):
                     dialogue = worker.environment._sandbox.dialogue
                     if dialogue is not None and chance.random() < 0.5:
                         dialogue.process.kill()
@@ -273,7 +273,7 @@ def test_an_event_that_is_on_its_way_into_the_pipe_at_the_stop_is_taken_back(tmp
     assert laying.wait(10)
     stopping = threading.Thread(target=pool.stop, kwargs={"grace": 30.0})
     stopping.start()
-    while pool._running:
+    while pool._roster.running:
         os.sched_yield()
     stopped.set()
     assert [(one.request_id, one.status) for one in answers.wait(1)] == [("late", 500)]

@@ -21,7 +21,7 @@ from poller.errors import DestinationError, SourceUnavailable
 from poller.metrics import Metrics
 from poller.model import FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import error_answer
-from poller.runtime.pool import PoolStats
+from poller.runtime.pool_stats import PoolStats
 from poller.shares import shares_of
 from poller.sources.memory import MemoryTopic, MemoryTopicSource
 from poller.sources.memory_queue import MemoryQueue, MemoryQueueSource

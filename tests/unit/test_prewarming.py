@@ -57,7 +57,7 @@ def available(pool):
 
 
 def pids(pool):
-    dialogues = [worker.environment._sandbox.dialogue for worker in pool._workers.values()]
+    dialogues = [worker.environment._sandbox.dialogue for worker in pool._roster.workers.values()]
     return [dialogue.process.pid for dialogue in dialogues if dialogue is not None]
 
 

@@ -17,7 +17,7 @@ from poller.account.aliases import Alias
 from poller.account.environments import Environments
 from poller.model import FunctionConfiguration, Invocation, InvocationResult
 from poller.policy.workers import Share
-from poller.runtime.pool import PoolStats
+from poller.runtime.pool_stats import PoolStats
 
 LATEST = FunctionConfiguration("f", Path("one"), "app.handler")
 FIRST = replace(LATEST, version="1")

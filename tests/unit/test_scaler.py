@@ -14,7 +14,7 @@ from poller import scaling
 from poller.mapping_plan import PollerState
 from poller.metrics import MappingLabels, MappingSnapshot, Metrics
 from poller.policy.workers import PollerBounds
-from poller.runtime.pool import PoolStats
+from poller.runtime.pool_stats import PoolStats
 from poller.scaling import Scaler
 
 

@@ -1,0 +1,111 @@
+"""The init of an environment's processes: ahead of an invocation, or inside one where that went wrong (E.3)."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from time import monotonic
+
+from poller.model import FunctionConfiguration
+from poller.runtime.debugger import HOST
+from poller.runtime.failed import Failed, broken, exited, never_started, reported
+from poller.runtime.frames import FrameError
+from poller.runtime.handler_log import HandlerLog
+from poller.runtime.launch import find_runtime
+from poller.runtime.process_group import InvalidEntrypoint, ProcessExited
+from poller.runtime.sandbox import Sandbox
+
+INIT_TIMEOUT = 10.0
+"""Seconds of the init phase; a longer init is stopped and run again inside the invocation (E.3)."""
+
+
+class Initialization:
+    """Whether an environment had its init, and how long that took. Owned by the environment's thread.
+
+    Args:
+        configuration: the function.
+        sandbox: gets the process.
+        log: gives the log of the invocation that is in work, or of the init itself.
+    """
+
+    def __init__(self, configuration: FunctionConfiguration, sandbox: Sandbox, log: Callable[[], HandlerLog]) -> None:
+        self.done = False
+        """Whether there was one, be it that it failed: then it is run again inside the invocation."""
+        self._configuration = configuration
+        self._sandbox = sandbox
+        self._log = log
+        self._reported = False
+        self._duration: float | None = None
+
+    def to_report(self) -> float | None:
+        """Seconds that it took, for the first REPORT; None for all that follow."""
+        duration, self._duration = self._duration, None
+        self._reported = True
+        return duration
+
+    def forget(self) -> None:
+        """The next process is the first of a new environment."""
+        self.done = self._reported = False
+
+    def phase(self, limit: float) -> str | None:
+        """An init outside of an invocation; None, or what it failed with: then it is to be run again."""
+        self.done = True
+        started = monotonic()
+        failure = None
+        try:
+            self._run(started + limit, "init")
+        except TimeoutError:
+            self._sandbox.reset()
+            failure = "timeout"
+        except Failed as failed:
+            failure = failed.failure
+        seconds = monotonic() - started
+        self._log().init_report("init", seconds, failure)
+        if failure is None and not self._reported:
+            self._duration = seconds
+        return failure
+
+    def inside_invocation(self, deadline: float) -> None:
+        """An init that counts as a part of the invocation. Raises TimeoutError, Failed, OSError."""
+        started, log = monotonic(), self._log()
+        try:
+            self._run(deadline, "invoke")
+        except TimeoutError:
+            log.init_report("invoke", monotonic() - started, "timeout")
+            raise
+        except Failed as failed:
+            log.init_report("invoke", monotonic() - started, failed.failure)
+            if failed.crash == -signal.SIGSEGV:
+                # A.4: after a segmentation fault in init, Lambda lets the whole timeout elapse.
+                self._sandbox.killed.wait(max(0.0, deadline - monotonic()))
+                raise TimeoutError from None
+            raise
+        log.init_report("invoke", monotonic() - started, None)
+
+    def _run(self, deadline: float, phase: str) -> None:
+        """Start the process and import the handler. Raises TimeoutError, Failed, OSError."""
+        runtime, log, sandbox = find_runtime(self._configuration), self._log(), self._sandbox
+        log.init_start(runtime.version, phase)
+        if self._configuration.debug_port is not None:
+            log.emit(f"waiting for a debugger at {HOST}:{self._configuration.debug_port}")
+        try:
+            dialogue = sandbox.start(runtime.launch, self._log)
+        except InvalidEntrypoint as error:
+            raise never_started(log, error, log.request_id) from None
+        try:
+            frame = dialogue.initialized(deadline)
+        except ProcessExited as end:
+            sandbox.dialogue = None
+            raise exited(log, end, log.request_id, out_of_memory=sandbox.out_of_memory) from None
+        except FrameError as error:
+            raise broken(log, sandbox, error, log.request_id) from None
+        sandbox.initialized()
+        kind = frame.header.get("type")
+        if kind == "init_error":
+            payload = bytes(frame.payload)
+            if not dialogue.logs_errors:
+                log.error(payload)
+            sandbox.reset()
+            raise Failed(payload, reported(str(frame.header.get("error_type"))))
+        if kind != "ready":
+            raise broken(log, sandbox, FrameError(f"unexpected frame {frame.header}"), log.request_id)

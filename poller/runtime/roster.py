@@ -1,0 +1,232 @@
+"""The environments of one pool, what each has to do, and what waits: who gets the next invocation.
+
+State and decisions only. The pool holds its lock around everything here; nothing blocks, calls back or writes, save
+that an event that lies in a pipe is claimed back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from poller.model import MAXIMUM_PAYLOAD
+from poller.runtime.prewarming import ProvisionedConcurrency
+
+if TYPE_CHECKING:
+    from poller.runtime.environment_thread import Ahead, EnvironmentThread, Job
+
+
+class Stopping(NamedTuple):
+    """What there was when the pool stopped."""
+
+    left: list[Job]
+    """Invocations that nobody has begun."""
+    busy: list[EnvironmentThread]
+    warming: list[EnvironmentThread]
+    workers: list[EnvironmentThread]
+    """All of them, also those that were leaving."""
+
+
+class Roster:
+    """Workers are environments with their threads."""
+
+    def __init__(self, provisioned: int) -> None:
+        """Nobody is here, and nothing runs.
+
+        Args:
+            provisioned: environments that are to be kept initialised.
+        """
+        self.running = self.stopped = False
+        self.generation = 0
+        """How often the code was changed."""
+        self.workers: dict[int, EnvironmentThread] = {}
+        self.leaving: set[EnvironmentThread] = set()
+        self.idle: list[EnvironmentThread] = []
+        """Taken from the end: provisioned ones stand behind those on demand."""
+        self.provisioned = provisioned
+        self.warming: list[EnvironmentThread] = []
+        """In their init, without an invocation."""
+        self.waiting: deque[Job] = deque()
+        self.hungry: deque[EnvironmentThread] = deque()
+        self.lying = 0
+        """Invocations that lie ahead, of all workers."""
+        self._past_cold_starts = 0
+
+    @property
+    def busy(self) -> int:
+        """Invocations in work."""
+        return len(self.workers) - len(self.idle) - len(self.warming)
+
+    @property
+    def cold_starts(self) -> int:
+        """Processes started so far."""
+        return self._past_cold_starts + sum(worker.environment.cold_starts for worker in self.workers.values())
+
+    def free_number(self) -> int:
+        """For the next worker: the lowest, so that threads' names stay few."""
+        return next(number for number in range(1, len(self.workers) + 2) if number not in self.workers)
+
+    def in_work(self) -> list[EnvironmentThread]:
+        """Workers that are not idle."""
+        idle = set(self.idle)
+        return [worker for worker in self.workers.values() if worker not in idle]
+
+    def following(self, worker: EnvironmentThread) -> Job | None:
+        """What a worker that is free does next; None when it is to wait for that."""
+        worker.hungry = False
+        if worker.ahead:
+            self.lying -= 1
+            return worker.ahead.popleft().job
+        worker.outdated = worker.generation != self.generation
+        if self.waiting:
+            return self.waiting.popleft()
+        for other in self.workers.values() if self.lying else ():
+            if other.ahead and (jobs := self.take_back(other)):
+                return jobs[0]
+        if self.running and not worker.outdated:
+            place = len(self.idle)
+            if worker.prewarming is None:  # below those that are paid for anyway
+                while place and self.idle[place - 1].prewarming is not None:
+                    place -= 1
+            self.idle.insert(place, worker)
+        else:
+            if self.running:
+                self.leave(worker)
+            worker.inbox.put(None)
+        return None
+
+    def lay(self, worker: EnvironmentThread) -> Ahead | None:
+        """What waits, for a worker to lay ahead; it will be woken when there is nothing now."""
+        if worker.generation != self.generation:
+            return None
+        # One that is too large is refused when its turn comes.
+        if self.waiting and self.running and len(self.waiting[0].invocation.payload) <= MAXIMUM_PAYLOAD:
+            self.lying += 1
+            return worker.lies_ahead(self.waiting.popleft())
+        if not worker.hungry:
+            worker.hungry = True
+            self.hungry.append(worker)
+        return None
+
+    def put_back(self, worker: EnvironmentThread) -> None:
+        """What lay ahead there waits again: its process is gone."""
+        self.lying -= len(worker.ahead)
+        self.waiting.extendleft(ahead.job for ahead in reversed(worker.ahead))
+        worker.ahead.clear()
+
+    def take_back(self, worker: EnvironmentThread, *, all_of_them: bool = False) -> list[Job]:
+        """The first invocation, or all, that lie ahead there and that its process has not begun."""
+        taken: list[Job] = []
+        for ahead in list(worker.ahead):
+            if ahead.take_back is not None and ahead.take_back():
+                worker.ahead.remove(ahead)
+                self.lying -= 1
+                taken.append(ahead.job)
+                if not all_of_them:
+                    break
+        return taken
+
+    def wait_again(self, worker: EnvironmentThread) -> None:
+        """What lies ahead there and was not begun waits as before, in its order."""
+        self.waiting.extendleft(reversed(self.take_back(worker, all_of_them=True)))
+
+    def wait(self, job: Job) -> EnvironmentThread | None:
+        """An invocation for whoever is free first; a worker that has room for it, which is to be woken."""
+        self.waiting.append(job)
+        while self.hungry:
+            worker = self.hungry.popleft()
+            if worker.hungry:
+                worker.hungry = False
+                if worker.generation == self.generation:
+                    return worker
+        return None
+
+    def retire(self, worker: EnvironmentThread) -> bool:
+        """It was idle for too long: whether it still is, and goes. Its place is free at once."""
+        if worker not in self.idle:
+            return False
+        self.idle.remove(worker)
+        self.leave(worker)
+        return True
+
+    def leave(self, worker: EnvironmentThread) -> None:
+        """It gets nothing any more; its thread and its process may still live. Idempotent."""
+        if worker not in self.leaving:
+            if worker in self.warming:
+                self.warming.remove(worker)
+            del self.workers[worker.number]
+            self.leaving.add(worker)
+            self._past_cold_starts += worker.environment.cold_starts
+
+    def gone(self, worker: EnvironmentThread) -> None:
+        """Nothing of it is left."""
+        self.leave(worker)
+        self.leaving.remove(worker)
+
+    def renewed(self, worker: EnvironmentThread, cold_starts: int) -> None:
+        """It has a new environment; the one before had so many cold starts."""
+        self._past_cold_starts += cold_starts
+        worker.laid_in = 0
+        worker.generation, worker.outdated = self.generation, False
+
+    def outdate(self) -> None:
+        """The code was changed: who is idle goes, and what nobody has begun waits for another."""
+        self.generation += 1
+        for worker in self.idle:
+            self.leave(worker)
+            worker.inbox.put(None)
+        self.idle.clear()
+        for worker in self.workers.values():
+            self.wait_again(worker)
+
+    def stop(self) -> Stopping:
+        """For good: send away who is idle or warms up."""
+        self.running, self.stopped = False, True
+        left = [job for worker in self.workers.values() for job in self.take_back(worker, all_of_them=True)]
+        left += self.drain()
+        warming, self.warming = self.warming, []
+        busy = [worker for worker in self.workers.values() if worker not in self.idle and worker not in warming]
+        for worker in (*self.idle, *warming):
+            worker.inbox.put(None)
+        self.idle.clear()
+        return Stopping(left, busy, warming, [*self.workers.values(), *self.leaving])
+
+    def drain(self) -> list[Job]:
+        """All that waits: it will not be done."""
+        waiting = list(self.waiting)
+        self.waiting.clear()
+        return waiting
+
+    # --- provisioned concurrency -----------------------------------------------------------------------------------
+
+    def provision(self, provisioned: int) -> None:
+        """Keep so many environments initialised from now on; those that are too many become ones on demand."""
+        self.provisioned = provisioned
+        kept = [worker for worker in self.workers.values() if worker.prewarming is not None]
+        for worker in kept[provisioned:]:
+            worker.prewarming = None
+
+    def lacks(self) -> bool:
+        """Whether there are fewer than are to be kept initialised."""
+        have = sum(worker.prewarming is not None for worker in self.workers.values())
+        return self.running and have < self.provisioned
+
+    def warm_up(self, worker: EnvironmentThread) -> bool:
+        """Whether it may initialise its environment now; not when it has got a job, which does the same."""
+        if worker in self.idle:
+            self.idle.remove(worker)
+            self.warming.append(worker)
+        return worker in self.warming
+
+    def warmed_up(self, worker: EnvironmentThread) -> None:
+        """Its init is over: it is idle, or has got a job meanwhile."""
+        if worker in self.warming:
+            self.warming.remove(worker)
+            if (job := self.following(worker)) is not None:
+                worker.inbox.put(job)
+
+    def provisioned_concurrency(self) -> ProvisionedConcurrency:
+        """How it stands."""
+        found = [worker.prewarming for worker in self.workers.values() if worker.prewarming is not None]
+        failure = next((prewarming.failure for prewarming in found if prewarming.failure), None)
+        return ProvisionedConcurrency(self.provisioned, sum(one.ready for one in found), failure)

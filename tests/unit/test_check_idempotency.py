@@ -1,6 +1,7 @@
 """`poller check-idempotency`: an event twice in one environment and once in a new one; what differs is told."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from poller.cli import main
 from poller.idempotency.comparing import Difference, Run, differences, handler_lines, without_names
 
+RUNTIME = f"python3.{sys.version_info[1]}"
 HANDLERS = """
 import json, logging, os, sys, tempfile, time, uuid
 calls = []
@@ -47,7 +49,7 @@ def check(tmp_path, capsys):
         template = tmp_path / "template.yaml"
         template.write_text(
             "Resources:\n  Orders:\n    Type: AWS::Lambda::Function\n    Properties:\n      Code: .\n"
-            f"      Handler: app.{handler}\n      Runtime: python3.13\n"
+            f"      Handler: app.{handler}\n      Runtime: {RUNTIME}\n"
         )
         event = ["--event", str(tmp_path / "event.json")]
         code = main(["check-idempotency", "Orders", "--template", str(template), *event, *options])

@@ -160,6 +160,20 @@ ERRORS = [  # handler, event, error type, message, first line of the trace
     ("app.streamFails", None, "Error", "midway", "Error: midway"),
     ("app.streamUnfinished", None, "Error", "Response stream is not finished.", None),
     ("app.streamNoPromise", None, "Error", "Streaming does not support non-async handlers.", None),
+    (
+        "app.typedTooLate",
+        None,
+        "Runtime.InvalidStreamingOperation",
+        "Cannot set content-type, too late.",
+        "Runtime.InvalidStreamingOperation: Cannot set content-type, too late.",
+    ),
+    (
+        "app.streamsRequests",
+        None,
+        "Runtime.MalformedStreamingHandler",
+        "Only response streaming is supported.",
+        "Runtime.MalformedStreamingHandler: Only response streaming is supported.",
+    ),
 ]
 
 

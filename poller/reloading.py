@@ -162,16 +162,17 @@ class CodeWatch:
     def _reload(self, changed: Iterable[Path]) -> None:
         paths = sorted(set(changed))
         for pool in self._pools() if paths else ():
+            code: list[str] = []
             for folder, layer in self._folders([pool.configuration]).items():
-                code = [path for path in paths if is_code(path, folder, self._passed_over, layer=layer)]
-                if code:
-                    if layer:
-                        layers.changed(folder)
-                    pool.reload()
-                    shown = str(code[0].relative_to(folder)) + (f" and {len(code) - 1} more" if len(code) > 1 else "")
-                    name = pool.configuration.function_name
-                    _log.info("saved: %s; the next invocation runs it", shown, extra={"function": name})
-                    break
+                saved = [path for path in paths if is_code(path, folder, self._passed_over, layer=layer)]
+                code += [str(path.relative_to(folder)) for path in saved]
+                if saved and layer:
+                    layers.changed(folder)
+            if code:
+                pool.reload()
+                shown = code[0] + (f" and {len(code) - 1} more" if len(code) > 1 else "")
+                name = pool.configuration.function_name
+                _log.info("saved: %s; the next invocation runs it", shown, extra={"function": name})
 
 
 def _saved_since(folders: Mapping[Path, bool], since: float) -> list[Path]:

@@ -57,12 +57,16 @@ def changed(layer: Path) -> None:
 
 def _brought_together(layers: tuple[Path, ...]) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="poller-opt-"))
+    try:
+        for layer in layers:
+            if layer.is_dir():
+                shutil.copytree(layer, folder, symlinks=True, dirs_exist_ok=True)
+            else:
+                _unpack(layer, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    for layer in layers:
-        if layer.is_dir():
-            shutil.copytree(layer, folder, symlinks=True, dirs_exist_ok=True)
-        else:
-            _unpack(layer, folder)
     return folder
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from api_service import template_of
-from handlers.rig import Gate, is_running, wait_until_gone
+from handlers.rig import HANDLERS, Gate, is_running, wait_until_gone
 from packages import request
 from scripted import FakeClock
 from unit.test_pool import Answers, submit
@@ -335,7 +335,7 @@ def test_a_folder_that_goes_while_it_is_looked_at_is_no_trouble(tmp_path, folder
     assert looks[:2] == [[folders[0]], [folders[0]]]
 
 
-def test_a_function_that_a_call_makes_runs_what_is_saved(tmp_path):
+def test_a_function_that_a_call_makes_runs_what_is_saved_and_is_watched_until_it_is_deleted(tmp_path):
     made = tmp_path / "made"
     made.mkdir()
     save(made, "old")
@@ -361,6 +361,14 @@ def test_a_function_that_a_call_makes_runs_what_is_saved(tmp_path):
             threading.Event().wait(0.05)
         assert ask("made")[0] == "saved right after the first invocation"
         assert ask("declared")["pid"] == first["pid"], "it was not restarted"
+        watch = plane._function_pools._code
+        assert watch._watched == {HANDLERS.resolve(), made.resolve()}
+        plane.account.functions.delete_function("made")
+        number = 0
+        while watch._watched != {HANDLERS.resolve()}:
+            number += 1
+            assert number < 200
+            threading.Event().wait(0.05)
     finally:
         plane.stop()
 

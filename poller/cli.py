@@ -101,8 +101,10 @@ def _validate(given: argparse.Namespace) -> int:
     ]
     if given.json:
         found = {"functions": functions, "mappings": mappings, "triggers": triggers, "urls": urls, "routes": routes}
-        _print_json({"valid": True, "problems": [], **found})
+        _print_json({"valid": True, "problems": [], "warnings": _listed(template.warnings), **found})
         return ExitCode.OK
+    for warning in template.warnings:
+        _say(f"poller: warning: {warning}")
     print(f"{given.template} is valid")  # noqa: T201
     for function in functions:
         print(f"  function {function['FunctionName']}: {function['Handler']} in {function['Code']}")  # noqa: T201
@@ -213,13 +215,16 @@ def _load(given: argparse.Namespace, *, or_empty: bool = False) -> Template:
 
 def _print_problems(problems: Sequence[Problem], given: argparse.Namespace) -> None:
     if getattr(given, "json", False):
-        listed = [{"path": item.path, "reason": item.reason, "suggestion": item.suggestion} for item in problems]
-        _print_json({"valid": False, "problems": listed})
+        _print_json({"valid": False, "problems": _listed(problems)})
         return
     for problem in problems:
         _say(f"poller: {problem}")
     if len(problems) > 1:
         _say(f"poller: {len(problems)} problems")
+
+
+def _listed(problems: Sequence[Problem]) -> list[dict[str, str]]:
+    return [{"path": item.path, "reason": item.reason, "suggestion": item.suggestion} for item in problems]
 
 
 def _print_json(value: Any) -> None:

@@ -46,6 +46,7 @@ class ControlPlane:
         self._function_pools = function_pools(template.settings, template.state_folder, self._share.provisioned)
         self.account = AccountFunctions(template, self._share, clock, documents, self._function_pools.make)
         self._environments = self.account.environments
+        self._environments.on_finished.append(self._function_pools.ended)
         self._assembly = Assembly(self._settings, metrics, clock, self._share, self._environments)
         self.configs = FunctionConfigs(self, template, documents, clock.time)
         self._attach(self.configs)

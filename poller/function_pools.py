@@ -49,7 +49,7 @@ class FunctionPools:
         self.state_folder = state_folder
         self.log_files = log_files
         self._provisioned = provisioned or {}
-        self._code: CodeWatch | None = None
+        self._code = CodeWatch(state_folder) if reloads(settings.Reload) else None
         self._memory: MemoryWatch | None = None
 
     def make(self, configuration: FunctionConfiguration, account_concurrency: int) -> FunctionPool:
@@ -60,6 +60,8 @@ class FunctionPools:
             most = None if reserved is None else min(reserved, 1)
             configuration = replace(configuration, debug_port=port, reserved_concurrent_executions=most)
             account_concurrency = 1
+        if self._code is not None:
+            self._code.made(configuration)
         log = FunctionLog(configuration.function_name)
         files = self.log_files
 
@@ -93,16 +95,16 @@ class FunctionPools:
 
     def start(self, pools: Callable[[], Iterable[FunctionPool]]) -> None:
         """Watch over pools that run: their code and their memory, as the settings want it. Once."""
-        if reloads(self.settings.Reload):
-            by_folder: dict[Path, list[FunctionPool]] = {}
-            for pool in pools():
-                if pool.configuration.debug_port is None:  # who is in the middle of its code does not want another
-                    by_folder.setdefault(pool.configuration.code, []).append(pool)
-            self._code = CodeWatch(by_folder, self.state_folder)
-            self._code.start()
+        if self._code is not None:
+            self._code.start(pools)
         if self.settings.EnforceMemory == "true":
             self._memory = MemoryWatch(lambda: [pool for pool in pools() if pool.configuration.debug_port is None])
             self._memory.start()
+
+    def ended(self) -> None:
+        """A pool has ended: its code may be nobody's any more. Any thread."""
+        if self._code is not None:
+            self._code.ended()
 
     def stop(self) -> None:
         """Watch no more, and write what functions said last. Blocks for the disk."""

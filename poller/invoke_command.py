@@ -108,6 +108,10 @@ def _here(template: Template, asked: Asked, given: argparse.Namespace, print_jso
         return ExitCode.OK
     from poller.invoker import invoke  # noqa: PLC0415 - not for help, nor where a service invokes
     from poller.runtime.pool import FunctionPool  # noqa: PLC0415
+    from poller.runtime_support import substitution  # noqa: PLC0415
+
+    if (warning := substitution(function.Runtime)) is not None:
+        _say(f"poller: warning: {function.FunctionName}: {warning}")
 
     def show_line(line: str, _request_id: str) -> None:
         if asked.log:

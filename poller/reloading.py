@@ -1,4 +1,8 @@
-"""Reloads functions whose code is saved: watches their folders, and has their pools begin anew (developer loop)."""
+"""Reloads functions whose code is saved: watches their folders, and has their pools begin anew (developer loop).
+
+What is watched follows the functions: the folders of those that calls make or change come with their pools, and go when
+nothing runs on them any more. A folder is the function's code, or a local folder of one of its layers.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,30 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from time import time
 
+from poller.model import FunctionConfiguration
+from poller.runtime import layers
 from poller.runtime.pool import FunctionPool
 
 DEBOUNCE = 300
 """Milliseconds in which changes of files are taken together: an editor writes a file in several steps, and a version
 control system many files."""
 
-_FOLDERS = frozenset(
-    {".git", ".hg", ".svn", ".idea", ".vscode", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache"}
-    | {".pytest_cache", ".ruff_cache", ".hypothesis", ".aws-sam", "site-packages"}
+LOOK = 1000
+"""Milliseconds after which the system's watches are certainly there: they say nothing of it themselves."""
+
+SLACK = 0.02
+"""Seconds that a file's time may be behind the clock: the kernel takes it from its last tick, 100 of them a second."""
+
+_TOOLS = frozenset(
+    {".git", ".hg", ".svn", ".idea", ".vscode", "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
+    | {".hypothesis", ".aws-sam"}
 )
-"""What lies in these is no code that somebody edits."""
+_LIBRARIES = frozenset({".venv", "venv", "node_modules", "site-packages"})
+"""What lies in these is no code that somebody edits; of a layer it is all there is."""
 
 _FILES = re.compile(
     r".*\.py[cod]"  # compiled
@@ -31,79 +46,164 @@ _FILES = re.compile(
 _log = logging.getLogger(__name__)
 
 
-def is_code(path: Path, folder: Path, passed_over: Path) -> bool:
+def is_code(path: Path, folder: Path, passed_over: Path, *, layer: bool = False) -> bool:
     """Whether a change of this file is a change of the code in that folder. Pure.
 
     Args:
         path: the file.
-        folder: the function's code.
+        folder: the function's code, or a layer.
         passed_over: a folder whose files change by themselves, such as the state folder.
+        layer: whether it is a layer, whose libraries are its code.
     """
     if not path.is_relative_to(folder) or path.is_relative_to(passed_over):
         return False
     parts = path.relative_to(folder).parts
-    return bool(parts) and not _FOLDERS.intersection(parts) and _FILES.fullmatch(parts[-1]) is None
+    return bool(parts) and not _passed_over(layer=layer).intersection(parts) and _FILES.fullmatch(parts[-1]) is None
+
+
+Changes = Callable[[list[Path], threading.Event], Iterable[Iterable[Path]]]
+"""Gives sets of changed files below folders until the event is set, the first one, maybe empty, when it sees them."""
 
 
 class CodeWatch:
-    """The thread `reload`. `start` and `stop` from one thread.
+    """The thread `reload`. `start` and `stop` from one thread, `made` and `ended` from any.
 
     Args:
-        pools: by the folder with their code.
         passed_over: see `is_code`.
-        changes: what gives sets of changed files until the event is set; watchfiles' `watch` by default.
+        changes: watchfiles' by default.
     """
 
-    def __init__(
-        self,
-        pools: Mapping[Path, Iterable[FunctionPool]],
-        passed_over: Path,
-        changes: Callable[[list[Path], threading.Event], Iterable[Iterable[Path]]] | None = None,
-    ) -> None:
-        self._pools = {Path(os.path.realpath(folder)): list(of_it) for folder, of_it in pools.items()}
+    def __init__(self, passed_over: Path, changes: Changes | None = None) -> None:
+        self._pools: Callable[[], Iterable[FunctionPool]] = tuple
         self._passed_over = Path(os.path.realpath(passed_over))
         self._changes = changes or _watched
-        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._watched: frozenset[Path] = frozenset()
+        self._unseen_since = time()
+        """When somebody may have saved a file that nothing watched. With the lock."""
+        self._again = threading.Event()
+        """There is something else to watch, or nothing any more: ends what watches now."""
+        self._stopping = False
         self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
 
-    def start(self) -> None:
-        """Watch from now on."""
+    def start(self, pools: Callable[[], Iterable[FunctionPool]]) -> None:
+        """Watch from now on.
+
+        Args:
+            pools: those that run when it is called, on this thread.
+        """
+        self._pools = pools
         self._thread.start()
 
     def stop(self) -> None:
         """Watch no more. Blocks for a moment; safe before `start`."""
-        self._stopping.set()
+        self._stopping = True
+        self._again.set()
         if self._thread.is_alive():
             self._thread.join(1.0)
 
+    def made(self, configuration: FunctionConfiguration) -> None:
+        """A pool of this function is being made. Does not block, and asks for no pools: their lock may be held."""
+        with self._lock:
+            if not self._watched.issuperset(self._folders([configuration])):
+                self._look_again()
+
+    def ended(self) -> None:
+        """A pool has ended. Does not block."""
+        with self._lock:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """With the lock held."""
+        if not self._again.is_set():
+            self._unseen_since = time()
+        self._again.set()
+
+    def _folders(self, configurations: Iterable[FunctionConfiguration]) -> dict[Path, bool]:
+        """What to watch for functions, as absolute folders without links, and which of it is a layer."""
+        found: dict[Path, bool] = {}
+        for item in configurations:
+            if item.debug_port is None:  # who is in the middle of its code does not want another
+                found.setdefault(Path(os.path.realpath(item.code)), False)
+                found |= {Path(os.path.realpath(layer)): True for layer in item.layers}
+        return {folder: layer for folder, layer in found.items() if not folder.is_relative_to(self._passed_over)}
+
     def _run(self) -> None:
-        folders = [folder for folder in self._pools if folder.is_dir()]
-        try:
-            for changed in self._changes(folders, self._stopping):
-                self._reload(changed)
-        except (OSError, RuntimeError) as error:  # no watches left: a limit of the system
-            _log.warning("code is not watched any more, and changes need a restart: %s", error)
+        while not self._stopping:
+            try:
+                self._watch()
+            except FileNotFoundError:  # a folder went while the watches were set up
+                self._again.wait(LOOK / 1000)
+            except (OSError, RuntimeError) as error:  # no watches left: a limit of the system
+                _log.warning("code is not watched any more, and changes need a restart: %s", error)
+                return
+
+    def _watch(self) -> None:
+        """Until there is something else to watch."""
+        with self._lock:
+            self._watched = frozenset()  # who is made from here on may not be among those that are asked for
+            self._again.clear()
+            since = self._unseen_since - SLACK
+        if self._stopping:
+            return
+        wanted = self._folders(pool.configuration for pool in self._pools())
+        folders = {folder: layer for folder, layer in wanted.items() if folder.is_dir()}
+        with self._lock:
+            self._watched = frozenset(wanted)
+        if not folders:
+            self._again.wait()
+            return
+        changes = iter(self._changes(sorted(folders), self._again))
+        first = next(changes, ())
+        self._reload([*first, *_saved_since(folders, since)])
+        for changed in changes:
+            self._reload(changed)
 
     def _reload(self, changed: Iterable[Path]) -> None:
         paths = sorted(set(changed))
-        for folder, pools in self._pools.items():
-            code = [path for path in paths if is_code(path, folder, self._passed_over)]
+        for pool in self._pools() if paths else ():
+            code: list[str] = []
+            for folder, layer in self._folders([pool.configuration]).items():
+                saved = [path for path in paths if is_code(path, folder, self._passed_over, layer=layer)]
+                code += [str(path.relative_to(folder)) for path in saved]
+                if saved and layer:
+                    layers.changed(folder)
             if code:
-                shown = str(code[0].relative_to(folder)) + (f" and {len(code) - 1} more" if len(code) > 1 else "")
-                for pool in pools:
-                    pool.reload()
-                    name = pool.configuration.function_name
-                    _log.info("saved: %s; the next invocation runs it", shown, extra={"function": name})
+                pool.reload()
+                shown = code[0] + (f" and {len(code) - 1} more" if len(code) > 1 else "")
+                name = pool.configuration.function_name
+                _log.info("saved: %s; the next invocation runs it", shown, extra={"function": name})
 
 
-def _watched(folders: list[Path], stopping: threading.Event) -> Iterable[Iterable[Path]]:
+def _saved_since(folders: Mapping[Path, bool], since: float) -> list[Path]:
+    """Files that were written, renamed or given other rights since that time, which nobody can turn back."""
+    found = []
+    for root, layer in folders.items():
+        for place, below, files in os.walk(root):
+            below[:] = [name for name in below if name not in _passed_over(layer=layer)]
+            for path in (Path(place, name) for name in files):
+                with suppress(OSError):  # it is gone
+                    if path.lstat().st_ctime >= since:
+                        found.append(path)
+    return found
+
+
+def _passed_over(*, layer: bool) -> frozenset[str]:
+    return _TOOLS if layer else _TOOLS | _LIBRARIES
+
+
+def _watched(folders: list[Path], ending: threading.Event) -> Iterable[Iterable[Path]]:
     import watchfiles  # noqa: PLC0415 - of an extra
 
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it counts changes; which ones is what we tell
-    if not folders:
-        return
     changes = watchfiles.watch(
-        *folders, watch_filter=None, debounce=DEBOUNCE, stop_event=stopping, raise_interrupt=False
+        *folders,
+        watch_filter=None,
+        debounce=DEBOUNCE,
+        stop_event=ending,
+        raise_interrupt=False,
+        rust_timeout=LOOK,
+        yield_on_timeout=True,
     )
     for changed in changes:
         yield [Path(path) for _, path in changed]

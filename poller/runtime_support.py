@@ -25,8 +25,8 @@ _IS_THERE = "import importlib.util, sys; sys.exit(importlib.util.find_spec('awsl
 
 def supported(
     functions: Iterable[tuple[Function, Callable[[str], str]]], *, client: Client, strict: bool
-) -> tuple[list[Function], list[Problem]]:
-    """The functions with the client that runs them, and what is wrong with them on this machine.
+) -> tuple[list[Function], list[Problem], list[Problem]]:
+    """The functions with the client that runs them, what is wrong with them on this machine, and what to warn of.
 
     Blocks for the start of some programs, once for each runtime, and with AWS's client once for each function.
 
@@ -35,16 +35,18 @@ def supported(
         client: the setting `RuntimeClient`.
         strict: the setting `StrictRuntime`.
     """
-    fitting, problems = [], []
+    fitting, problems, warnings = [], [], []
     for function, where in functions:
         problem = unsupported(function.Runtime, function.Code, client=client, strict=strict)
         if problem is not None:
             problems.append(Problem(where("Runtime"), *problem))
+        elif (warning := substitution(function.Runtime)) is not None:
+            warnings.append(Problem(where("Runtime"), warning, "StrictRuntime: true refuses that"))
         if client == "poller" and understood(function.Runtime).language == "python" and programs(function.layers):
             text = "its extensions need Lambda's Runtime API, which our own client for Python does without"
             problems.append(Problem(where("Layers"), text, "RuntimeClient: aws"))
         fitting.append(function.model_copy(update={"runtime_client": client}))
-    return fitting, problems
+    return fitting, problems, warnings
 
 
 def unsupported(runtime: str, code: Path, *, client: Client, strict: bool) -> tuple[str, str] | None:
@@ -59,12 +61,16 @@ def unsupported(runtime: str, code: Path, *, client: Client, strict: bool) -> tu
     return None
 
 
-def warn_of_substitutions(functions: Iterable[Function]) -> None:
-    """Log a warning for each function that another version runs than it names."""
-    for function in functions:
-        warning = substitution(function.Runtime)
+def warn_of_substitutions(runtimes: Iterable[tuple[str, str]]) -> None:
+    """Log a warning for each function that another version runs than it names. Blocks as `unsupported`.
+
+    Args:
+        runtimes: names of functions with their `Runtime`.
+    """
+    for name, runtime in runtimes:
+        warning = substitution(runtime)
         if warning is not None:
-            _log.warning("%s", warning, extra={"function": function.FunctionName})
+            _log.warning("%s", warning, extra={"function": name})
 
 
 def substitution(runtime: str) -> str | None:

@@ -133,7 +133,7 @@ def run(template: Template) -> int:
         server.address,
         time.monotonic() - started,
     )
-    warn_of_substitutions(template.functions)
+    warn_of_substitutions(plane.account.runtimes())
     fronts.start(server.address)
     stopping.wait()
     _log.info("stopping: what is in work may take up to %.0f s", settings.ShutdownGrace)

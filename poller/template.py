@@ -51,6 +51,8 @@ class Template:
     apis: tuple[Api, ...] = ()
     event_invoke_configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The same in AWS's words, by function, of those whose configuration is declared."""
+    warnings: tuple[Problem, ...] = ()
+    """What works, but not as somebody may expect."""
 
     @property
     def state_folder(self) -> Path:
@@ -141,6 +143,7 @@ class _Loading:
         mappings: list[EventSourceMapping] = []
         asynchronous: dict[str, AsyncConfiguration] = {}
         triggers = Triggers()
+        warnings: list[Problem] = []
         if settings is not None:
             self._problems += unknown_extensions(settings, reader.mapping_names)
             names = [item.FunctionName for item in reader.functions]
@@ -150,7 +153,7 @@ class _Loading:
             self._problems += http_problems(reader.http, reader.apis, settings)
             self._problems += function_problems(reserved, settings)
             named = [(item, reader.places[item.FunctionName]) for item in reader.functions]
-            reader.functions, wrong = supported_functions(
+            reader.functions, wrong, warnings = supported_functions(
                 named, client=settings.RuntimeClient, strict=settings.StrictRuntime
             )
             self._problems += wrong
@@ -183,6 +186,7 @@ class _Loading:
             tuple(url for url, _ in reader.http.urls.values()),
             tuple(reader.apis),
             configs,
+            tuple(warnings),
         )
 
     def _problem(self, path: str, reason: str, suggestion: str = "") -> None:

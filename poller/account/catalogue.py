@@ -63,7 +63,7 @@ class Catalogue:
         self._deleted: list[tuple[Deleted, Callable[[], None]]] = []
         self._is_ours = False
         """Whether the state folder is known to be nobody else's, so that its packages may be removed."""
-        environments.on_finished = self.collect
+        environments.on_finished.append(self.collect)
 
     # --- what there is ------------------------------------------------------------------------------------------------
 

@@ -79,7 +79,7 @@ class Environments:
         self._reserved: dict[str, int | None] = {}
         """As calls have set it, in place of what a configuration says."""
         self._started = False
-        self.on_finished: Callable[[], None] = lambda: None
+        self.on_finished: list[Callable[[], None]] = []
         """Called when a pool that was given up has ended: nothing runs on its code any more."""
 
     # --- what there is ------------------------------------------------------------------------------------------------
@@ -242,7 +242,8 @@ class Environments:
 
     def _finished(self) -> None:
         self._prune()
-        self.on_finished()
+        for callback in self.on_finished:
+            callback()
 
     def _prune(self) -> None:
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from poller.invocation_request import LATEST
 from poller.model import FunctionConfiguration
 from poller.policy.workers import Share
 from poller.resources import Function
-from poller.runtime_support import unsupported
+from poller.runtime_support import unsupported, warn_of_substitutions
 from poller.template import Template
 from poller.template_async import DeclaredAsync
 from poller.validation import under
@@ -89,13 +89,24 @@ class AccountFunctions:
         entry = self.catalogue.get(name)
         return AsyncConfiguration() if entry is None else self._with_dead_letters(name, entry.latest.properties)
 
+    def runtimes(self) -> Iterable[tuple[str, str]]:
+        """Every function that there is now, with its `Runtime`."""
+        for name in self.catalogue.names():
+            if (entry := self.catalogue.get(name)) is not None:
+                yield name, entry.latest.properties["Runtime"]
+
     def _check(self, name: str, properties: Mapping[str, Any]) -> None:
-        """Raises ApiError: 400, this machine does not run the function, or has no such dead-letter queue."""
+        """Tell in the log where another version runs it.
+
+        Raises:
+            ApiError: 400, this machine does not run the function, or has no such dead-letter queue.
+        """
         strict = self._template.settings.StrictRuntime
         wrong = unsupported(properties["Runtime"], Path(), client="poller", strict=strict)
         if wrong is not None:
             raise invalid_parameter(*wrong)
         self._with_dead_letters(name, properties)
+        warn_of_substitutions([(name, properties["Runtime"])])
 
     def _with_dead_letters(self, name: str, properties: Mapping[str, Any]) -> AsyncConfiguration:
         """Raises ApiError: 400, nothing is known of where the dead-letter queue is."""

@@ -21,6 +21,7 @@ from poller.idempotency.comparing import Difference, Run, differences, handler_l
 from poller.invoker import why_no_json
 from poller.model import FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.environment import ExecutionEnvironment
+from poller.runtime_support import substitution
 
 UNSEEN = "not seen: what the function sends to brokers, databases, destinations and other services"
 
@@ -39,6 +40,8 @@ def run(
     if reason is not None:
         _say(f"poller: {reason}")
         return ExitCode.BAD_CONFIGURATION
+    if (warning := substitution(configuration.runtime)) is not None:
+        _say(f"poller: warning: {configuration.function_name}: {warning}")
     check = _Check(configuration, event, state_folder)
     warm = check.environment()
     fresh = check.environment()

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from poller.model import FunctionConfiguration
 from poller.runtime import log_frames
+from poller.runtime.java_options import java_options
 from poller.runtime.layers import opt
 from poller.runtime.process_group import InvalidEntrypoint
 from poller.runtime.runtimes import Language
@@ -68,6 +69,7 @@ def _java(tool: Tool, configuration: FunctionConfiguration) -> Command:
     code = configuration.code.absolute()
     line = [
         tool.path,
+        *java_options(configuration),
         "--add-opens=java.base/java.io=ALL-UNNAMED",
         "-cp",
         f"{code}:{code}/lib/*",

@@ -1,13 +1,12 @@
 """A function's layers as one folder, which stands for `/opt` (E.2): the later layer wins where two have the same file.
 
 A single folder is taken as it is, so that changes in it are seen. Several, and archives, are brought together in a
-temporary folder once per process of ours; it goes with that process.
+temporary folder, once per process of ours and again when a folder of them was changed; it goes with that process.
 """
 
 from __future__ import annotations
 
 import atexit
-import functools
 import os
 import shutil
 import stat
@@ -20,6 +19,10 @@ from pathlib import Path
 from poller.runtime.runtimes import understood
 
 _copying = threading.Lock()
+_merged: dict[tuple[Path, ...], list[Path]] = {}
+"""Folders in which layers were brought together: that of now, and before it the last one. With the lock."""
+_changed: set[tuple[Path, ...]] = set()
+"""Those that have to be brought together again. With the lock."""
 
 
 def opt(layers: tuple[Path, ...]) -> Path | None:
@@ -33,18 +36,37 @@ def opt(layers: tuple[Path, ...]) -> Path | None:
     if len(layers) == 1 and layers[0].is_dir():
         return layers[0]
     with _copying:
-        return _merged(layers)
+        if layers not in _merged or layers in _changed:
+            folders = [*_merged.get(layers, []), _brought_together(layers)]
+            _merged[layers] = folders[-2:]  # what is in work may still look into the last one
+            _changed.discard(layers)
+            for folder in folders[:-2]:
+                shutil.rmtree(folder, ignore_errors=True)
+        return _merged[layers][-1]
 
 
-@functools.cache
-def _merged(layers: tuple[Path, ...]) -> Path:
+def changed(layer: Path) -> None:
+    """Files of a layer were saved: environments that start from now on find them. Waits for copying at most.
+
+    Args:
+        layer: absolute, without links.
+    """
+    with _copying:
+        _changed.update(layers for layers in _merged if layer in {Path(os.path.realpath(one)) for one in layers})
+
+
+def _brought_together(layers: tuple[Path, ...]) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="poller-opt-"))
+    try:
+        for layer in layers:
+            if layer.is_dir():
+                shutil.copytree(layer, folder, symlinks=True, dirs_exist_ok=True)
+            else:
+                _unpack(layer, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    for layer in layers:
-        if layer.is_dir():
-            shutil.copytree(layer, folder, symlinks=True, dirs_exist_ok=True)
-        else:
-            _unpack(layer, folder)
     return folder
 
 

@@ -99,7 +99,7 @@ def supervise(template: Template) -> int:
         len(workers.keepers),
         server.address,
     )
-    warn_of_substitutions(template.functions)
+    warn_of_substitutions((function.FunctionName, function.Runtime) for function in template.functions)
     stopping.wait()
     _log.info("stopping: what is in work may take up to %.0f s", settings.ShutdownGrace)
     ended_well = workers.stop(settings.ShutdownGrace + STOP_MARGIN)

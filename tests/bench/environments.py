@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,24 +26,29 @@ from poller import log
 from poller.log import FunctionLog
 from poller.model import FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.pool import FunctionPool
+from poller.runtime.runtimes import understood
 from tests.bench.processes import FUNCTIONS, Measured, Service, template
 from tests.bench.report import Goal, Row, progress, row
 
 PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 _PIPE = FunctionConfiguration("Bench", FUNCTIONS, "handler.echo", PYTHON, timeout=30)
 AWS_CLIENT = "AWS's Python client"
+GO = "Go"
+_ROOT = Path(__file__).parents[2]
+_GO = FunctionConfiguration("Bench", _ROOT / "build" / "languages" / "go", "bootstrap", "provided.al2023", timeout=30)
 WAYS: dict[str, FunctionConfiguration] = {
     "pipe": _PIPE,
     **({AWS_CLIENT: replace(_PIPE, runtime_client="aws")} if find_spec("awslambdaric") else {}),
     **({"Node.js": replace(_PIPE, runtime="nodejs22.x")} if shutil.which("node") else {}),
+    **({GO: _GO} if shutil.which("go") else {}),
 }
 """Functions that answer with their event, by how their processes are spoken to, as far as this machine has what they
 need. Another client or language is one more line here, and one below."""
+_IMPORTS = {"python": "imports.handler", "nodejs": "handler.imports", "provided": "bootstrap"}
 COLD: dict[str, FunctionConfiguration] = {
-    name: replace(way, handler="handler.imports" if way.runtime.startswith("nodejs") else "imports.handler")
-    for name, way in WAYS.items()
+    name: replace(way, handler=_IMPORTS[understood(way.runtime).language]) for name, way in WAYS.items()
 }
-"""The same for functions that answer with the milliseconds of their own imports."""
+"""The same for functions that answer with the milliseconds of their own imports; to 0 with 0 if they have none."""
 
 SIZE = 1024
 WARM_UP = 200
@@ -55,12 +61,26 @@ _READY = "provisioned environments are initialised"
 
 def environments(folder: Path, *, runs: int, quick: bool) -> Iterator[Row]:
     """All of it; every figure without a broker."""
-    for way in WAYS:
+    ways = _runnable()
+    for way in ways:
         yield from _trips(folder / "trips" / way, way, runs, 1000 if quick else 5000)
-    for way in COLD:
+    for way in ways:
         yield from _cold(folder / "cold" / way, way, runs, 5 if quick else 20)
     yield from _burst(folder / "burst", runs, 1000 if quick else 10_000)
     yield from _idle(folder / "idle", runs, 3.0 if quick else 10.0)
+
+
+def _runnable() -> list[str]:
+    """The ways that can be measured here; tells of Go's handler if it cannot be built. Blocks for its compiler."""
+    if GO in WAYS:
+        command = [_ROOT / "containers" / "languages.sh", "go"]
+        built = subprocess.run(command, capture_output=True, text=True, check=False)
+        reason = built.stderr.strip() if built.returncode else ""
+    else:
+        reason = "there is no Go on this machine"
+    if reason:
+        progress(f"{GO} is left out: {reason}")
+    return [way for way in WAYS if way != GO or not reason]
 
 
 def _trips(folder: Path, way: str, runs: int, number: int) -> Iterator[Row]:
@@ -78,6 +98,7 @@ def _trips(folder: Path, way: str, runs: int, number: int) -> Iterator[Row]:
             details={"cpu_us": [one["cpu"] for one in found]},
             note="CPU {cpu_us:.0f} µs of both processes",
         )
+    yield row("round trip of an empty event, p50", "µs", [one["empty"] for one in found], client=way)
     yield row(
         "invocations of 1 KiB, one environment, always one waiting",
         "invocations/s",
@@ -236,12 +257,9 @@ def trips(way: str, number: int) -> dict[str, float]:
     caller = _Caller(replace(WAYS[way], reserved_concurrent_executions=1))
     for _ in range(WARM_UP):
         caller.call(payload)
-    times = []
+    empty = _times(caller, b"{}", number)
     before = _spent()
-    for _ in range(number):
-        began = time.perf_counter_ns()
-        caller.call(payload)
-        times.append((time.perf_counter_ns() - began) / 1000)
+    times = _times(caller, payload, number)
     between = _spent()
     seconds = caller.run(payload, number, ahead=8)
     after = _spent()
@@ -249,7 +267,17 @@ def trips(way: str, number: int) -> dict[str, float]:
     cuts = statistics.quantiles(times, n=100)
     each = 1e6 / number
     cpu = {"cpu": (between - before) * each, "rate_cpu": (after - between) * each}
-    return {"p50": cuts[49], "p99": cuts[98], "rate": number / seconds, **cpu}
+    return {"p50": cuts[49], "p99": cuts[98], "empty": statistics.median(empty), "rate": number / seconds, **cpu}
+
+
+def _times(caller: _Caller, payload: bytes, number: int) -> list[float]:
+    """Microseconds of so many invocations, one after the other."""
+    times = []
+    for _ in range(number):
+        began = time.perf_counter_ns()
+        caller.call(payload)
+        times.append((time.perf_counter_ns() - began) / 1000)
+    return times
 
 
 def cold(way: str, number: int) -> dict[str, float]:
@@ -257,7 +285,7 @@ def cold(way: str, number: int) -> dict[str, float]:
     for _ in range(number + 1):
         caller = _Caller(COLD[way])
         began = time.perf_counter()
-        own = json.loads(caller.call(b"{}"))
+        own = json.loads(caller.call(b"0"))
         beyond.append((time.perf_counter() - began) * 1000 - own)
         imports.append(own)
         caller.pool.stop()

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 POLLER = Path(sys.executable).with_name("poller")
+RUNTIME = f"python3.{sys.version_info[1]}"
 HANDLER = """
 import json
 from base64 import b64decode
@@ -70,7 +71,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def function(handler: str, **properties: object) -> dict[str, object]:
-    common = {"CodeUri": "code", "Handler": f"app.{handler}", "Runtime": "python3.13"}
+    common = {"CodeUri": "code", "Handler": f"app.{handler}", "Runtime": RUNTIME}
     return {"Type": "AWS::Serverless::Function", "Properties": {**common, **properties}}
 
 

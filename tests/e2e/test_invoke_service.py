@@ -6,8 +6,10 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ import httpx
 import pytest
 import yaml
 from api_service import RUNTIME, aws_client
+from debug_client import DebugClient
 
 POLLER = Path(sys.executable).with_name("poller")
 HANDLER = "import os\n\ndef echo(event, context):\n    return event\n\ndef names(event, context):\n    return list(os.environ)\n"
@@ -123,3 +126,35 @@ def test_poller_invoke_asks_the_service_that_runs_and_else_runs_the_function_its
         assert (answer["Payload"], answer["Endpoint"]) == ([1], url)
     answer = invoke(url.rpartition(":")[2])
     assert (answer["Payload"], answer["Endpoint"]) == ([1], None)
+
+
+def test_run_debug_holds_one_function_for_an_editor_and_no_other(folder: Path) -> None:
+    """What an editor sends with the launch.json of the documentation: attach to the port, and breakpoints."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with running(folder, "--debug", f"Echo:{port}") as url:
+        client, other = aws_client(url), aws_client(url)
+        answers: list[bytes] = []
+        debugger = DebugClient(port)
+        try:
+            debugger.ask("initialize", adapterID="test", pathFormat="path", linesStartAt1=True)
+            attach = debugger.send("attach", justMyCode=True)
+            debugger.event("initialized")
+            source = {"path": str(folder / "code" / "app.py")}
+            debugger.ask("setBreakpoints", source=source, breakpoints=[{"line": 4}])
+            debugger.ask("configurationDone")
+            debugger.answer(attach)
+            calling = threading.Thread(target=lambda: answers.append(invoke(client, "Echo", b"[21]")))
+            calling.start()
+            stopped = debugger.event("stopped")
+            assert stopped["reason"] == "breakpoint"
+            assert "PATH" in json.loads(invoke(other, "Names"))
+            assert not answers
+            debugger.ask("continue", threadId=stopped["threadId"])
+            calling.join(20)
+            assert answers == [b"[21]"]
+        finally:
+            debugger.close()
+            client.close()
+            other.close()

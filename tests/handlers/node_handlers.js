@@ -106,3 +106,10 @@ exports.streamUnfinished = awslambda.streamifyResponse(async (event, stream) => 
   stream.write("begun");
 });
 exports.streamNoPromise = awslambda.streamifyResponse((event, stream) => void stream.write("begun"));
+exports.typedTooLate = awslambda.streamifyResponse(async (event, stream) => {
+  stream.write("begun");
+  stream.setContentType("text/plain");
+});
+exports.streamsRequests = Object.assign(async () => 1, {
+  [Symbol.for("aws.lambda.runtime.handler.streaming")]: "request",
+});

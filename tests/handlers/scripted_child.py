@@ -1,7 +1,7 @@
 """In place of a runtime: speaks its protocol, pipes or Lambda's Runtime API, and is killed where its script says.
 
 SCRIPT has one entry for each process of the function, `step:event` with the number of the event from 1, or empty; the
-processes that come after those live as they should. FOLDER gets a file for each process, with its number, and `begun`,
+processes that come after those live as they should. With STREAMING, answers over the API are streams. FOLDER gets a file for each process, with its number, and `begun`,
 where each process notes the events that it begins.
 """
 
@@ -119,6 +119,22 @@ class Api:
         whole = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
         self.socket.sendall(whole[: -len(body) // 2] if half else whole)
 
+    def stream(self, path, body, number):
+        """A response in pieces: its head, half of it, the rest, the end. `half` is in the middle of a piece."""
+        mode = "Lambda-Runtime-Function-Response-Mode: streaming\r\nTransfer-Encoding: chunked"
+        head = f"POST /2018-06-01/runtime/invocation/{path} HTTP/1.1\r\nHost: {self.host}\r\n{mode}\r\n\r\n"
+        self.socket.sendall(head.encode())
+        die_at("head", number)
+        middle = len(body) // 2
+        for piece in filter(None, (body[:middle], body[middle:])):
+            self.socket.sendall(b"%x\r\n" % len(piece))
+            if piece is not body[:middle] and ("half", number) == (STEP, EVENT):
+                self.socket.sendall(piece[: len(piece) // 2])
+                die_at("half", number)
+            self.socket.sendall(piece + b"\r\n")
+            die_at("piece", number)
+        self.socket.sendall(b"0\r\n\r\n")
+
     def answer(self):
         self.file.readline()
         headers = {}
@@ -139,10 +155,13 @@ def over_the_api():
         request_id = headers["lambda-runtime-aws-request-id"]
         begin(request_id)
         die_at("read", number)
-        if ("half", number) == (STEP, EVENT):
-            api.send("POST", f"{request_id}/response", event, half=True)
-            die_at("half", number)
-        api.send("POST", f"{request_id}/response", event)
+        if "STREAMING" in os.environ:
+            api.stream(f"{request_id}/response", event, number)
+        else:
+            if ("half", number) == (STEP, EVENT):
+                api.send("POST", f"{request_id}/response", event, half=True)
+                die_at("half", number)
+            api.send("POST", f"{request_id}/response", event)
         api.answer()
         die_at("answered", number)
         api.send("GET", "next")

@@ -17,7 +17,7 @@ import pytest
 from brokers import KafkaBroker, Produce, RabbitMQBroker, eventually, unique
 from integration.harness import stack
 from integration.harness.ledger import Ledger, wait_until_committed
-from integration.harness.service import KAFKA_CLIENT, Service
+from integration.harness.service import Service
 from templates import PROVISIONED, document, write
 
 from poller.cli import main
@@ -51,7 +51,6 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     def call(action: str, *arguments: str) -> tuple[int, Any, str]:
         with monkeypatch.context() as patch:
             patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-            patch.delenv(KAFKA_CLIENT, raising=False)  # it is nearly a setting's, and so would be taken for a mistake
             code = main(["dead-letters", action, *arguments, "--json"])
         out, err = capsys.readouterr()
         return code, json.loads(out) if out else None, err

@@ -59,3 +59,29 @@ def test_an_exit_and_a_timeout_are_lambdas(function):  # A.4
     assert error_of(function.invoke("exit")) == exited("with error: exit status 3")
     assert error_of(function.invoke("sleep"))["errorType"] == "Sandbox.Timedout"
     assert json.loads(function.invoke(1).payload) == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "megabytes", "collector"),
+    [
+        ({}, 435, "-XX:+UseSerialGC"),
+        ({"JAVA_TOOL_OPTIONS": "-Xmx64m -XX:+UseParallelGC"}, 64, "-XX:+UseParallelGC"),
+    ],
+)
+def test_java_has_the_memory_of_its_function_unless_a_person_says_otherwise(variables, megabytes, collector):
+    java = LANGUAGES["java"]
+    fn = Function(
+        java.handler,
+        code=built("java"),
+        runtime=java.runtime,
+        timeout=5.0,
+        memory_size=512,
+        environment=variables,
+    )
+    try:
+        found = json.loads(fn.invoke("memory").payload)
+    finally:
+        fn.environment.stop()
+    assert collector in found["options"]
+    assert [option for option in found["options"] if option.endswith("GC")] == [collector]
+    assert 0.9 * megabytes < found["megabytes"] <= megabytes  # without one of its survivor spaces

@@ -19,6 +19,7 @@ SLOW = {
     "test_debugging",
     "test_docs",
     "test_environment",
+    "test_error_table",
     "test_extensions",
     "test_go",
     "test_environment_kills",

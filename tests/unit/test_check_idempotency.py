@@ -1,13 +1,18 @@
 """`poller check-idempotency`: an event twice in one environment and once in a new one; what differs is told."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
+from handlers.rig import HANDLERS as HANDLERS_FOLDER
 
 from poller.cli import main
 from poller.idempotency.comparing import Difference, Run, differences, handler_lines, without_names
+from poller.runtime.toolchains import find
 
+RUNTIME = f"python3.{sys.version_info[1]}"
 HANDLERS = """
 import json, logging, os, sys, tempfile, time, uuid
 calls = []
@@ -43,12 +48,12 @@ def check(tmp_path, capsys):
     (tmp_path / "app.py").write_text(HANDLERS)
     (tmp_path / "event.json").write_text('{"id": 7}')
 
-    def run(handler, *options):
+    def run(handler, *options, runtime=RUNTIME, resources=None, settings=None):
         template = tmp_path / "template.yaml"
-        template.write_text(
-            "Resources:\n  Orders:\n    Type: AWS::Lambda::Function\n    Properties:\n      Code: .\n"
-            f"      Handler: app.{handler}\n      Runtime: python3.13\n"
-        )
+        properties = {"FunctionName": "Orders", "Code": ".", "Handler": f"app.{handler}", "Runtime": runtime}
+        function = {"Type": "AWS::Lambda::Function", "Properties": properties}
+        whole = {"Resources": {"Orders": function, **(resources or {})}, "Metadata": {"Poller": settings or {}}}
+        template.write_text(json.dumps(whole))
         event = ["--event", str(tmp_path / "event.json")]
         code = main(["check-idempotency", "Orders", "--template", str(template), *event, *options])
         return code, capsys.readouterr()
@@ -56,8 +61,8 @@ def check(tmp_path, capsys):
     return run
 
 
-def found(check, handler):
-    code, output = check(handler, "--json")
+def found(check, handler, runtime=RUNTIME, **template):
+    code, output = check(handler, "--json", runtime=runtime, **template)
     report = json.loads(output.out)
     assert code == (0 if report["Idempotent"] else 3)
     assert "not seen" in report["Note"]
@@ -94,6 +99,60 @@ def test_the_time_of_a_logged_line_is_no_difference(check):
 )
 def test_what_differs_is_told_with_where_it_did(check, handler, told):
     assert found(check, handler) == told
+
+
+NODE = """
+import { appendFileSync } from 'node:fs';
+let calls = 0;
+export const steady = async (event, context) => {
+  console.log('got', event.id);
+  return { id: event.id, request: context.awsRequestId, tmp: process.env.TMPDIR };
+};
+export const counts = async () => ++calls;
+export const random = async () => Math.random();
+export const appends = async () => appendFileSync('ledger.txt', 'charged\\n');
+export const caches = async () => appendFileSync(`${process.env.TMPDIR}/cache`, 'x');
+export const fails = async () => { throw new Error('why'); };
+"""
+
+
+@pytest.mark.skipif(find("nodejs22.x") is None and not os.environ.get("CI"), reason="there is no Node.js here")
+def test_a_function_of_nodejs_is_looked_at_in_the_same_way(check, tmp_path):
+    (tmp_path / "app.mjs").write_text(NODE)
+    (tmp_path / "app.py").unlink()
+    assert found(check, "steady", "nodejs22.x") == []
+    assert found(check, "counts", "nodejs22.x") == [("warm", "result")]
+    assert found(check, "random", "nodejs22.x") == [("warm", "result"), ("fresh", "result")]
+    assert found(check, "caches", "nodejs22.x") == [("warm", "file in TMPDIR: cache")]
+    ledger = "file in the working folder: ledger.txt"
+    assert found(check, "appends", "nodejs22.x") == [("warm", ledger), ("fresh", ledger)]
+    code, output = check("fails", runtime="nodejs22.x")
+    assert (code, output.out) == (3, "")
+    assert '"errorMessage":"why"' in output.err
+
+
+def test_a_bootstrap_is_looked_at_in_the_same_way(check, tmp_path):
+    program = tmp_path / "bootstrap"
+    program.write_text(f"#!{sys.executable}\n{(HANDLERS_FOLDER / 'scripted_bootstrap.py').read_text()}")
+    program.chmod(0o755)
+    (tmp_path / "event.json").write_text('["echo", [1]]')
+    assert found(check, "nothing", "provided.al2023") == []
+    (tmp_path / "event.json").write_text('["headers"]')  # the time that is left, among them
+    assert found(check, "nothing", "provided.al2023") == [("warm", "result"), ("fresh", "result")]
+
+
+def test_a_function_with_destinations_sends_nothing_there(check, tmp_path):
+    config = {
+        "Type": "AWS::Lambda::EventInvokeConfig",
+        "Properties": {
+            "FunctionName": "Orders",
+            "Qualifier": "$LATEST",
+            "DestinationConfig": {"OnSuccess": {"Destination": "arn:aws:sqs:us-east-1:123456789012:done"}},
+        },
+    }
+    settings = {"Endpoints": {"arn:aws:sqs:us-east-1:123456789012:done": f"file:{tmp_path}/done"}}
+    assert found(check, "steady", resources={"Config": config}, settings=settings) == []
+    assert not (tmp_path / "done").exists()
 
 
 def test_the_text_shows_both_values(check):

@@ -21,6 +21,7 @@ from poller.cli import main
 from poller.cli_options import ExitCode
 from poller.cli_settings import FLAGS
 from poller.errors import PollerError
+from poller.runtime.toolchains import Found, Tool, find
 from poller.settings import SCALARS, option
 
 
@@ -35,6 +36,18 @@ def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in SCALARS:
         monkeypatch.delenv(option(name).replace("--", "POLLER_").replace("-", "_").upper(), raising=False)
     return write(tmp_path, document())
+
+
+@pytest.fixture(autouse=True)
+def _has_every_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poller.runtime_support.find", lambda name: find(name)._replace(exact=True))
+
+
+def has_another_python(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let the machine have one version only; returns what is told of that."""
+    tool = Tool(sys.executable, "3.11")
+    monkeypatch.setattr("poller.runtime_support.find", lambda _: Found(tool, exact=False))
+    return f"there is no python3.13 on this machine: python 3.11 ({sys.executable}) runs it"
 
 
 # --- validate ------------------------------------------------------------------------------------------------------
@@ -62,6 +75,32 @@ def test_validate_answers_a_program_in_json(template: Path, capsys: pytest.Captu
     assert (code, err) == (ExitCode.BAD_CONFIGURATION, "")
     path = "Resources.Telemetry.Properties.Events.Readings.BatchSize"
     assert json.loads(out) == {"valid": False, "problems": [{"path": path, "reason": "0 is below 1", "suggestion": ""}]}
+
+
+def test_what_another_version_runs_is_valid_with_a_warning(
+    template: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = has_another_python(monkeypatch)
+    paths = [f"Resources.{name}.Properties.Runtime" for name in ("Telemetry", "Tasks")]
+    code, out, err = run(["validate", str(template)], capsys)
+    assert (code, out.splitlines()[0]) == (ExitCode.OK, f"{template} is valid")
+    assert err.splitlines() == [f"poller: warning: {path}: {told} (StrictRuntime: true refuses that)" for path in paths]
+    code, out, err = run(["validate", str(template), "--json"], capsys)
+    answer = json.loads(out)
+    assert (code, err, answer["valid"], answer["problems"]) == (ExitCode.OK, "", True, [])
+    assert [(item["path"], item["reason"]) for item in answer["warnings"]] == [(path, told) for path in paths]
+    monkeypatch.setenv("POLLER_STRICT_RUNTIME", "true")
+    code, out, err = run(["validate", str(template)], capsys)
+    assert (code, out) == (ExitCode.BAD_CONFIGURATION, "")
+    assert "StrictRuntime is true" in err
+
+
+def test_an_invocation_without_a_service_warns_of_another_version(
+    template: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = has_another_python(monkeypatch)
+    code, out, err = run(["invoke", "Telemetry", "--template", str(template)], capsys)
+    assert (code, out, err) == (ExitCode.OK, "{}\n", f"poller: warning: Telemetry: {told}\n")
 
 
 def test_validate_tells_all_problems_on_stderr(template: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import warnings
@@ -16,6 +17,7 @@ from templates import _transform_in_process  # noqa: F401 - a fixture
 from poller import log, template
 from poller.cli import main
 from poller.cli_options import parser
+from poller.runtime.debugger import HOST, PORTS
 from poller.sam import TRANSFORM
 
 with warnings.catch_warnings():
@@ -232,3 +234,15 @@ def test_functions_answer_as_the_page_says(
     }
     answer = capsys.readouterr().out.strip()
     assert answer == answers[page] if page in answers else answer in (ROOT / page).read_text()
+
+
+def test_the_launch_json_attaches_where_functions_wait_for_a_debugger() -> None:
+    page = (ROOT / "docs" / "how-to" / "debug-a-handler.md").read_text()
+    (text,) = [block["text"] for block in BLOCK.finditer(page) if block["language"] == "json"]
+    launch = json.loads(text)
+    assert launch["version"] == "0.2.0"
+    by_type = {each["type"]: each for each in launch["configurations"]}
+    assert {each["request"] for each in by_type.values()} == {"attach"}
+    assert by_type["debugpy"]["connect"] == {"host": HOST, "port": PORTS["python"]}
+    assert (by_type["node"]["address"], by_type["node"]["port"]) == (HOST, PORTS["nodejs"])
+    assert all(each["name"] for each in launch["configurations"])

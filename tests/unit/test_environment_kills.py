@@ -23,7 +23,7 @@ from poller.runtime import frames, launch
 from poller.runtime.pool import FunctionPool
 
 CHILD = HANDLERS / "scripted_child.py"
-STEPS = ("init", "ready", "unclaimed", "read", "half", "answered", "frozen", "end", "stay")
+STEPS = ("init", "ready", "unclaimed", "read", "head", "half", "piece", "answered", "frozen", "end", "stay")
 deaths = st.sampled_from(["", *(f"{step}:{number}" for step in STEPS for number in (1, 2, 3))])
 
 
@@ -42,6 +42,26 @@ class Answers:
     def wait(self, count):
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.results) >= count, timeout=30), "somebody waits for ever"
+
+
+class Stream:
+    """A caller that takes a response in pieces."""
+
+    full = False
+
+    def __init__(self):
+        self.begun = 0
+        self.taken = b""
+
+    def attach(self, version, wake):
+        pass
+
+    def begin(self, content_type):
+        self.begun += 1
+
+    def take(self, piece):
+        assert self.begun
+        self.taken += piece
 
 
 def processes_of(folder):
@@ -64,6 +84,10 @@ class Life:
     script: list[str]
     api: bool = False
     """Over Lambda's Runtime API, else over pipes."""
+    streaming: bool = False
+    """Over the API it answers in pieces."""
+    taken: bool = False
+    """Callers take pieces as they come."""
     events: int = 1
     concurrency: int = 1
     provisioned: int = 0
@@ -80,6 +104,8 @@ lives = st.builds(
     Life,
     script=st.lists(deaths, min_size=1, max_size=4),
     api=st.booleans(),
+    streaming=st.booleans(),
+    taken=st.booleans(),
     events=st.integers(1, 7),
     concurrency=st.integers(1, 2),
     provisioned=st.integers(0, 2),
@@ -91,14 +117,20 @@ lives = st.builds(
 
 
 def run(life, folder):
-    """The results of all its events."""
+    """The results of all its events, and what their callers took meanwhile."""
+    streaming = {"STREAMING": "yes"} if life.streaming else {}
     configuration = FunctionConfiguration(
         "fn",
         Path(folder),
         "none.handler",
         "provided.al2023" if life.api else f"python{sys.version_info[0]}.{sys.version_info[1]}",
         timeout=20.0,
-        environment={"SCRIPT": ",".join(life.script), "FOLDER": folder, "FRAMES": str(Path(frames.__file__).parent)},
+        environment={
+            "SCRIPT": ",".join(life.script),
+            "FOLDER": folder,
+            "FRAMES": str(Path(frames.__file__).parent),
+            **streaming,
+        },
         reserved_concurrent_executions=life.concurrency,
     )
     bootstrap = Path(folder, "bootstrap")
@@ -112,11 +144,13 @@ def run(life, folder):
         provisioned=min(life.provisioned, life.concurrency),
         freeze=life.freeze,
     )
-    answers, names = Answers(), [str(number) for number in range(life.events)]
+    answers, streams = Answers(), {str(number): Stream() for number in range(life.events)}
     pool.start()
     try:
-        for count, name in enumerate(names, 1):
-            pool.submit(Invocation(name, json.dumps(name).encode(), configuration.function_arn), answers, wait=True)
+        for count, (name, stream) in enumerate(streams.items(), 1):
+            taken_by = stream if life.taken else None
+            payload, arn = json.dumps(name).encode(), configuration.function_arn
+            pool.submit(Invocation(name, payload, arn, response_stream=taken_by), answers, wait=True)
             if life.one_by_one:
                 answers.wait(count)
         if not life.stopped:
@@ -127,7 +161,7 @@ def run(life, folder):
     assert pool.stats().environments == 0
     assert processes_of(folder) == []
     assert descriptors() == before
-    return answers.results
+    return answers.results, streams
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -149,10 +183,13 @@ def scripted():
 @example(Life(["unclaimed:2"] * 3, events=7, one_by_one=False))
 @example(Life(["init", "ready", "read", "half", "answered"], api=True, events=5))
 @example(Life(["frozen", "stay"], api=True, events=3, freeze=True))
+@example(Life(["head", "piece", "half", "answered"], api=True, streaming=True, events=5))
+@example(Life(["head", "piece", "half", "answered"], api=True, streaming=True, taken=True, events=5))
+@example(Life(["ready", "read"], api=True, streaming=True, taken=True, events=3))
 @example(Life(["read:1"], events=3, provisioned=1, stopped=True))
 def test_whenever_a_process_is_killed_each_invocation_has_one_answer_and_nothing_is_left(life):
     with tempfile.TemporaryDirectory() as folder:
-        results = run(life, folder)
+        results, streams = run(life, folder)
         started = sum(1 for entry in Path(folder).iterdir() if entry.name.startswith("process-"))
         noted = Path(folder, "begun")
         begun = Counter(noted.read_text().split() if noted.exists() else [])
@@ -160,7 +197,12 @@ def test_whenever_a_process_is_killed_each_invocation_has_one_answer_and_nothing
     assert answered == Counter(map(str, range(life.events)))
     assert set(begun.values()) <= {1}, "begun twice"
     well = [result for result in results if result.status == 200 and result.function_error is None]
-    assert all(result.payload == json.dumps(result.request_id).encode() for result in well)
+    for result in results:
+        whole, stream = json.dumps(result.request_id).encode(), streams[result.request_id]
+        assert stream.begun <= 1, "answered twice"
+        assert whole.startswith(stream.taken)
+        if result in well:
+            assert (stream.taken if stream.begun else result.payload) == whole
     assert {result.request_id for result in well} <= set(begun)
     failed = [result for result in results if result.function_error is not None]
     steps = [entry.partition(":")[0] for entry in life.script[:started]]
@@ -176,3 +218,10 @@ def test_whenever_a_process_is_killed_each_invocation_has_one_answer_and_nothing
 
 def test_the_scripted_process_is_none_of_this_one():
     assert processes_of(os.environ.get("FOLDER", "none")) == []
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_the_scripted_process_streams(tmp_path, taken):
+    results, streams = run(Life([""], api=True, streaming=True, taken=taken), str(tmp_path))
+    assert [result.streamed for result in results] == [True]
+    assert (streams["0"].taken, results[0].payload) == ((b'"0"', b"") if taken else (b"", b'"0"'))

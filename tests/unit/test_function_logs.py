@@ -1,15 +1,26 @@
 """A function's LoggingConfig as its handler, its log and its environment show it (E.2, E.5)."""
 
 import json
+import os
 import re
+import resource
 import sys
+from importlib.util import find_spec
 
 import pytest
 import templates
-from handlers.rig import Function
+from api_service import template_of
+from handlers.rig import HANDLERS, Function
+from packages import request
+from scripted import FakeClock
+from unit.test_pool import Answers
 
+from poller.account.function_requests import LOCAL_FOLDER
+from poller.api_errors import ApiError
+from poller.control_plane import ControlPlane
 from poller.errors import ConfigError
-from poller.model import LoggingConfiguration
+from poller.metrics import Metrics
+from poller.model import Invocation, LoggingConfiguration
 from poller.resources import function as build
 
 RUNTIME = f"python3.{sys.version_info[1]}"
@@ -123,18 +134,73 @@ def test_in_text_format_the_environment_has_neither_and_python_logs_from_warning
         fn.environment.stop()
 
 
-def test_a_handler_that_writes_100_mb_neither_blocks_nor_fills_the_memory():
-    fn = Function("writing.much", timeout=120.0)
+@pytest.mark.parametrize(
+    "client",
+    [
+        "poller",
+        pytest.param(
+            "aws",
+            marks=pytest.mark.skipif(
+                find_spec("awslambdaric") is None and not os.environ.get("CI"), reason="AWS's client is not installed"
+            ),
+        ),
+    ],
+)
+def test_a_handler_that_writes_100_mb_neither_blocks_nor_fills_the_memory(client):
+    fn = Function("writing.much", timeout=120.0, runtime=RUNTIME, runtime_client=client)
     seen = [0]
     fn.environment._sink = lambda line, _: seen.__setitem__(0, seen[0] + len(line))
     try:
+        fn.invoke(1)
+        seen[0], before = 0, peak_memory()
         result = fn.invoke(100)
         assert result.payload == b'"written"'
         assert seen[0] > 100 * 1023 * 1024
         assert len(result.log_tail) == 4096
         assert len(fn.environment._log._tail) <= 4 * 4096
+        assert peak_memory() - before < 32 * 1024 * 1024
     finally:
         fn.environment.stop()
+
+
+def peak_memory():
+    """Bytes that this process has held at once; what its tests held before counts, too."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def test_levels_that_a_call_sets_hold_from_the_next_invocation_on(tmp_path):  # E.5
+    template = template_of(tmp_path, {"declared": {"Handler": "basic.echo"}}, Reload="false")
+    plane = ControlPlane(template, Metrics(), FakeClock())
+    plane.start()
+
+    def shown():
+        """What the handler's lines say, and the types of the platform's."""
+        answers = Answers()
+        plane.pool("f").submit(Invocation("id", b"null", "f"), answers, wait=True)
+        lines = answers.wait(1)[0].log_tail.decode().splitlines()
+        found = [json.loads(line) if line.startswith("{") else {"message": line} for line in lines]
+        return [one.get("message") or one["type"].removeprefix("platform.") for one in found]
+
+    def update(**config):
+        plane.account.functions.update_function_configuration("f", {"LoggingConfig": config})
+
+    try:
+        code = {"S3Bucket": LOCAL_FOLDER, "S3Key": str(HANDLERS)}
+        config = {"LogFormat": "JSON", "ApplicationLogLevel": "ERROR", "SystemLogLevel": "WARN"}
+        plane.account.functions.create_function(request(Code=code, Handler="writing.levels", LoggingConfig=config))
+        assert shown() == ["bad", "own error"]
+        update(ApplicationLogLevel="DEBUG")
+        assert shown() == ["detail", "order 7", "bad", "plain", "own detail", "own error"]
+        update(ApplicationLogLevel="FATAL", SystemLogLevel="INFO")
+        assert shown() == ["start", "report"]
+        update(SystemLogLevel="DEBUG")
+        assert shown() == ["start", "runtimeDone", "report"]
+        update(LogFormat="Text")
+        assert shown()[0].startswith("START RequestId: ")
+        with pytest.raises(ApiError, match="LogLevel is not supported when LogFormat is set to"):
+            update(ApplicationLogLevel="DEBUG")
+    finally:
+        plane.stop()
 
 
 def test_a_logging_config_stands_in_a_function_or_in_globals_and_may_name_a_log_group_of_the_template(tmp_path):

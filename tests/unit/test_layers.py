@@ -10,7 +10,7 @@ import pytest
 from handlers.rig import Function
 from templates import document, load, problems
 
-from poller.runtime.layers import opt, with_layers
+from poller.runtime.layers import changed, opt, with_layers
 
 SERVERLESS, LAMBDA = "AWS::Serverless::LayerVersion", "AWS::Lambda::LayerVersion"
 PYTHON = f"python3.{sys.version_info[1]}"
@@ -54,6 +54,27 @@ def test_the_later_layer_wins_and_archives_keep_who_may_execute(tmp_path):
     other = opt((second, first))
     assert other is not None
     assert (other / "bin" / "tool").read_text() == "old"
+
+
+def test_layers_that_were_saved_are_brought_together_again_and_what_is_in_work_keeps_what_it_has(tmp_path):
+    first = layer(tmp_path / "first", {"bin/tool": "old", "gone": "1"})
+    second = layer(tmp_path / "second", {"data": "2"})
+    before = opt((first, second))
+    assert before is not None
+    layer(first, {"bin/tool": "new"})
+    (first / "gone").unlink()
+    assert opt((first, second)) == before, "nobody has told of it"
+    changed(first)
+    after = opt((first, second))
+    assert after is not None
+    assert ((after / "bin" / "tool").read_text(), (after / "data").read_text()) == ("new", "2")
+    assert not (after / "gone").exists()
+    assert (before / "bin" / "tool").read_text() == "old"
+    changed(second)
+    opt((first, second))
+    assert not before.exists(), "copies do not pile up"
+    changed(tmp_path)
+    assert opt((first, second)) == opt((first, second))
 
 
 def test_an_archive_cannot_write_outside_of_its_folder(tmp_path):

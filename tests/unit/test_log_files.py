@@ -10,12 +10,17 @@ from pathlib import Path
 
 import pytest
 import templates
+from handlers.rig import HANDLERS
+from unit.test_pool import Answers, submit
 
 from poller.cli import main
+from poller.function_pools import FunctionPools
 from poller.logs.pattern import compile_pattern
 from poller.logs.places import group_folder, log_files
 from poller.logs.reading import LogReader
 from poller.logs.writer import MOST_WAITING, LogFiles
+from poller.model import FunctionConfiguration, LoggingConfiguration
+from poller.settings import Settings
 from poller.shares import shares_of
 from poller.workers.supervisor import Workers
 
@@ -244,6 +249,32 @@ def test_logs_prints_what_a_function_wrote_with_its_time(written, capsys, argume
     assert logs(written, *arguments) == 0
     text = capsys.readouterr().out
     assert all(f"Z {message}\n" in text for message in shown)
+
+
+def test_logs_in_json_are_filtered_by_their_members(tmp_path, template, capsys):  # E.5
+    pools = FunctionPools(Settings(Reload="false"), tmp_path / ".poller", LogFiles(tmp_path / ".poller", 1_000_000))
+    logging = LoggingConfiguration("JSON", "DEBUG", "DEBUG")
+    one = pools.make(FunctionConfiguration("Orders", HANDLERS, "writing.levels", timeout=30.0, logging=logging), 1)
+    answers = Answers()
+    one.start()
+    submit(one, answers, request_id="r-1")
+    answers.wait(1)
+    one.stop()
+    pools.stop()
+
+    def found(pattern):
+        assert logs(template, "Orders", "--json", "--since", "10m", "--filter", pattern) == 0
+        return [json.loads(json.loads(line)["message"]) for line in capsys.readouterr().out.splitlines()]
+
+    assert [line["message"] for line in found('{ $.level = "ERROR" }')] == ["bad", "own error"]
+    assert [line["message"] for line in found('{ $.customer = "c-*" }')] == ["order 7"]
+    assert [line["type"] for line in found('{ $.type = "platform.*" && $.record.requestId = "r-1" }')] == [
+        "platform.start",
+        "platform.runtimeDone",
+        "platform.report",
+    ]
+    (report,) = found("{ $.record.metrics.memorySizeMB >= 128 }")
+    assert report["type"] == "platform.report"
 
 
 @pytest.mark.parametrize(

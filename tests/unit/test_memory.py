@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 from handlers.rig import HANDLERS, error_of, is_running
@@ -20,10 +21,10 @@ from poller.settings import Settings
 def pool(tmp_path):
     made = []
 
-    def make(handler, **settings):
+    def make(handler, client="poller", **settings):
         pools = FunctionPools(Settings(Reload="false", **settings), tmp_path, None)
         lines = []
-        one = pools.make(FunctionConfiguration("fn", HANDLERS, handler, timeout=60.0), 10)
+        one = pools.make(FunctionConfiguration("fn", HANDLERS, handler, runtime_client=client, timeout=60.0), 10)
         one._sink = lambda line, _: lines.append(line)
         one.start()
         pools.start(lambda: [one])
@@ -36,9 +37,24 @@ def pool(tmp_path):
         one.stop()
 
 
-@pytest.mark.parametrize("handler", ["basic.grow", "basic.grow_in_child"])
-def test_a_function_that_holds_too_much_is_killed_with_all_it_started_and_told_as_on_lambda(pool, handler):  # A.4
-    one, lines = pool(handler)
+@pytest.mark.parametrize(
+    ("handler", "client"),
+    [
+        ("basic.grow", "poller"),
+        ("basic.grow_in_child", "poller"),
+        pytest.param(
+            "basic.grow",
+            "aws",
+            marks=pytest.mark.skipif(
+                find_spec("awslambdaric") is None and not os.environ.get("CI"), reason="AWS's client is not installed"
+            ),
+        ),
+    ],
+)
+def test_a_function_that_holds_too_much_is_killed_with_all_it_started_and_told_as_on_lambda(
+    pool, handler, client
+):  # A.4
+    one, lines = pool(handler, client)
     answers = Answers()
     submit(one, answers, request_id="id-1")
     text = "RequestId: id-1 Error: Runtime exited with error: signal: killed"

@@ -160,6 +160,20 @@ ERRORS = [  # handler, event, error type, message, first line of the trace
     ("app.streamFails", None, "Error", "midway", "Error: midway"),
     ("app.streamUnfinished", None, "Error", "Response stream is not finished.", None),
     ("app.streamNoPromise", None, "Error", "Streaming does not support non-async handlers.", None),
+    (
+        "app.typedTooLate",
+        None,
+        "Runtime.InvalidStreamingOperation",
+        "Cannot set content-type, too late.",
+        "Runtime.InvalidStreamingOperation: Cannot set content-type, too late.",
+    ),
+    (
+        "app.streamsRequests",
+        None,
+        "Runtime.MalformedStreamingHandler",
+        "Only response streaming is supported.",
+        "Runtime.MalformedStreamingHandler: Only response streaming is supported.",
+    ),
 ]
 
 
@@ -306,6 +320,9 @@ def test_from_node_24_on_only_promises_count(function):
     assert function("app.neither", runtime=runtime).invoke().payload == b"3"
     assert function("app.echo", runtime=runtime).invoke({"a": 1}).payload == b'{"a":1}'
     assert "succeed" not in json.loads(function("app.context", runtime=runtime).invoke().payload)
+    error = error_of(function("app.circle", runtime=runtime).invoke())
+    assert error["errorType"] == "Runtime.JSONStringifyError"
+    assert error["errorMessage"] == "Unable to stringify response body"
 
 
 def test_aws_s_client_is_started_by_the_program_that_its_package_names(tmp_path):

@@ -1,15 +1,23 @@
 """Saving a function's code runs it anew from the next invocation on, and disturbs nothing that is in work."""
 
+import itertools
 import json
+import queue
 import shutil
 import threading
 from pathlib import Path
 
 import pytest
-from handlers.rig import Gate, is_running, wait_until_gone
+from api_service import template_of
+from handlers.rig import HANDLERS, Gate, is_running, wait_until_gone
+from packages import request
+from scripted import FakeClock
 from unit.test_pool import Answers, submit
 
-from poller.model import FunctionConfiguration
+from poller.account.function_requests import LOCAL_FOLDER
+from poller.control_plane import ControlPlane
+from poller.metrics import Metrics
+from poller.model import FunctionConfiguration, Invocation
 from poller.reloading import CodeWatch, is_code
 from poller.runtime.pool import FunctionPool
 
@@ -90,14 +98,14 @@ def test_reloads_and_invocations_at_once_lose_nothing_and_repeat_nothing(pool, t
 
     thread = threading.Thread(target=reload_again_and_again)
     thread.start()
-    for number in range(60):
+    for number in range(24):
         submit(one, answers, request_id=str(number))
     try:
-        answers.wait(60)
+        answers.wait(24)
     finally:
         ended.set()
         thread.join()
-    assert sorted(int(result.request_id) for result in answers.results) == list(range(60))
+    assert sorted(int(result.request_id) for result in answers.results) == list(range(24))
     assert set(answers.statuses) == {200}
 
 
@@ -141,33 +149,228 @@ def test_what_is_code_and_what_changes_by_itself(changed, is_it):
 
 
 class Counting:
-    def __init__(self, name):
-        self.configuration = FunctionConfiguration(name, Path(), "app.handler")
+    """A pool that counts its reloads."""
+
+    def __init__(self, name, code, **configuration):
+        self.configuration = FunctionConfiguration(name, code, "app.handler", **configuration)
         self.reloads = 0
+        self.reloaded = threading.Semaphore(0)
 
     def reload(self):
         self.reloads += 1
+        self.reloaded.release()
 
 
-def test_only_functions_whose_folder_changed_are_reloaded(tmp_path, caplog):
-    caplog.set_level("INFO")
-    folders = [tmp_path / name for name in ("a", "b")]
-    for folder in folders:
+class Scripted:
+    """A watch whose changes are a test's: says which folders it watches, and sees what it is told."""
+
+    def __init__(self, state_folder, pools):
+        self.pools = pools
+        self.looks = queue.Queue()
+        self.meanwhile = lambda: None
+        """Called while the watches are set up."""
+        self._told = queue.Queue()
+        self.watch = CodeWatch(state_folder, self._changes)
+
+    def _changes(self, folders, ending):
+        self.looks.put(folders)
+        self.meanwhile()
+        yield []
+        while not ending.is_set():
+            try:
+                yield self._told.get(timeout=0.01)
+            except queue.Empty:
+                yield []
+
+    def look(self):
+        """The folders that it begins to watch."""
+        return self.looks.get(timeout=10)
+
+    def saved(self, *paths):
+        self._told.put(paths)
+
+    def add(self, pool):
+        """A pool is made, which then is one of those that run."""
+        self.watch.made(pool.configuration)
+        self.pools.append(pool)
+
+    def __enter__(self):
+        self.watch.start(lambda: list(self.pools))
+        return self
+
+    def __exit__(self, *_):
+        self.watch.stop()
+        assert not self.watch._thread.is_alive()
+
+
+@pytest.fixture
+def folders(tmp_path):
+    made = [tmp_path / name for name in ("a", "b", "c")]
+    for folder in made:
         folder.mkdir()
-    first, second, other = Counting("first"), Counting("second"), Counting("other")
-    changes = [[folders[0] / "app.py", folders[0] / "lib.py"], [folders[0] / "x.pyc"], [folders[1] / "app.py"]]
-    watch = CodeWatch({folders[0]: [first, second], folders[1]: [other]}, tmp_path / ".poller", lambda *_: changes)
-    watch._run()
-    assert (first.reloads, second.reloads, other.reloads) == (1, 1, 1)
+    return made
+
+
+def test_only_functions_whose_folder_changed_are_reloaded(tmp_path, folders, caplog):
+    caplog.set_level("INFO")
+    a, b, _ = folders
+    pools = [Counting("first", a), Counting("second", a), Counting("other", b), Counting("debugged", b, debug_port=1)]
+    with Scripted(tmp_path / ".poller", pools) as scripted:
+        assert scripted.look() == [a, b]
+        scripted.saved(a / "app.py", a / "lib.py")
+        scripted.saved(a / "x.pyc")
+        scripted.saved(b / "app.py")
+        assert pools[2].reloaded.acquire(timeout=10)
+    assert [pool.reloads for pool in pools] == [1, 1, 1, 0]
     assert "saved: app.py and 1 more; the next invocation runs it" in caplog.text
+
+
+def test_a_function_that_is_made_later_is_watched_from_then_on(tmp_path, folders):
+    a, b, _ = folders
+    with Scripted(tmp_path / ".poller", [Counting("first", a)]) as scripted:
+        assert scripted.look() == [a]
+        later = Counting("later", b)
+        scripted.add(later)
+        while scripted.look() != [a, b]:  # it may look before the pool is one of those that run
+            pass
+        scripted.saved(b / "app.py")
+        assert later.reloaded.acquire(timeout=10)
+        assert scripted.pools[0].reloads == 0
+
+
+def test_without_a_function_it_waits_for_the_first(tmp_path, folders):
+    with Scripted(tmp_path / ".poller", []) as scripted:
+        first = Counting("first", folders[0])
+        scripted.pools.append(first)
+        scripted.watch.made(first.configuration)
+        assert scripted.look() == [folders[0]]
+    with Scripted(tmp_path / ".poller", []):
+        pass  # it ends, too
+
+
+def test_a_folder_that_nothing_runs_on_is_watched_no_more(tmp_path, folders):
+    a, b, _ = folders
+    pools = [Counting("first", a), Counting("second", b)]
+    with Scripted(tmp_path / ".poller", pools) as scripted:
+        assert scripted.look() == [a, b]
+        del pools[1]
+        scripted.watch.ended()
+        assert scripted.look() == [a]
+
+
+def test_another_pool_of_a_folder_that_is_watched_changes_nothing(tmp_path, folders):
+    with Scripted(tmp_path / ".poller", [Counting("first", folders[0])]) as scripted:
+        scripted.look()
+        scripted.saved(folders[0] / "app.py")
+        assert scripted.pools[0].reloaded.acquire(timeout=10), "it watches"
+        scripted.add(second := Counting("second", folders[0]))
+        scripted.saved(folders[0] / "app.py")
+        assert second.reloaded.acquire(timeout=10)
+        assert scripted.looks.empty()
+
+
+def test_packages_in_the_state_folder_are_not_watched(tmp_path, folders):
+    kept = tmp_path / ".poller" / "code" / "x"
+    kept.mkdir(parents=True)
+    with Scripted(tmp_path / ".poller", [Counting("first", folders[0]), Counting("zip", kept)]) as scripted:
+        assert scripted.look() == [folders[0]]
+
+
+def test_what_is_saved_before_the_watches_are_there_is_noticed(tmp_path, folders):
+    old, new = Counting("old", folders[0]), Counting("new", folders[1])
+    with Scripted(tmp_path / ".poller", [old]) as scripted:
+        scripted.look()
+        scripted.meanwhile = lambda: save(folders[1], "while nobody looked")
+        scripted.pools.append(new)
+        scripted.watch.made(new.configuration)
+        assert new.reloaded.acquire(timeout=10)
+    assert old.reloads == 0
+
+
+def test_saving_a_file_of_a_layer_reloads_the_functions_that_use_it(tmp_path, folders, monkeypatch):
+    code, layer, other = folders
+    user, nobody = Counting("user", code, layers=(layer, other)), Counting("nobody", code)
+    changed = []
+    monkeypatch.setattr("poller.reloading.layers.changed", changed.append)
+    with Scripted(tmp_path / ".poller", [user, nobody]) as scripted:
+        assert scripted.look() == [code, layer, other]
+        scripted.saved(layer / "python" / "__pycache__" / "x.pyc")
+        scripted.saved(layer / "nodejs" / "node_modules" / "x" / "index.js")
+        assert user.reloaded.acquire(timeout=10)
+        assert (user.reloads, nobody.reloads, changed) == (1, 0, [layer])
+        scripted.saved(code / "app.py", other / "python" / "lib.py")  # in one go, as a version control system does
+        assert user.reloaded.acquire(timeout=10)
+        assert nobody.reloaded.acquire(timeout=10)
+    assert (user.reloads, nobody.reloads, changed) == (2, 1, [layer, other])
 
 
 def test_a_system_without_watches_costs_a_warning_and_no_more(tmp_path, caplog):
     def full(*_):
         raise OSError(28, "no watches left")
 
-    CodeWatch({tmp_path: [Counting("fn")]}, tmp_path / ".poller", full)._run()
+    watch = CodeWatch(tmp_path / ".poller", full)
+    watch.start(lambda: [Counting("fn", tmp_path)])
+    watch._thread.join(10)
     assert "changes need a restart" in caplog.text
+    watch.stop()
+
+
+def test_a_folder_that_goes_while_it_is_looked_at_is_no_trouble(tmp_path, folders):
+    pools, looks = [Counting("fn", folders[0])], []
+
+    def changes(asked, ending):
+        looks.append(asked)
+        if len(looks) == 1:
+            raise FileNotFoundError(asked[0])
+        watch.stopped.set()
+        ending.wait()
+        return ()
+
+    watch = CodeWatch(tmp_path / ".poller", changes)
+    watch.stopped = threading.Event()
+    watch.start(lambda: pools)
+    watch.made(Counting("other", folders[1]).configuration)
+    assert watch.stopped.wait(10)
+    watch.stop()
+    assert looks[:2] == [[folders[0]], [folders[0]]]
+
+
+def test_a_function_that_a_call_makes_runs_what_is_saved_and_is_watched_until_it_is_deleted(tmp_path):
+    made = tmp_path / "made"
+    made.mkdir()
+    save(made, "old")
+    template = template_of(tmp_path, {"declared": {"Handler": "basic.count"}}, Reload="true")
+    plane = ControlPlane(template, Metrics(), FakeClock())
+
+    def ask(name):
+        answers = Answers()
+        plane.pool(name).submit(Invocation("id", b"null", name), answers, wait=True)
+        return json.loads(answers.wait(1)[0].payload)
+
+    plane.start()
+    try:
+        code = {"S3Bucket": LOCAL_FOLDER, "S3Key": str(made)}
+        plane.account.functions.create_function({**request("made"), "Code": code})
+        first, (text, pid) = ask("declared"), ask("made")
+        assert text == "old"
+        number = 0
+        save(made, "saved right after the first invocation")
+        while is_running(pid):
+            number += 1
+            assert number < 200
+            threading.Event().wait(0.05)
+        assert ask("made")[0] == "saved right after the first invocation"
+        assert ask("declared")["pid"] == first["pid"], "it was not restarted"
+        watch = plane._function_pools._code
+        assert watch._watched == {HANDLERS.resolve(), made.resolve()}
+        plane.account.functions.delete_function("made")
+        number = 0
+        while watch._watched != {HANDLERS.resolve()}:
+            number += 1
+            assert number < 200
+            threading.Event().wait(0.05)
+    finally:
+        plane.stop()
 
 
 def test_a_handlers_own_compiled_files_do_not_reload_it(pool, tmp_path):
@@ -176,20 +379,28 @@ def test_a_handlers_own_compiled_files_do_not_reload_it(pool, tmp_path):
 
     class Watch(CodeWatch):
         def _reload(self, changed):
-            seen.extend(changed)
             super()._reload(changed)
+            seen.extend(changed)
 
-    watch = Watch({tmp_path: [one]}, tmp_path / ".poller")
-    watch.start()
-    try:
-        number = 0
-        while not any("__pycache__" in path.parts for path in seen):  # watching begins a moment after the start
-            number += 1
+    watch = Watch(tmp_path / ".poller")
+    watch.start(lambda: [one])
+    asks = itertools.count(1)
+
+    def ask_until_compiled_files_are_seen():
+        seen.clear()
+        while not any("__pycache__" in path.parts for path in seen):
+            number = next(asks)
             asked(one, answers, number)
             shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
-            assert number < 100
+            assert number < 200
             threading.Event().wait(0.1)
-        assert one.generation == 0
+
+    try:
+        ask_until_compiled_files_are_seen()  # watching begins a moment after the start, and then takes app.py for new
+        before = one.generation
+        (tmp_path / "__pycache__").mkdir()
+        ask_until_compiled_files_are_seen()
+        assert one.generation == before
     finally:
         watch.stop()
 
@@ -198,8 +409,8 @@ def test_a_file_that_is_saved_reloads_by_itself(pool, tmp_path):
     save(tmp_path, "old")
     one, answers = pool(tmp_path), Answers()
     pid = asked(one, answers, 1)[1]
-    watch = CodeWatch({tmp_path: [one]}, tmp_path / ".poller")
-    watch.start()
+    watch = CodeWatch(tmp_path / ".poller")
+    watch.start(lambda: [one])
     try:
         # Written again until it is seen: watching begins a moment after the start.
         number = 0

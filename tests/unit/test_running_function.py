@@ -74,7 +74,7 @@ class World:
         monkeypatch.setattr("poller.account.environments.FunctionPool", Pool)
         self.environments = Environments(1000, Share(1, 1, {}, {}), chance=chance)
         self.finished = threading.Event()
-        self.environments.on_finished = self.finished.set
+        self.environments.on_finished.append(self.finished.set)
         self.answers: list[InvocationResult] = []
         self.environments.start()
 

@@ -41,7 +41,7 @@ def test_another_version_is_warned_of_and_refused_when_that_is_wanted(has, tmp_p
     has(Found(Tool("/usr/bin/python3.11", "3.11"), exact=False))
     loaded = load(tmp_path, document())
     with caplog.at_level(logging.WARNING):
-        warn_of_substitutions(loaded.functions)
+        warn_of_substitutions((item.FunctionName, item.Runtime) for item in loaded.functions)
     assert [(record.function, record.getMessage()) for record in caplog.records] == [
         (name, "there is no python3.13 on this machine: python 3.11 (/usr/bin/python3.11) runs it")
         for name in ("Telemetry", "Tasks")
@@ -56,8 +56,9 @@ def test_another_version_is_warned_of_and_refused_when_that_is_wanted(has, tmp_p
 def test_the_very_version_is_nothing_to_speak_of(has, tmp_path, caplog):
     has(Found(Tool("/usr/bin/python3.13", "3.13"), exact=True))
     loaded = load(tmp_path, document(settings={"StrictRuntime": True}))
-    warn_of_substitutions(loaded.functions)
+    warn_of_substitutions((item.FunctionName, item.Runtime) for item in loaded.functions)
     assert not caplog.records
+    assert loaded.warnings == ()
 
 
 def test_aws_s_clients_have_to_be_where_the_function_finds_them(has, tmp_path, monkeypatch):
@@ -91,13 +92,19 @@ def test_the_setting_reaches_the_function(tmp_path, monkeypatch):
     assert {item.configuration().runtime_client for item in load(tmp_path, document()).functions} == {"poller"}
 
 
-def test_a_function_that_a_call_makes_is_held_to_the_same(tmp_path, monkeypatch):
+def test_a_function_that_a_call_makes_is_held_to_the_same(has, tmp_path, monkeypatch, caplog):
     template = template_of(tmp_path, {"declared": {"Handler": "basic.echo"}}, StrictRuntime=False)
     account = AccountFunctions(template, shares_of(template, 1)[0], FakeClock(), ForgettingDocuments())
     monkeypatch.setattr("poller.runtime_support.find", lambda _runtime: None)
     monkeypatch.setattr("poller.runtime_support.machine", lambda: "python3.11")
     with pytest.raises(ApiError) as caught:
         account.functions.create_function(request(Runtime="nodejs22.x"))
+    has(Found(Tool("/usr/bin/node", "20"), exact=False))
+    account.functions.create_function(request(FunctionName="older", Runtime="nodejs22.x"))
     account.environments.stop(0)
+    assert [(record.function, record.getMessage()) for record in caplog.records] == [
+        ("older", "there is no nodejs22.x on this machine: nodejs 20 (/usr/bin/node) runs it")
+    ]
+    assert ("older", "nodejs22.x") in list(account.runtimes())
     assert (caught.value.status, caught.value.type) == (400, "InvalidParameterValueException")
     assert caught.value.text == "there is nothing for nodejs22.x on this machine"

@@ -6,7 +6,7 @@
 import { RuntimeClient } from "./client.mjs";
 import { logError, patchConsole, setRequestId } from "./console.mjs";
 import { contextOf } from "./context.mjs";
-import { UnhandledPromiseRejection, refuseCallbacks } from "./errors.mjs";
+import { JSONStringifyError, UnhandledPromiseRejection, refuseCallbacks } from "./errors.mjs";
 import { isStreaming, loadHandler } from "./handler.mjs";
 import { ResponseStream, provideAwslambda } from "./stream.mjs";
 
@@ -16,7 +16,7 @@ const REJECTED = 128;
 
 patchConsole();
 provideAwslambda();
-const client = new RuntimeClient(process.env.AWS_LAMBDA_RUNTIME_API);
+const client = new RuntimeClient(process.env.AWS_LAMBDA_RUNTIME_API, PROMISES_ONLY ? JSONStringifyError : Error);
 
 // What to do about an error that nobody caught: before the first event it fails the init, then the event in work.
 let report = (error) => client.initError(error);

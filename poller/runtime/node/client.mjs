@@ -14,8 +14,11 @@ export class RuntimeClient {
   #pieces = [];
   #head = null;
   #resolve = null;
+  #Unwritable;
 
-  constructor(address) {
+  // `Unwritable` is the error that a result is which is no JSON.
+  constructor(address, Unwritable = Error) {
+    this.#Unwritable = Unwritable;
     const [host, port] = address.split(":");
     this.#host = host;
     this.#port = Number(port);
@@ -33,7 +36,7 @@ export class RuntimeClient {
     try {
       body = JSON.stringify(result === undefined ? null : result) ?? "null";
     } catch {
-      throw new Error("Unable to stringify response body");
+      throw new this.#Unwritable("Unable to stringify response body");
     }
     return this.#call("POST", `/invocation/${id}/response`, body);
   }

@@ -13,6 +13,7 @@ export const MalformedHandlerName = named("MalformedHandlerName");
 export const UserCodeSyntaxError = named("UserCodeSyntaxError");
 export const MalformedStreamingHandler = named("MalformedStreamingHandler");
 export const InvalidStreamingOperation = named("InvalidStreamingOperation");
+export const JSONStringifyError = named("JSONStringifyError");
 const CallbackHandlerDeprecated = named("CallbackHandlerDeprecated");
 
 export class UnhandledPromiseRejection extends named("UnhandledPromiseRejection") {

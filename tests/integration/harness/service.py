@@ -23,8 +23,9 @@ POLLER = Path(sys.executable).with_name("poller")
 MARK = "POLLER_TEST_SERVICE"
 """Variable of every handler's process, so that those of one service can be found when their parent is gone."""
 
-KAFKA_CLIENT = "POLLER_TEST_KAFKA_CLIENT"
-"""Variable of the tests' process that says with which client services read Kafka; the fixture `kafka_client` sets it."""
+KAFKA_CLIENT = "SERVICES_KAFKA_CLIENT"
+"""Variable of the tests' process that says with which client services read Kafka; the fixture `kafka_client` sets it.
+Without the program's prefix: a command in this process would take it for a misspelt setting."""
 
 LogLine = Mapping[str, Any]
 

@@ -2,6 +2,7 @@ package example;
 
 import com.amazonaws.services.lambda.runtime.Context;
 import com.amazonaws.services.lambda.runtime.RequestHandler;
+import java.lang.management.ManagementFactory;
 import java.util.Map;
 
 /** A handler as a person would write it with AWS's library, for tests/languages/test_languages.py. */
@@ -24,6 +25,11 @@ public class Handler implements RequestHandler<Object, Object> {
     if ("print".equals(event)) {
       System.out.println("printed");
       context.getLogger().log("logged\nin two lines");
+    }
+    if ("memory".equals(event)) {
+      return Map.of(
+          "megabytes", Runtime.getRuntime().maxMemory() / 1024 / 1024,
+          "options", ManagementFactory.getRuntimeMXBean().getInputArguments());
     }
     if ("context".equals(event)) {
       return Map.of(

@@ -94,7 +94,7 @@ def run(template: Template) -> int:
     metrics = Metrics()
     documents = AccountFile(template.state_folder)
     plane = ControlPlane(template, metrics, SystemClock(), documents=documents)
-    fronts = Fronts(template, plane, documents, metrics.registry)
+    fronts = Fronts(template, plane, documents, metrics.registry, plane.account.catalogue.changing)
     plane.on_function_deleted(fronts.urls.gone, fronts.urls.recall)
     metrics.registry.register(StateCollector(plane.mappings, plane.functions))
     asynchronous = async_invoker(template, plane, metrics)

@@ -60,7 +60,7 @@ def served_with_apis(template: Template, documents: Documents | None = None) -> 
     metrics = Metrics()
     documents = documents or ForgettingDocuments()
     plane = ControlPlane(template, metrics, SystemClock(), documents=documents)
-    fronts = Fronts(template, plane, documents, metrics.registry)
+    fronts = Fronts(template, plane, documents, metrics.registry, plane.account.catalogue.changing)
     plane.on_function_deleted(fronts.urls.gone, fronts.urls.recall)
     routes = [
         *event_source_mappings.routes(plane.sources),

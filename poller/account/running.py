@@ -20,9 +20,12 @@ from poller.model import FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.late_answers import OnResult
 from poller.runtime.pool import FunctionPool
 from poller.runtime.pool_stats import PoolStats
+from poller.runtime.prewarming import ProvisionedConcurrency
 
 LOOK = 0.05
 """Seconds between two looks whether a pool that is given up has finished."""
+
+NOT_PROVISIONED = ProvisionedConcurrency(0, 0, None)
 
 MakePool = Callable[[FunctionConfiguration], FunctionPool]
 
@@ -69,6 +72,8 @@ class RunningFunction:
         self.reserved = self._some.reserved_concurrent_executions
         """ReservedConcurrentExecutions, of all versions together."""
         self._pools: dict[str, _Running] = {}
+        self._provisioned: Mapping[str, int] = {}
+        """Environments that are kept initialised, by published version."""
         self._finishing: list[_Running] = []
         self._past: list[PoolStats] = []
         """The figures of pools that have ended, in one."""
@@ -87,6 +92,7 @@ class RunningFunction:
                 self._pools[LATEST] = _Running(self._make_pool(self.configurations[LATEST]))
             for running in self._pools.values():
                 running.pool.start()
+            self._provide()
 
     def submit(self, version: str, invocation: Invocation, on_result: OnResult, *, wait: bool) -> None:
         """As `FunctionPool.submit`, to a version; one that there is not answers as a pool that does not run."""
@@ -119,6 +125,18 @@ class RunningFunction:
             name = f"finish-{running.pool.configuration.function_name}"
             threading.Thread(target=self._finish, args=(running,), name=name, daemon=True).start()
         self._go_on()  # there may be more room than before
+
+    def provision(self, counts: Mapping[str, int]) -> None:
+        """Keep so many environments of published versions initialised from now on, and none of the others."""
+        with self._lock:
+            self._provisioned = dict(counts)
+            self._provide()
+
+    def provisioned(self, version: str) -> ProvisionedConcurrency:
+        """How the provisioned concurrency of a version stands."""
+        with self._lock:
+            running = self._pools.get(version)
+        return NOT_PROVISIONED if running is None else running.pool.provisioned_concurrency()
 
     def pools(self) -> list[FunctionPool]:
         """Those that run, also those that only finish what they were given."""
@@ -161,6 +179,18 @@ class RunningFunction:
             self._hand_over(*job, wait=True)  # to a pool that has stopped, which says so
 
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _provide(self) -> None:
+        """With the lock held: what is to be initialised of published versions, once there is something that runs."""
+        if not self._started:
+            return
+        for version in self._provisioned:
+            if version in self.configurations and version not in self._pools:
+                self._pools[version] = running = _Running(self._make_pool(self.configurations[version]))
+                running.pool.start()
+        for version, running in self._pools.items():
+            if version != LATEST:  # the settings say that of `$LATEST`
+                running.pool.provision(self._provisioned.get(version, 0))
 
     def _enter(self, version: str) -> _Running:
         """The pool of a version, which is not stopped while somebody enters."""

@@ -37,6 +37,7 @@ class Pool:
         self.answered = 0
         self.throttles = 0
         self.running = self.stopped = False
+        self.provisioned = 0
         self.made.append(self)
 
     def start(self) -> None:
@@ -58,6 +59,9 @@ class Pool:
         invocation, on_result = self.work.pop(0)
         self.answered += 1
         on_result(InvocationResult(invocation.request_id, executed_version=self.configuration.version))
+
+    def provision(self, provisioned: int) -> None:
+        self.provisioned = provisioned
 
     def stats(self) -> PoolStats:
         return PoolStats(0, len(self.work), 0, 0, self.answered, 0, self.throttles, 0)

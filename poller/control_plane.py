@@ -151,7 +151,7 @@ class ControlPlane:
         catalogue = self.account.catalogue
         entries = [entry for name in catalogue.names() if (entry := catalogue.get(name)) is not None]
         folders = {version.code.folder for entry in entries for version in entry.versions()}
-        return Usage(len(entries), sum(size_of(folder) for folder in folders))
+        return Usage(len(entries), sum(size_of(folder) for folder in folders) + self.account.layers.shelf.size())
 
     def on_function_deleted(self, callback: Deleted, recall: Callable[[], None] = lambda: None) -> None:
         """As `Catalogue.on_deleted`: for what hangs on functions, versions and aliases."""

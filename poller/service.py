@@ -42,7 +42,7 @@ import time
 from contextlib import suppress
 
 from poller.account.store import AccountFile
-from poller.api import event_source_mappings, function_configs, function_urls, functions
+from poller.api import event_source_mappings, function_configs, function_urls, functions, layers
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.invocations import Invocations
@@ -111,6 +111,7 @@ def run(template: Template) -> int:
     routes = [
         *event_source_mappings.routes(plane.sources),
         *functions.routes(plane.account),
+        *layers.routes(plane.account.layers),
         *function_configs.routes(plane.configs),
         *function_urls.routes(fronts.urls),
     ]

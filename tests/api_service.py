@@ -14,7 +14,7 @@ from botocore.config import Config
 from handlers.rig import HANDLERS
 
 from poller.account.documents import Documents, ForgettingDocuments
-from poller.api import event_source_mappings, function_configs, function_urls, functions
+from poller.api import event_source_mappings, function_configs, function_urls, functions, layers
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.invocations import Invocations
@@ -65,6 +65,7 @@ def served_with_apis(template: Template, documents: Documents | None = None) -> 
     routes = [
         *event_source_mappings.routes(plane.sources),
         *functions.routes(plane.account),
+        *layers.routes(plane.account.layers),
         *function_configs.routes(plane.configs),
         *function_urls.routes(fronts.urls),
     ]

@@ -29,6 +29,9 @@ from poller.async_invoke.folder import unusable
 
 FOLDER = "code"
 
+CODE_PATH = "/_code"
+"""Where the zip of a package can be had: this, the SHA-256, and `.zip`."""
+
 MAXIMUM_ZIPPED = 50 * 1024 * 1024
 """Bytes of a zip that comes over the API (A.2, recorded)."""
 MAXIMUM_ENTRIES = 100_000
@@ -114,6 +117,11 @@ class Packages:
     def zip_of(self, sha256: str) -> Path:
         """The zip of a package that came as one."""
         return self._folder / f"{sha256}.zip"
+
+    def location(self, package: Package) -> str:
+        """Where a package can be had: a path of this service, or a `file:` URL of a folder."""
+        is_zip = self.zip_of(package.sha256).exists()
+        return f"{CODE_PATH}/{package.sha256}.zip" if is_zip else package.folder.as_uri()
 
     def let_go(self, package: Package) -> None:
         """It is in use by now, or is not wanted any more."""

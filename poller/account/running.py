@@ -162,7 +162,8 @@ class RunningFunction:
         """Code that something still runs on."""
         with self._lock:
             pools = [running.pool.configuration for running in (*self._pools.values(), *self._finishing)]
-        return {str(item.code) for item in (*self.configurations.values(), *pools)}
+        found = (*self.configurations.values(), *pools)
+        return {str(folder) for item in found for folder in (item.code, *item.layers)}
 
     def stop(self, grace: float = 0.0) -> None:
         """As `FunctionPool.stop`, of every pool."""

@@ -94,6 +94,6 @@ def test_a_function_is_created_published_and_called_by_its_alias(aws: Cli, tmp_p
 
 
 def test_a_call_that_is_not_built_is_told_by_its_name(aws: Cli) -> None:
-    done = aws("list-layers")
+    done = aws("list-code-signing-configs")
     assert done.returncode != 0
-    assert "The operation ListLayers of Lambda's API is not built." in done.stderr
+    assert "The operation ListCodeSigningConfigs of Lambda's API is not built." in done.stderr

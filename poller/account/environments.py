@@ -135,13 +135,10 @@ class Environments:
         with self._lock:
             self._reserved[name] = count
             function = self._functions[name]
-            configurations = {
-                version: replace(item, reserved_concurrent_executions=count)
-                for version, item in function.configurations.items()
-            }
-        function.update(configurations)
-        with self._lock:
+            function.reserved = count
             self._divide()
+            left = self._for_unreserved
+        function.reserve(count, max(0, left))
 
     def provision(self, name: str, counts: Mapping[str, int]) -> None:
         """Keep so many environments initialised, by version and alias; of a function that there is.

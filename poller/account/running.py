@@ -126,6 +126,20 @@ class RunningFunction:
             threading.Thread(target=self._finish, args=(running,), name=name, daemon=True).start()
         self._go_on()  # there may be more room than before
 
+    def reserve(self, concurrency: int | None, account_concurrency: int) -> None:
+        """Let all versions together have that concurrency from now on, or the account's. Environments stay warm."""
+        with self._lock:
+            self.reserved = concurrency
+            self.configurations = {
+                version: replace(item, reserved_concurrent_executions=concurrency)
+                for version, item in self.configurations.items()
+            }
+            self._some = replace(self._some, reserved_concurrent_executions=concurrency)
+            pools = [running.pool for running in self._pools.values()]
+        for pool in pools:
+            pool.reserve(concurrency, account_concurrency)
+        self._go_on()
+
     def provision(self, counts: Mapping[str, int]) -> None:
         """Keep so many environments of published versions initialised from now on, and none of the others."""
         with self._lock:

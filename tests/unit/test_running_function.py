@@ -60,6 +60,9 @@ class Pool:
         self.answered += 1
         on_result(InvocationResult(invocation.request_id, executed_version=self.configuration.version))
 
+    def reserve(self, concurrency: int | None, account_concurrency: int) -> None:
+        self.limit = account_concurrency if concurrency is None else concurrency
+
     def provision(self, provisioned: int) -> None:
         self.provisioned = provisioned
 

@@ -15,6 +15,7 @@ from poller.account.configs_event_invoke import EventInvokeConfigs
 from poller.account.configs_policy import Policies
 from poller.account.configs_provisioned import ProvisionedConcurrencyConfigs
 from poller.account.configs_recursion import RecursionConfigs
+from poller.account.configs_runtime import RuntimeManagement
 from poller.account.configs_tags import MAPPING, Tags
 from poller.account.configs_usage import AccountSettings, Usage
 from poller.account.directory import Directory
@@ -117,6 +118,7 @@ class FunctionConfigs:
         self.recursion = RecursionConfigs(Shelf("FunctionRecursionConfig", documents, owners, loops), account, calls)
         self.policies = Policies(Shelf("Policy", documents, owners), account, calls)
         self.tags = Tags(Shelf("Tags", documents, Ownership(of_resource, drift)), account, calls)
+        self.runtime = RuntimeManagement(account)
         self.settings = AccountSettings(account, self.concurrency, template.settings)
 
     def asynchronous(self, name: str, qualifier: str = "") -> AsyncConfiguration:

@@ -72,6 +72,8 @@ fields: Mapping[str, st.SearchStrategy[Any]] = {
     "DestinationConfig": usually(st.none() | st.fixed_dictionaries({"OnSuccess": to, "OnFailure": to})),
     "ReservedConcurrentExecutions": usually(st.integers(-1, 1000)),
     "ProvisionedConcurrentExecutions": usually(st.integers(-1, 1000)),
+    "UpdateRuntimeOn": usually(st.sampled_from(["Auto", "Manual", "FunctionUpdate", "Never"])),
+    "RuntimeVersionArn": usually(st.sampled_from([None, None, "arn:aws:lambda:us-east-1::runtime:x"])),
     "RecursiveLoop": usually(st.sampled_from(["Allow", "Terminate"])),
     "Tags": usually(st.dictionaries(any_text, any_text, max_size=3)),
     "StatementId": usually(st.sampled_from(["s", "s2"])),
@@ -106,6 +108,12 @@ CALLS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "GetProvisionedConcurrencyConfig": ("GET", "/2019-09-30/functions/{}/provisioned-concurrency", ()),
     "DeleteProvisionedConcurrencyConfig": ("DELETE", "/2019-09-30/functions/{}/provisioned-concurrency", ()),
     "ListProvisionedConcurrencyConfigs": ("GET", "/2019-09-30/functions/{}/provisioned-concurrency?List=ALL", ()),
+    "PutRuntimeManagementConfig": (
+        "PUT",
+        "/2021-07-20/functions/{}/runtime-management-config",
+        ("UpdateRuntimeOn", "RuntimeVersionArn"),
+    ),
+    "GetRuntimeManagementConfig": ("GET", "/2021-07-20/functions/{}/runtime-management-config", ()),
     "PutFunctionRecursionConfig": ("PUT", "/2024-08-31/functions/{}/recursion-config", ("RecursiveLoop",)),
     "GetFunctionRecursionConfig": ("GET", "/2024-08-31/functions/{}/recursion-config", ()),
     "AddPermission": (

@@ -110,6 +110,10 @@ def test_it_outlives_a_restart_and_goes_with_the_function(account: Account) -> N
         assert client.get_function_recursion_config(FunctionName="f")["RecursiveLoop"] == "Allow"
         [statement] = json.loads(client.get_policy(FunctionName="f", Qualifier="1")["Policy"])["Statement"]
         assert statement["Resource"] == f"{arn('f')}:1"
+        assert (
+            client.put_runtime_management_config(FunctionName="f", UpdateRuntimeOn="Auto")["UpdateRuntimeOn"] == "Auto"
+        )
+        assert client.get_runtime_management_config(FunctionName="f", Qualifier="1")["FunctionArn"] == f"{arn('f')}:1"
         assert client.get_account_settings()["AccountUsage"]["FunctionCount"] == 2
         client.delete_alias(FunctionName="f", Name="live")
         assert client.list_function_event_invoke_configs(FunctionName="f")["FunctionEventInvokeConfigs"] == []

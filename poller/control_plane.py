@@ -54,6 +54,7 @@ class ControlPlane:
         self._attach(self.configs)
         kept = KeptMappings(documents, clock.time)
         self.sources = EventSourceMappings(template, self._assembly, self, kept, self.configs.tags)
+        self.sources.can_run = self.account.catalogue.can_run
         self._scaler = Scaler(self.sources.runners, self.sources.bounds, self._environments.stats, self._assembly)
 
     def start(self) -> None:

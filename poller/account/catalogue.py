@@ -82,6 +82,12 @@ class Catalogue:
         entry = self._entries.get(name)
         return entry is not None and entry.version(qualifier) is not None
 
+    def can_run(self, name: str, qualifier: str) -> bool:
+        """Whether there is such a function, version or alias, and its code."""
+        entry = self._entries.get(name)
+        version = None if entry is None else entry.version(qualifier)
+        return version is not None and not version.failure
+
     def is_declared(self, name: str) -> bool:
         """As `Directory`."""
         entry = self._entries.get(name)

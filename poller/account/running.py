@@ -45,6 +45,8 @@ class _Running:
     pool: FunctionPool
     entering: int = 0
     """Invocations that are just being handed over."""
+    provisioned: int = 0
+    """Environments that are kept initialised by calls."""
 
 
 class RunningFunction:
@@ -204,8 +206,10 @@ class RunningFunction:
                 self._pools[version] = running = _Running(self._make_pool(self.configurations[version]))
                 running.pool.start()
         for version, running in self._pools.items():
-            if version != LATEST:  # the settings say that of `$LATEST`
-                running.pool.provision(self._provisioned.get(version, 0))
+            wanted = self._provisioned.get(version, 0)
+            if version != LATEST and wanted != running.provisioned:  # the settings say that of `$LATEST`
+                running.provisioned = wanted
+                running.pool.provision(wanted)
 
     def _enter(self, version: str) -> _Running:
         """The pool of a version, which is not stopped while somebody enters."""

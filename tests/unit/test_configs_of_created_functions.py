@@ -177,7 +177,9 @@ def test_a_mapping_of_an_alias_is_there_after_a_restart_and_outlives_its_functio
         account.create(client, "f")
         uuid = client.create_event_source_mapping(FunctionName="f:live", **KAFKA)["UUID"]
         eventually(lambda: client.get_event_source_mapping(UUID=uuid)["State"] == "Enabled")
+        assert client.get_event_source_mapping(UUID=uuid)["StateTransitionReason"] == "USER_INITIATED"
         client.delete_function(FunctionName="f")
+        assert client.get_event_source_mapping(UUID=uuid)["StateTransitionReason"] == "FUNCTION_CONFIG_NOT_VALID"
     with account.client() as client:
         found = client.get_event_source_mapping(UUID=uuid)
         assert found["FunctionArn"] == f"{arn('f')}:live"

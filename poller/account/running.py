@@ -76,6 +76,8 @@ class RunningFunction:
         self._pools: dict[str, _Running] = {}
         self._provisioned: Mapping[str, int] = {}
         """Environments that are kept initialised, by published version."""
+        self.set_aside = 0
+        """All of these: what other functions do not have of the account's concurrency (E.3)."""
         self._finishing: list[_Running] = []
         self._past: list[PoolStats] = []
         """The figures of pools that have ended, in one."""
@@ -146,6 +148,7 @@ class RunningFunction:
         """Keep so many environments of published versions initialised from now on, and none of the others."""
         with self._lock:
             self._provisioned = dict(counts)
+            self.set_aside = sum(counts.values())
             self._provide()
 
     def provisioned(self, version: str) -> ProvisionedConcurrency:

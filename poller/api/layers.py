@@ -25,6 +25,9 @@ VERSION = VERSIONS + "/{number}"
 POLICY = VERSION + "/policy"
 STATEMENT = POLICY + "/{sid}"
 
+MEMORY = 256 * 1024 * 1024
+"""Bytes that bodies with contents of layers may take together."""
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -44,7 +47,7 @@ def refusing_routes(text: str) -> list[BaseRoute]:
 
 
 def _versions(layers: Layers) -> list[tuple[str, str, Endpoint]]:
-    memory = Memory()
+    memory = Memory(MEMORY)
 
     async def publish(request: Request) -> Response:
         with memory.held() as hold:

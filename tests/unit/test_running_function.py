@@ -293,6 +293,20 @@ def test_reserving_another_number_acts_at_once_and_on_later_updates(world: World
     assert world.pool("$LATEST").busy == 1
 
 
+def test_what_is_provisioned_of_one_function_the_others_do_not_have(world: World) -> None:  # E.3, A.2
+    environments = world.environments
+    world.put(LATEST, FIRST)
+    environments.put("g", {"$LATEST": replace(LATEST, function_name="g")}, {})
+    assert not environments.at_account_limit("g")
+    environments.provision("f", {"1": 1000})
+    assert environments.at_account_limit("g")
+    assert not environments.at_account_limit("f")
+    assert world.pool("1").provisioned == 1000
+    environments.provision("f", {})
+    assert not environments.at_account_limit("g")
+    assert world.pool("1").provisioned == 0
+
+
 def test_functions_without_a_reservation_share_what_the_others_leave(world: World) -> None:
     environments = world.environments
     world.put(LATEST, FIRST)

@@ -198,7 +198,9 @@ class Environments:
     def at_account_limit(self, name: str) -> bool:
         """Whether the functions that reserve no concurrency use up what the others leave (A.2), and this is one."""
         function = self._functions.get(name)
-        if function is None or function.reserved is not None or function.busy() < function.set_aside:
+        if function is None or function.reserved is not None:
+            return False
+        if function.set_aside and function.busy() < function.set_aside:
             return False
         left = self._for_unreserved
         for one in self._unreserved:

@@ -26,6 +26,7 @@ LOOK = 0.05
 """Seconds between two looks whether a pool that is given up has finished."""
 
 NOT_PROVISIONED = ProvisionedConcurrency(0, 0, None)
+"""Of a version that nobody provisioned, or that does not run yet."""
 
 MakePool = Callable[[FunctionConfiguration], FunctionPool]
 

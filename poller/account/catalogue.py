@@ -179,7 +179,9 @@ class Catalogue:
         """Remove packages that nothing uses any more."""
         with self.changing:
             if self._is_ours:
-                self.packages.collect(self._environments.folders() | self.also_used())
+                versions = [version for entry in self._entries.values() for version in entry.versions()]
+                had = {str(folder) for version in versions for folder in version.folders}
+                self.packages.collect(had | self._environments.folders() | self.also_used())
 
     def own(self) -> None:
         """Something was kept or restored, so the state folder is known to be nobody else's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from poller.account.configs_usage import CODE_SIZE_UNZIPPED, size_of
@@ -57,15 +58,16 @@ class FunctionLayers:
             found[version.layer_arn] = version.used
         return tuple(found.values())
 
-    def refuse_misfit(self, version: FunctionVersion) -> None:
-        """For a function that is to be like this. Blocks while the files of code and layers are summed up.
+    def fitted(self, version: FunctionVersion) -> FunctionVersion:
+        """A function that is to be like this, with its layers brought together. Blocks for the disk.
 
         Raises:
             ApiError: 400, they are too large together, or have extensions that this function cannot run.
+            StateError: the disk does not take it.
         """
         if not version.layers:
-            return
-        size = sum(map(size_of, version.folders))
+            return replace(version, opt=None)
+        size = sum(map(size_of, (version.code.folder, *(layer.package.folder for layer in version.layers))))
         if size > CODE_SIZE_UNZIPPED:
             text = f"Function code combined with layers exceeds the maximum allowed size of {CODE_SIZE_UNZIPPED} bytes."
             raise invalid_parameter(f"{text} The actual size is {size} bytes.")
@@ -74,3 +76,9 @@ class FunctionLayers:
                 if programs((layer.package.folder,)):
                     text = f"The layer {layer.arn} has extensions, which this function cannot run."
                     raise invalid_parameter(text, "they need Lambda's Runtime API: the setting RuntimeClient: aws")
+        if len(version.layers) == 1:
+            return replace(version, opt=None)
+        packages = self._shelf.catalogue.packages
+        merged = packages.add_merged([layer.package for layer in version.layers])
+        packages.let_go(merged)  # the caller holds `changing`, and nothing is removed without it
+        return replace(version, opt=merged.folder)

@@ -107,7 +107,7 @@ class Functions:
                 self.clock(),
                 layers=self._layers.named(request.get("Layers", [])),
             )
-            self._layers.refuse_misfit(latest)
+            latest = self._layers.fitted(latest)
             answer = latest.created(catalogue.arn(called.name), catalogue.region)
             entry = Entry(replace(latest, revision_id=new_revision()))
             if request.get("Publish"):
@@ -285,7 +285,7 @@ class Functions:
     def _updated(
         self, entry: Entry, latest: FunctionVersion, *, publish: bool = False, dry: bool = False
     ) -> dict[str, Any]:
-        self._layers.refuse_misfit(latest)
+        latest = self._layers.fitted(latest)
         catalogue = self.catalogue
         arn = catalogue.arn(latest.name)
         latest = replace(latest, revision_id=new_revision(), last_modified=self.clock())

@@ -19,13 +19,14 @@ import threading
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from poller.account.folders import MAXIMUM_UNZIPPED, Folders, Package, too_large
 from poller.api_errors import ApiError, invalid_parameter
 from poller.async_invoke.folder import unusable
+from poller.runtime.layers import copy_over
 
 FOLDER = "code"
 
@@ -113,6 +114,20 @@ class Packages:
                 raise invalid_parameter(f"The folder {source} cannot be copied: {error}") from None
 
         return found._replace(folder=self._made(found.sha256, fill))
+
+    def add_merged(self, packages: Sequence[Package]) -> Package:
+        """Bring the files of several packages together, as layers are: the later one wins. It is held until `let_go`.
+
+        Raises:
+            StateError: the disk does not take it.
+        """
+        digest = hashlib.sha256(" ".join(package.sha256 for package in packages).encode()).hexdigest()
+
+        def fill(folder: Path) -> None:
+            for package in packages:
+                copy_over(package.folder, folder)
+
+        return Package(self._made(digest, fill), digest, sum(package.size for package in packages))
 
     def zip_of(self, sha256: str) -> Path:
         """The zip of a package that came as one."""

@@ -82,13 +82,16 @@ class FunctionVersion:
     """Of a published version: the Description that `$LATEST` had."""
     layers: tuple[UsedLayer, ...] | None = None
     """In their order; None as the template has them."""
+    opt: Path | None = None
+    """Where several layers are brought together."""
     failure: str = ""
     """Why it cannot run; empty when it can."""
 
     @property
     def folders(self) -> tuple[Path, ...]:
         """All that it runs on."""
-        return self.code.folder, *(layer.package.folder for layer in self.layers or ())
+        opt = () if self.opt is None else (self.opt,)
+        return self.code.folder, *opt, *(layer.package.folder for layer in self.layers or ())
 
     @property
     def state(self) -> State:
@@ -120,7 +123,7 @@ class FunctionVersion:
             memory_size=properties["MemorySize"],
             environment=dict(properties.get("Environment", {}).get("Variables", {})),
             logging=logging,
-            layers=base.layers if self.layers is None else self.folders[1:],
+            layers=base.layers if self.layers is None else self.folders[1:2],
             version=self.version,
         )
 
@@ -188,6 +191,7 @@ class FunctionVersion:
             "LastModified": self.last_modified,
             "PublishedAs": self.published_as,
             "Layers": None if self.layers is None else [layer.document() for layer in self.layers],
+            "Opt": None if self.opt is None else str(self.opt),
         }
 
     @classmethod
@@ -208,6 +212,7 @@ class FunctionVersion:
             float(document["LastModified"]),
             document["PublishedAs"],
             tuple(map(UsedLayer.of_document, document.get("Layers") or ())),
+            Path(document["Opt"]) if document.get("Opt") else None,
         )
 
     @property

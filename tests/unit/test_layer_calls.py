@@ -216,12 +216,32 @@ def test_a_function_finds_its_layers_and_the_later_one_wins(service: Service) ->
     assert service.told("both")["errorType"] == "ModuleNotFoundError"
 
 
+def test_links_of_several_layers_lead_out_of_their_folder_no_more_than_those_of_one(service: Service) -> None:
+    contents = {
+        "deep": linked("a", "b/c/../.."),
+        "up": linked("b/c", "../top", ("top/x", "x")),
+        "through": zip_of(("a/outside", "x"), ("python/greeting.py", "TEXT = 'in'"), ("python/note", "n")),
+    }
+    publish = service.client.publish_layer_version
+    arns = [
+        publish(LayerName=name, Content={"ZipFile": zipped})["LayerVersionArn"] for name, zipped in contents.items()
+    ]
+    service.create("through", arns)
+    assert service.told("through") == ["in", "n"]
+    found = [path.relative_to(service.folder / ".poller" / "code") for path in service.folder.rglob("outside")]
+    assert {path.parts[1:] for path in found} == {("a", "outside")}, "in the layer, and where all are brought together"
+    assert len(found) == 2
+
+
 def test_a_deleted_version_stays_with_those_that_have_it_also_after_a_restart(service: Service) -> None:
     client = service.client
     arn = service.publish("going", "old", "kept")["LayerVersionArn"]
     service.create("keeps", [arn])
+    other = service.publish("going-too", "newer", "kept")["LayerVersionArn"]
+    service.create("keeps-both", [arn, other])
     assert client.publish_version(FunctionName="keeps")["Layers"][0]["Arn"] == arn
     client.delete_layer_version(LayerName="going", VersionNumber=1)
+    client.delete_layer_version(LayerName="going-too", VersionNumber=1)
     assert refused(client.get_layer_version, LayerName="going", VersionNumber=1) == (404, MISSING, GONE)
     update = client.update_function_configuration
     gone = f"Layer version {arn} does not exist."
@@ -231,6 +251,9 @@ def test_a_deleted_version_stays_with_those_that_have_it_also_after_a_restart(se
     service.restart()
     client = service.client
     assert service.told("keeps") == service.told("keeps", "1") == ["old", "kept"]
+    assert service.told("keeps-both") == ["newer", "kept"]
+    count = len(client.update_function_configuration(FunctionName="keeps-both", Timeout=9)["Layers"])
+    assert (count, service.told("keeps-both")) == (2, ["newer", "kept"])
     assert client.get_function(FunctionName="keeps")["Configuration"]["Layers"][0]["Arn"] == arn
     assert client.list_layer_versions(LayerName="going")["LayerVersions"] == []
     assert service.publish("going", "new")["Version"] == 2, "numbers are never used again"

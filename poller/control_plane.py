@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from poller.account.catalogue import Deleted
@@ -22,6 +22,7 @@ from poller.function_pools import function_pools
 from poller.mapping_runner import CLOSING
 from poller.metrics import FunctionSnapshot, MappingSnapshot, Metrics
 from poller.policy.workers import Share
+from poller.runtime.prewarming import ProvisionedConcurrency
 from poller.scaling import Scaler
 from poller.shares import shares_of
 from poller.template import Template
@@ -48,10 +49,12 @@ class ControlPlane:
         self._environments = self.account.environments
         self._environments.on_finished.append(self._function_pools.ended)
         self._assembly = Assembly(self._settings, metrics, clock, self._share, self._environments)
-        self.configs = FunctionConfigs(self, template, documents, clock.time)
+        changing = self.account.catalogue.changing
+        self.configs = FunctionConfigs(self, template, documents, clock.time, changing)
         self._attach(self.configs)
         kept = KeptMappings(documents, clock.time)
         self.sources = EventSourceMappings(template, self._assembly, self, kept, self.configs.tags)
+        self.sources.can_run = self.account.catalogue.can_run
         self._scaler = Scaler(self.sources.runners, self.sources.bounds, self._environments.stats, self._assembly)
 
     def start(self) -> None:
@@ -130,12 +133,26 @@ class ControlPlane:
         """As `Account`."""
         self._environments.reserve(function_name, concurrency)
 
+    def leads_to(self, function_name: str, qualifier: str) -> tuple[str, ...]:
+        """As `Account`."""
+        entry = self.account.catalogue.get(function_name)
+        alias = None if entry is None else entry.aliases.get(qualifier)
+        return (qualifier,) if alias is None else alias.versions
+
+    def provision(self, function_name: str, counts: Mapping[str, int]) -> None:
+        """As `Account`."""
+        self._environments.provision(function_name, counts)
+
+    def provisioned(self, function_name: str, version: str) -> ProvisionedConcurrency:
+        """As `Account`."""
+        return self._environments.provisioned(function_name, version)
+
     def usage(self) -> Usage:
         """As `Account`."""
         catalogue = self.account.catalogue
         entries = [entry for name in catalogue.names() if (entry := catalogue.get(name)) is not None]
         folders = {version.code.folder for entry in entries for version in entry.versions()}
-        return Usage(len(entries), sum(size_of(folder) for folder in folders))
+        return Usage(len(entries), sum(size_of(folder) for folder in folders) + self.account.layers.shelf.size())
 
     def on_function_deleted(self, callback: Deleted, recall: Callable[[], None] = lambda: None) -> None:
         """As `Catalogue.on_deleted`: for what hangs on functions, versions and aliases."""
@@ -167,3 +184,7 @@ class ControlPlane:
         for name, count in configs.concurrency.reserved().items():
             if not self.is_declared(name):
                 self.reserve(name, count)
+        self.account.publishing.check_alias = configs.provisioned.check_alias
+        for name in self.names():
+            if counts := configs.provisioned.counts(name):
+                self.provision(name, counts)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from poller import mapping_calls
@@ -42,6 +42,8 @@ _EXTENSIONS = "the mapping's extensions"
 
 NOT_VALID = "ESM_CONFIG_NOT_VALID"
 """StateTransitionReason of a mapping that was kept and cannot be completed (C.2)."""
+FUNCTION_NOT_VALID = "FUNCTION_CONFIG_NOT_VALID"
+"""StateTransitionReason of a mapping whose function, version or alias is gone, or cannot run."""
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +67,8 @@ class EventSourceMappings:
         self._assembly = assembly
         self._share = assembly.share
         self._functions = functions
+        self.can_run: Callable[[str, str], bool] = functions.has
+        """Whether there is such a function, or such a version or alias of it, and it runs."""
         self._kept = kept
         self._tags = tags
         self._declared = {mapping.UUID for mapping in template.mappings}
@@ -303,10 +307,18 @@ class EventSourceMappings:
             account_id=self._settings.AccountId,
             region=self._settings.Region,
             state=begun or str(status["State"]),
-            reason=NOT_VALID if runner.mapping.UUID in self._faults else str(status["StateTransitionReason"]),
+            reason=self._reason(runner) or str(status["StateTransitionReason"]),
             result=str(status["LastProcessingResult"]),
             last_modified=runner.last_modified,
         )
+
+    def _reason(self, runner: MappingRunner) -> str:
+        """What stands in the way of a mapping here; empty when nothing does."""
+        if runner.mapping.UUID in self._faults:
+            return NOT_VALID
+        if runner.mapping.Enabled and not self.can_run(*named_function(runner.mapping.FunctionName)):
+            return FUNCTION_NOT_VALID
+        return ""
 
     def _pollers_after(self, runner: MappingRunner, mapping: EventSourceMapping) -> int:
         """What was scaled up stays so, within its new bounds: an update is no reason to fall behind."""

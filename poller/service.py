@@ -42,7 +42,7 @@ import time
 from contextlib import suppress
 
 from poller.account.store import AccountFile
-from poller.api import event_source_mappings, function_configs, function_urls, functions
+from poller.api import event_source_mappings, function_configs, function_urls, functions, layers
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.invocations import Invocations
@@ -94,7 +94,7 @@ def run(template: Template) -> int:
     metrics = Metrics()
     documents = AccountFile(template.state_folder)
     plane = ControlPlane(template, metrics, SystemClock(), documents=documents)
-    fronts = Fronts(template, plane, documents, metrics.registry)
+    fronts = Fronts(template, plane, documents, metrics.registry, plane.account.catalogue.changing)
     plane.on_function_deleted(fronts.urls.gone, fronts.urls.recall)
     metrics.registry.register(StateCollector(plane.mappings, plane.functions))
     asynchronous = async_invoker(template, plane, metrics)
@@ -111,6 +111,7 @@ def run(template: Template) -> int:
     routes = [
         *event_source_mappings.routes(plane.sources),
         *functions.routes(plane.account),
+        *layers.routes(plane.account.layers),
         *function_configs.routes(plane.configs),
         *function_urls.routes(fronts.urls),
     ]

@@ -104,7 +104,8 @@ FUNCTION_REFUSED = {
     "ImageConfig": _NO_IMAGES,
     "ImageUri": _NO_IMAGES,
     "InlineCode": "put the code into a folder, and name that in CodeUri",
-    "ProvisionedConcurrencyConfig": _NO_VERSIONS,
+    "ProvisionedConcurrencyConfig": f"{_NO_VERSIONS}; the setting ProvisionedConcurrency of a function "
+    "(Metadata.Poller.Functions) keeps its environments initialised",
     "PublishToLatestPublished": _NO_VERSIONS,
     "SnapStart": "environments always start anew",
     "TenancyConfig": "there is no tenant isolation here",

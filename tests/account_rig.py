@@ -13,6 +13,7 @@ from poller.account.configs import FunctionConfigs
 from poller.account.configs_usage import Usage
 from poller.account.documents import Documents, ForgettingDocuments
 from poller.api_errors import ApiError
+from poller.runtime.prewarming import ProvisionedConcurrency
 
 DECLARED = {"declared": {"Handler": "basic.echo", "ReservedConcurrentExecutions": 7}}
 
@@ -39,6 +40,10 @@ class Account:
     """Whether the template declares it, by UUID."""
     reserved: dict[str, int | None] = field(default_factory=dict)
     """What pools were told last."""
+    initialised: dict[str, Mapping[str, int]] = field(default_factory=dict)
+    """Likewise, of the environments that are kept initialised."""
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"live": ("1",)})
+    """Where they lead to, of all functions."""
 
     def has(self, function_name: str, qualifier: str = "") -> bool:
         return (
@@ -59,6 +64,15 @@ class Account:
 
     def reserve(self, function_name: str, concurrency: int | None) -> None:
         self.reserved[function_name] = concurrency
+
+    def leads_to(self, function_name: str, qualifier: str) -> tuple[str, ...]:
+        return self.aliases.get(qualifier, (qualifier,))
+
+    def provision(self, function_name: str, counts: Mapping[str, int]) -> None:
+        self.initialised[function_name] = counts
+
+    def provisioned(self, function_name: str, version: str) -> ProvisionedConcurrency:
+        return ProvisionedConcurrency(0, 0, None)
 
     def usage(self) -> Usage:
         return Usage(len(self.functions), 5)

@@ -14,7 +14,7 @@ from botocore.config import Config
 from handlers.rig import HANDLERS
 
 from poller.account.documents import Documents, ForgettingDocuments
-from poller.api import event_source_mappings, function_configs, function_urls, functions
+from poller.api import event_source_mappings, function_configs, function_urls, functions, layers
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.invocations import Invocations
@@ -60,11 +60,12 @@ def served_with_apis(template: Template, documents: Documents | None = None) -> 
     metrics = Metrics()
     documents = documents or ForgettingDocuments()
     plane = ControlPlane(template, metrics, SystemClock(), documents=documents)
-    fronts = Fronts(template, plane, documents, metrics.registry)
+    fronts = Fronts(template, plane, documents, metrics.registry, plane.account.catalogue.changing)
     plane.on_function_deleted(fronts.urls.gone, fronts.urls.recall)
     routes = [
         *event_source_mappings.routes(plane.sources),
         *functions.routes(plane.account),
+        *layers.routes(plane.account.layers),
         *function_configs.routes(plane.configs),
         *function_urls.routes(fronts.urls),
     ]

@@ -63,6 +63,8 @@ class Catalogue:
         self._deleted: list[tuple[Deleted, Callable[[], None]]] = []
         self._is_ours = False
         """Whether the state folder is known to be nobody else's, so that its packages may be removed."""
+        self.also_used: Callable[[], set[str]] = set
+        """Folders of packages that are no function's, but in use as well."""
         environments.on_finished.append(self.collect)
 
     # --- what there is ------------------------------------------------------------------------------------------------
@@ -79,6 +81,12 @@ class Catalogue:
         """As `Directory`."""
         entry = self._entries.get(name)
         return entry is not None and entry.version(qualifier) is not None
+
+    def can_run(self, name: str, qualifier: str) -> bool:
+        """Whether there is such a function, version or alias, and its code."""
+        entry = self._entries.get(name)
+        version = None if entry is None else entry.version(qualifier)
+        return version is not None and not version.failure
 
     def is_declared(self, name: str) -> bool:
         """As `Directory`."""
@@ -171,7 +179,13 @@ class Catalogue:
         """Remove packages that nothing uses any more."""
         with self.changing:
             if self._is_ours:
-                self.packages.collect(self._environments.folders())
+                versions = [version for entry in self._entries.values() for version in entry.versions()]
+                had = {str(folder) for version in versions for folder in version.folders}
+                self.packages.collect(had | self._environments.folders() | self.also_used())
+
+    def own(self) -> None:
+        """Something was kept or restored, so the state folder is known to be nobody else's."""
+        self._is_ours = True
 
     def _write(self, before: Entry | None, after: Entry | None, told: Sequence[Change]) -> None:
         old = {} if before is None or before.is_declared else before.documents()
@@ -228,14 +242,15 @@ class Catalogue:
             entry = replace(entry, latest=_checked(entry.latest), published=versions)
             self._entries = {**self._entries, name: entry}
             self._run(entry)
-        if kept:
+        if kept or self._is_ours:
             self._is_ours = True
             self.packages.clean()
             self.collect()
 
 
 def _checked(version: FunctionVersion) -> FunctionVersion:
-    if version.code.folder.is_dir():
+    gone = next((folder for folder in version.folders if not folder.is_dir()), None)
+    if gone is None:
         return version
-    _log.error("%s of function %s cannot run: %s is gone", version.version, version.name, version.code.folder)
-    return replace(version, failure=f"{CODE_IS_GONE} ({version.code.folder})")
+    _log.error("%s of function %s cannot run: %s is gone", version.version, version.name, gone)
+    return replace(version, failure=f"{CODE_IS_GONE} ({gone})")

@@ -7,13 +7,15 @@ the template declares of a function is shown, and changed only with AllowDrift, 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from poller.account.configs_concurrency import ReservedConcurrency
 from poller.account.configs_event_invoke import EventInvokeConfigs
 from poller.account.configs_policy import Policies
+from poller.account.configs_provisioned import ProvisionedConcurrencyConfigs
 from poller.account.configs_recursion import RecursionConfigs
+from poller.account.configs_runtime import RuntimeManagement
 from poller.account.configs_tags import MAPPING, Tags
 from poller.account.configs_usage import AccountSettings, Usage
 from poller.account.directory import Directory
@@ -21,6 +23,7 @@ from poller.account.documents import Change, Documents
 from poller.account.function_keys import function_of, key_of
 from poller.account.shelf import Ownership, Shelf
 from poller.async_invoke.configuration import AsyncConfiguration
+from poller.runtime.prewarming import ProvisionedConcurrency
 from poller.template import Template
 
 
@@ -36,6 +39,15 @@ class Account(Directory, Protocol):
     def reserve(self, function_name: str, concurrency: int | None) -> None:
         """Let a function's reserved concurrency be that from now on; None is none, 0 switches it off (E.3)."""
 
+    def leads_to(self, function_name: str, qualifier: str) -> tuple[str, ...]:
+        """The versions that a version or alias of a function stands for; of one that there is."""
+
+    def provision(self, function_name: str, counts: Mapping[str, int]) -> None:
+        """Keep so many environments of a function initialised from now on, by version and alias (E.3)."""
+
+    def provisioned(self, function_name: str, version: str) -> ProvisionedConcurrency:
+        """How the provisioned concurrency of a version stands."""
+
     def usage(self) -> Usage:
         """What the account's functions take up. May read folders, and so block."""
 
@@ -43,7 +55,14 @@ class Account(Directory, Protocol):
 class FunctionConfigs:
     """The shelves, and the calls on each."""
 
-    def __init__(self, account: Account, template: Template, documents: Documents, time: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        account: Account,
+        template: Template,
+        documents: Documents,
+        time: Callable[[], float],
+        changing: threading.RLock | None = None,
+    ) -> None:
         """Read what was kept.
 
         Args:
@@ -51,6 +70,7 @@ class FunctionConfigs:
             template: what it declares.
             documents: where what calls make is kept.
             time: seconds since the epoch, for LastModified.
+            changing: held while functions change, so that nothing is hung on one that is just going.
 
         Raises:
             StateError: what was kept cannot be read.
@@ -67,7 +87,7 @@ class FunctionConfigs:
                 return f"event source mapping {name}" if account.is_declared_mapping(name) else ""
             return of_function(name)
 
-        self._calls = calls = threading.Lock()
+        self._calls = calls = changing or threading.RLock()
         """One change at a time."""
         owners = Ownership(of_function, drift)
         begun = time()
@@ -85,10 +105,20 @@ class FunctionConfigs:
         self.concurrency = ReservedConcurrency(
             Shelf("FunctionConcurrency", documents, owners, reserved), account, template.settings, calls
         )
+        self.provisioned = ProvisionedConcurrencyConfigs(
+            Shelf("ProvisionedConcurrencyConfig", documents, owners),
+            account,
+            self.concurrency,
+            template.settings,
+            calls=calls,
+            time=time,
+        )
+        self.concurrency.provisioned = self.provisioned
         loops = {item.FunctionName: {"RecursiveLoop": item.RecursiveLoop} for item in template.functions}
         self.recursion = RecursionConfigs(Shelf("FunctionRecursionConfig", documents, owners, loops), account, calls)
         self.policies = Policies(Shelf("Policy", documents, owners), account, calls)
         self.tags = Tags(Shelf("Tags", documents, Ownership(of_resource, drift)), account, calls)
+        self.runtime = RuntimeManagement(account)
         self.settings = AccountSettings(account, self.concurrency, template.settings)
 
     def asynchronous(self, name: str, qualifier: str = "") -> AsyncConfiguration:
@@ -107,15 +137,15 @@ class FunctionConfigs:
         """
         if qualifier:
             key = key_of(name, qualifier)
+            shelves = (self.event_invoke.shelf, self.policies.shelf, self.provisioned.shelf)
             with self._calls:
-                return [*self.event_invoke.shelf.forget(key.__eq__), *self.policies.shelf.forget(key.__eq__)]
+                return [change for shelf in shelves for change in shelf.forget(key.__eq__)]
 
         def belongs(key: str) -> bool:
             return function_of(key) == name
 
-        shelves = (self.event_invoke.shelf, self.concurrency.shelf, self.recursion.shelf, self.policies.shelf)
         with self._calls:
-            gone = [change for shelf in shelves for change in shelf.forget(belongs)]
+            gone = [change for part in self._of_functions() for change in part.shelf.forget(belongs)]
             return [*gone, *self.tags.forget_function(name)]
 
     def recall(self) -> None:
@@ -124,5 +154,12 @@ class FunctionConfigs:
         Raises:
             StateError: it cannot be read.
         """
-        for part in (self.event_invoke, self.concurrency, self.recursion, self.policies, self.tags):
+        for part in (*self._of_functions(), self.tags):
             part.shelf.recall()
+
+    def _of_functions(
+        self,
+    ) -> tuple[
+        EventInvokeConfigs | ReservedConcurrency | ProvisionedConcurrencyConfigs | RecursionConfigs | Policies, ...
+    ]:
+        return self.event_invoke, self.concurrency, self.provisioned, self.recursion, self.policies

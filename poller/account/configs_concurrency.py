@@ -18,6 +18,7 @@ from poller.validation import Integer, Model
 
 if TYPE_CHECKING:
     from poller.account.configs import Account
+    from poller.account.configs_provisioned import ProvisionedConcurrencyConfigs
 
 LEAST_UNRESERVED = 100
 """Of the account's concurrency, whatever functions reserve (A.2)."""
@@ -34,11 +35,13 @@ class PutFunctionConcurrency(Model):
 class ReservedConcurrency:
     """Any thread. Changes block for the disk."""
 
-    def __init__(self, shelf: Shelf, account: Account, settings: Settings, calls: threading.Lock) -> None:
+    def __init__(self, shelf: Shelf, account: Account, settings: Settings, calls: threading.RLock) -> None:
         self.shelf = shelf
         self._account = account
         self._limit = settings.AccountConcurrency
         self._calls = calls
+        self.provisioned: ProvisionedConcurrencyConfigs | None = None
+        """Which counts as well; None while there is none."""
 
     def put(self, function_name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """PutFunctionConcurrency.
@@ -52,7 +55,8 @@ class ReservedConcurrency:
             found = self._function(function_name)
             reserved = self.reserved()
             before = reserved.get(found.name) or 0
-            left = self._limit - sum(reserved.values()) + before - wanted
+            self._refuse_below_provisioned(found.name, wanted)
+            left = self._limit - sum(reserved.values()) + before - wanted - self._provisioned_by_others(found.name)
             if wanted > before and left < LEAST_UNRESERVED:
                 text = (
                     "Specified ReservedConcurrentExecutions for function decreases account's "
@@ -81,6 +85,18 @@ class ReservedConcurrency:
     def reserved(self) -> dict[str, int]:
         """What each function reserves that does."""
         return {name: item[_RESERVED] for name, item in self.shelf.all().items() if self._account.has(name)}
+
+    def _refuse_below_provisioned(self, name: str, wanted: int) -> None:
+        total = 0 if self.provisioned is None else self.provisioned.total(name)
+        if wanted < total:
+            text = "ReservedConcurrentExecutions  should not be lower than function's total provisioned concurrency"
+            raise invalid_parameter(f"{text} [{total}].")
+
+    def _provisioned_by_others(self, name: str) -> int:
+        """What functions keep initialised that reserve nothing."""
+        if self.provisioned is None:
+            return 0
+        return self.provisioned.unreserved() - (self.provisioned.total(name) if self.of(name) is None else 0)
 
     def _function(self, function_name: str) -> CalledFunction:
         found = called(self._account, function_name)

@@ -49,7 +49,7 @@ class EventInvokeConfigs:
         shelf: Shelf,
         account: Account,
         template: Template,
-        calls: threading.Lock,
+        calls: threading.RLock,
         time: Callable[[], float],
     ) -> None:
         self.shelf = shelf

@@ -76,7 +76,7 @@ class AddPermission(Model):
 class Policies:
     """Any thread. Changes block for the disk."""
 
-    def __init__(self, shelf: Shelf, account: Account, calls: threading.Lock) -> None:
+    def __init__(self, shelf: Shelf, account: Account, calls: threading.RLock) -> None:
         self.shelf = shelf
         self._account = account
         self._calls = calls

@@ -33,7 +33,7 @@ class PutFunctionRecursionConfig(Model):
 class RecursionConfigs:
     """Any thread. Changes block for the disk."""
 
-    def __init__(self, shelf: Shelf, account: Account, calls: threading.Lock) -> None:
+    def __init__(self, shelf: Shelf, account: Account, calls: threading.RLock) -> None:
         self.shelf = shelf
         self._account = account
         self._calls = calls

@@ -47,7 +47,7 @@ _RESOURCE = re.compile(RESOURCE_PATTERN, re.ASCII)
 class Tags:
     """Any thread. Changes block for the disk."""
 
-    def __init__(self, shelf: Shelf, account: Account, calls: threading.Lock) -> None:
+    def __init__(self, shelf: Shelf, account: Account, calls: threading.RLock) -> None:
         self.shelf = shelf
         self._account = account
         self._calls = calls

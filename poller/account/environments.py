@@ -9,11 +9,12 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from poller.account.aliases import Alias
-from poller.account.running import RunningFunction
+from poller.account.running import NOT_PROVISIONED, RunningFunction
 from poller.invocation_request import LATEST
 from poller.log import FunctionLog
 from poller.metrics import FunctionSnapshot
@@ -23,6 +24,7 @@ from poller.runtime.answers import error_answer
 from poller.runtime.late_answers import OnResult
 from poller.runtime.pool import FunctionPool
 from poller.runtime.pool_stats import PoolStats
+from poller.runtime.prewarming import ProvisionedConcurrency
 
 MakeFunctionPool = Callable[[FunctionConfiguration, int], FunctionPool]
 
@@ -78,6 +80,8 @@ class Environments:
         """What they have together."""
         self._reserved: dict[str, int | None] = {}
         """As calls have set it, in place of what a configuration says."""
+        self._provisioned: dict[str, Mapping[str, int]] = {}
+        """Environments that are kept initialised of a function, by version and alias; as calls have set it."""
         self._started = False
         self.on_finished: list[Callable[[], None]] = []
         """Called when a pool that was given up has ended: nothing runs on its code any more."""
@@ -94,6 +98,12 @@ class Environments:
                     for version, item in configurations.items()
                 }
             self._aliases = {**self._aliases, name: aliases}
+            kept = {
+                key: count
+                for key, count in self._provisioned.get(name, {}).items()
+                if key in {*aliases, *configurations}
+            }
+            self._provisioned[name] = kept
             function = self._functions.get(name)
             if function is None:
                 function = RunningFunction(configurations, self._pool, self._finished)
@@ -103,6 +113,7 @@ class Environments:
                 self._divide()
                 return
         function.update(configurations)
+        self.provision(name, kept)
 
     def remove(self, name: str) -> None:
         """Have it no more; what it was given is finished."""
@@ -113,6 +124,7 @@ class Environments:
             self._functions = {key: item for key, item in self._functions.items() if key != name}
             self._aliases = {key: item for key, item in self._aliases.items() if key != name}
             self._reserved.pop(name, None)
+            self._provisioned.pop(name, None)
             self._divide()
             self._deleted.append(function)
         function.update({})
@@ -123,13 +135,29 @@ class Environments:
         with self._lock:
             self._reserved[name] = count
             function = self._functions[name]
-            configurations = {
-                version: replace(item, reserved_concurrent_executions=count)
-                for version, item in function.configurations.items()
-            }
-        function.update(configurations)
-        with self._lock:
+            function.reserved = count
             self._divide()
+            left = self._for_unreserved
+        function.reserve(count, max(0, left))
+
+    def provision(self, name: str, counts: Mapping[str, int]) -> None:
+        """Keep so many environments initialised, by version and alias; of a function that there is.
+
+        An alias means the version that it leads to, also when it leads to another one later on.
+        """
+        with self._lock:
+            self._provisioned[name] = counts
+            function = self._functions[name]
+            aliases = self._aliases[name]
+        wanted: Counter[str] = Counter()
+        for qualifier, count in counts.items():
+            wanted[aliases[qualifier].version if qualifier in aliases else qualifier] += count
+        function.provision(wanted)
+
+    def provisioned(self, name: str, version: str) -> ProvisionedConcurrency:
+        """How the provisioned concurrency of a version stands."""
+        function = self._functions.get(name)
+        return NOT_PROVISIONED if function is None else function.provisioned(version)
 
     def names(self) -> list[str]:
         """Of all functions that there are now."""
@@ -172,9 +200,11 @@ class Environments:
         function = self._functions.get(name)
         if function is None or function.reserved is not None:
             return False
+        if function.set_aside and function.busy() < function.set_aside:
+            return False
         left = self._for_unreserved
         for one in self._unreserved:
-            left -= one.busy()
+            left -= max(one.busy(), one.set_aside)
         return left <= 0
 
     def unreserved(self) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from poller import supported
+from poller.account.layers import VERSION_ARN
 from poller.account.packages import BROKEN
 from poller.account.shapes import Anything, Flag, Listed, Mapped, Number, Structure, Text, checked, violations
 from poller.account.versions import DEFAULTS
@@ -43,14 +44,10 @@ _REFUSED = (
     "DurableConfig",
     "FileSystemConfigs",
     "ImageConfig",
-    "Layers",
     "TenancyConfig",
 )
 """Unless they say nothing; the reasons stand below."""
-_REASONS = {
-    **supported.FUNCTION_REFUSED,
-    "Layers": "only a template's functions have them: put their content into the package",
-}
+_REASONS = supported.FUNCTION_REFUSED
 _REFUSED_HERE = {
     "AcceleratorConfig": "there are no managed instances here",
     "PublishTo": "there are no managed instances here",
@@ -86,6 +83,7 @@ CONFIGURATION: Mapping[str, Any] = {
     "KMSKeyArn": Text(0, 10_000, _ARN_OR_NOTHING),
     "TracingConfig": Structure({"Mode": Text(names=("Active", "PassThrough"))}),
     "EphemeralStorage": Structure({"Size": Number(512, 10_240)}, ("Size",)),
+    "Layers": Listed(VERSION_ARN),
     "SnapStart": Structure({"ApplyOn": Text(names=("PublishedVersions", "None"))}),
     "LoggingConfig": Structure(
         {

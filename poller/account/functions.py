@@ -18,6 +18,7 @@ from poller.account.catalogue import Catalogue
 from poller.account.documents import Change
 from poller.account.entries import Entry, new_revision, published
 from poller.account.folders import Package
+from poller.account.function_layers import FunctionLayers
 from poller.account.function_requests import (
     FUNCTION_NAME,
     GivenCode,
@@ -28,6 +29,7 @@ from poller.account.function_requests import (
     refuse_revision,
     request_of,
 )
+from poller.account.packages import CODE_PATH
 from poller.account.shapes import Structure, checked, violations
 from poller.account.versions import FunctionVersion, order
 from poller.api_errors import CONFLICT, ApiError, invalid_parameter, no_longer, one_of
@@ -37,9 +39,6 @@ LONGEST_PAGE = 50
 """Functions or versions of one page, whatever MaxItems says."""
 
 LONGEST_NAME = 64
-
-CODE_PATH = "/_code"
-"""Where the zip of a package can be had: this, the SHA-256, and `.zip`."""
 
 FUNCTIONS_ONLY = (
     "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. "
@@ -56,17 +55,20 @@ class Functions:
     Args:
         catalogue: what they change.
         clock: seconds since the epoch.
+        layers: of the account.
         check: refuses properties that cannot be had here, of a function of that name.
     """
 
     def __init__(
         self,
         catalogue: Catalogue,
+        layers: FunctionLayers,
         clock: Callable[[], float] = time.time,
         check: Callable[[str, Mapping[str, Any]], None] = lambda *_: None,
     ) -> None:
         self.catalogue = catalogue
         self.clock = clock
+        self._layers = layers
         self._check = check
         self.adopt_tags: Callable[[str, Mapping[str, str]], Sequence[Change]] = _tags
         """The documents of the tags that a function is created with."""
@@ -87,6 +89,7 @@ class Functions:
             raise invalid_parameter(f"1 validation error detected: {detail}")
         properties = properties_of(request, called.name)
         self._check(called.name, properties)
+        self._layers.named(request.get("Layers", []))  # before anything is unpacked
         given = code_of(request["Code"])
         catalogue = self.catalogue
         if catalogue.get(called.name) is not None:
@@ -95,8 +98,16 @@ class Functions:
             if catalogue.get(called.name) is not None:
                 raise _exists(called.name)
             latest = FunctionVersion(
-                called.name, LATEST, properties, package, given.folder is not None, new_revision(), self.clock()
+                called.name,
+                LATEST,
+                properties,
+                package,
+                given.folder is not None,
+                new_revision(),
+                self.clock(),
+                layers=self._layers.named(request.get("Layers", [])),
             )
+            latest = self._layers.fitted(latest)
             answer = latest.created(catalogue.arn(called.name), catalogue.region)
             entry = Entry(replace(latest, revision_id=new_revision()))
             if request.get("Publish"):
@@ -191,7 +202,10 @@ class Functions:
             refuse_revision(request.get("RevisionId"), entry.latest.revision_id)
             properties = properties_of(request, called.name, entry.latest.properties)
             self._check(called.name, properties)
-            return self._updated(entry, replace(entry.latest, properties=properties))
+            layers = entry.latest.layers
+            if "Layers" in request:
+                layers = self._layers.named(request["Layers"])
+            return self._updated(entry, replace(entry.latest, properties=properties, layers=layers))
 
     def delete_function(self, function_name: str, qualifier: str | None = None) -> None:
         """DeleteFunction: all of it, or one version.
@@ -265,13 +279,13 @@ class Functions:
         return version.answer(self.catalogue.arn(called.name, called.qualifier), self.catalogue.region)
 
     def _location(self, version: FunctionVersion) -> dict[str, str]:
-        if self.catalogue.packages.zip_of(version.code.sha256).exists():
-            return {"RepositoryType": "S3", "Location": f"{CODE_PATH}/{version.code.sha256}.zip"}
-        return {"RepositoryType": "File", "Location": version.code.folder.as_uri()}
+        location = self.catalogue.packages.location(version.code)
+        return {"RepositoryType": "S3" if location.startswith(CODE_PATH) else "File", "Location": location}
 
     def _updated(
         self, entry: Entry, latest: FunctionVersion, *, publish: bool = False, dry: bool = False
     ) -> dict[str, Any]:
+        latest = self._layers.fitted(latest)
         catalogue = self.catalogue
         arn = catalogue.arn(latest.name)
         latest = replace(latest, revision_id=new_revision(), last_modified=self.clock())

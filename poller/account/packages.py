@@ -19,15 +19,19 @@ import threading
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from poller.account.folders import MAXIMUM_UNZIPPED, Folders, Package, too_large
 from poller.api_errors import ApiError, invalid_parameter
 from poller.async_invoke.folder import unusable
+from poller.runtime.layers import copy_over
 
 FOLDER = "code"
+
+CODE_PATH = "/_code"
+"""Where the zip of a package can be had: this, the SHA-256, and `.zip`."""
 
 MAXIMUM_ZIPPED = 50 * 1024 * 1024
 """Bytes of a zip that comes over the API (A.2, recorded)."""
@@ -111,9 +115,28 @@ class Packages:
 
         return found._replace(folder=self._made(found.sha256, fill))
 
+    def add_merged(self, packages: Sequence[Package]) -> Package:
+        """Bring the files of several packages together, as layers are: the later one wins. It is held until `let_go`.
+
+        Raises:
+            StateError: the disk does not take it.
+        """
+        digest = hashlib.sha256(" ".join(package.sha256 for package in packages).encode()).hexdigest()
+
+        def fill(folder: Path) -> None:
+            for package in packages:
+                copy_over(package.folder, folder)
+
+        return Package(self._made(digest, fill), digest, sum(package.size for package in packages))
+
     def zip_of(self, sha256: str) -> Path:
         """The zip of a package that came as one."""
         return self._folder / f"{sha256}.zip"
+
+    def location(self, package: Package) -> str:
+        """Where a package can be had: a path of this service, or a `file:` URL of a folder."""
+        is_zip = self.zip_of(package.sha256).exists()
+        return f"{CODE_PATH}/{package.sha256}.zip" if is_zip else package.folder.as_uri()
 
     def let_go(self, package: Package) -> None:
         """It is in use by now, or is not wanted any more."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,8 @@ class Publishing:
     def __init__(self, functions: Functions) -> None:
         self._functions = functions
         self._catalogue: Catalogue = functions.catalogue
+        self.check_alias: Callable[[str, Alias], None] = lambda *_: None
+        """Refuses that an alias of the function of that name becomes such a one, with an ApiError."""
 
     def publish_version(self, function_name: str, values: Mapping[str, Any]) -> dict[str, Any]:
         """PublishVersion: the configuration of the new version, or of the last one where nothing has changed since.
@@ -144,6 +146,7 @@ class Publishing:
                 raise ApiError(404, NOT_FOUND, f"Alias not found: {catalogue.arn(called.name, name)}")
             refuse_revision(request.get("RevisionId"), before.revision_id)
             alias = self._alias(called, entry, before, request)
+            self.check_alias(called.name, alias)
             catalogue.put(replace(entry, aliases={**entry.aliases, name: alias}))
             return alias.answer(called.arn)
 

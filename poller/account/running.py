@@ -20,9 +20,13 @@ from poller.model import FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.late_answers import OnResult
 from poller.runtime.pool import FunctionPool
 from poller.runtime.pool_stats import PoolStats
+from poller.runtime.prewarming import ProvisionedConcurrency
 
 LOOK = 0.05
 """Seconds between two looks whether a pool that is given up has finished."""
+
+NOT_PROVISIONED = ProvisionedConcurrency(0, 0, None)
+"""Of a version that nobody provisioned, or that does not run yet."""
 
 MakePool = Callable[[FunctionConfiguration], FunctionPool]
 
@@ -42,6 +46,8 @@ class _Running:
     pool: FunctionPool
     entering: int = 0
     """Invocations that are just being handed over."""
+    provisioned: int = 0
+    """Environments that are kept initialised by calls."""
 
 
 class RunningFunction:
@@ -69,6 +75,10 @@ class RunningFunction:
         self.reserved = self._some.reserved_concurrent_executions
         """ReservedConcurrentExecutions, of all versions together."""
         self._pools: dict[str, _Running] = {}
+        self._provisioned: Mapping[str, int] = {}
+        """Environments that are kept initialised, by published version."""
+        self.set_aside = 0
+        """All of these: what other functions do not have of the account's concurrency (E.3)."""
         self._finishing: list[_Running] = []
         self._past: list[PoolStats] = []
         """The figures of pools that have ended, in one."""
@@ -87,6 +97,7 @@ class RunningFunction:
                 self._pools[LATEST] = _Running(self._make_pool(self.configurations[LATEST]))
             for running in self._pools.values():
                 running.pool.start()
+            self._provide()
 
     def submit(self, version: str, invocation: Invocation, on_result: OnResult, *, wait: bool) -> None:
         """As `FunctionPool.submit`, to a version; one that there is not answers as a pool that does not run."""
@@ -120,6 +131,33 @@ class RunningFunction:
             threading.Thread(target=self._finish, args=(running,), name=name, daemon=True).start()
         self._go_on()  # there may be more room than before
 
+    def reserve(self, concurrency: int | None, account_concurrency: int) -> None:
+        """Let all versions together have that concurrency from now on, or the account's. Environments stay warm."""
+        with self._lock:
+            self.reserved = concurrency
+            self.configurations = {
+                version: replace(item, reserved_concurrent_executions=concurrency)
+                for version, item in self.configurations.items()
+            }
+            self._some = replace(self._some, reserved_concurrent_executions=concurrency)
+            pools = [running.pool for running in self._pools.values()]
+        for pool in pools:
+            pool.reserve(concurrency, account_concurrency)
+        self._go_on()
+
+    def provision(self, counts: Mapping[str, int]) -> None:
+        """Keep so many environments of published versions initialised from now on, and none of the others."""
+        with self._lock:
+            self._provisioned = dict(counts)
+            self.set_aside = sum(counts.values())
+            self._provide()
+
+    def provisioned(self, version: str) -> ProvisionedConcurrency:
+        """How the provisioned concurrency of a version stands."""
+        with self._lock:
+            running = self._pools.get(version)
+        return NOT_PROVISIONED if running is None else running.pool.provisioned_concurrency()
+
     def pools(self) -> list[FunctionPool]:
         """Those that run, also those that only finish what they were given."""
         with self._lock:
@@ -144,7 +182,8 @@ class RunningFunction:
         """Code that something still runs on."""
         with self._lock:
             pools = [running.pool.configuration for running in (*self._pools.values(), *self._finishing)]
-        return {str(item.code) for item in (*self.configurations.values(), *pools)}
+        found = (*self.configurations.values(), *pools)
+        return {str(folder) for item in found for folder in (item.code, *item.layers)}
 
     def stop(self, grace: float = 0.0) -> None:
         """As `FunctionPool.stop`, of every pool."""
@@ -161,6 +200,20 @@ class RunningFunction:
             self._hand_over(*job, wait=True)  # to a pool that has stopped, which says so
 
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _provide(self) -> None:
+        """With the lock held: what is to be initialised of published versions, once there is something that runs."""
+        if not self._started:
+            return
+        for version in self._provisioned:
+            if version in self.configurations and version not in self._pools:
+                self._pools[version] = running = _Running(self._make_pool(self.configurations[version]))
+                running.pool.start()
+        for version, running in self._pools.items():
+            wanted = self._provisioned.get(version, 0)
+            if version != LATEST and wanted != running.provisioned:  # the settings say that of `$LATEST`
+                running.provisioned = wanted
+                running.pool.provision(wanted)
 
     def _enter(self, version: str) -> _Running:
         """The pool of a version, which is not stopped while somebody enters."""

@@ -13,7 +13,10 @@ from poller.account.documents import Documents
 from poller.account.entries import Entry
 from poller.account.environments import Environments, MakeFunctionPool
 from poller.account.folders import Package
+from poller.account.function_layers import FunctionLayers
 from poller.account.functions import Functions
+from poller.account.layer_calls import Layers
+from poller.account.layer_shelf import LayerShelf
 from poller.account.packages import Packages
 from poller.account.publishing import Publishing
 from poller.account.versions import DEFAULTS, FunctionVersion
@@ -75,10 +78,14 @@ class AccountFunctions:
             self.environments,
             allow_drift=settings.AllowDrift,
         )
-        self.functions = Functions(self.catalogue, clock.time, self._check)
+        restore = share.workers == 1
+        shelf = LayerShelf(self.catalogue, documents, restore=restore)
+        self.layers = Layers(shelf, clock.time)
+        of_functions = FunctionLayers(shelf, settings.RuntimeClient)
+        self.functions = Functions(self.catalogue, of_functions, clock.time, self._check)
         self.publishing = Publishing(self.functions)
         self.catalogue.declare([_declared(function, clock.time()) for function in template.functions])
-        if share.workers == 1:
+        if restore:
             self.catalogue.restore()
 
     def asynchronous(self, name: str) -> AsyncConfiguration:

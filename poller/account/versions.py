@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from poller.account.folders import Package
 from poller.invocation_request import LATEST
@@ -42,6 +42,27 @@ DEFAULTS: Mapping[str, Any] = {
 """What the answers of every function show, whether it was given or not (recorded)."""
 
 
+class UsedLayer(NamedTuple):
+    """A version of a layer that a function has: it stays so when the version is deleted."""
+
+    arn: str
+    package: Package
+
+    def document(self) -> dict[str, Any]:
+        """As it is kept, with the function."""
+        folder, sha256, size = self.package
+        return {"Arn": self.arn, "Folder": str(folder), "Sha256": sha256, "Size": size}
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> UsedLayer:
+        """As it was kept.
+
+        Raises:
+            LookupError, TypeError, ValueError: it was not.
+        """
+        return cls(document["Arn"], Package(Path(document["Folder"]), document["Sha256"], int(document["Size"])))
+
+
 @dataclass(frozen=True, slots=True)
 class FunctionVersion:
     """A version as it is; replaced, never changed."""
@@ -59,8 +80,18 @@ class FunctionVersion:
     """Seconds since the epoch."""
     published_as: str = ""
     """Of a published version: the Description that `$LATEST` had."""
+    layers: tuple[UsedLayer, ...] | None = None
+    """In their order; None as the template has them."""
+    opt: Path | None = None
+    """Where several layers are brought together."""
     failure: str = ""
     """Why it cannot run; empty when it can."""
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """All that it runs on."""
+        opt = () if self.opt is None else (self.opt,)
+        return self.code.folder, *opt, *(layer.package.folder for layer in self.layers or ())
 
     @property
     def state(self) -> State:
@@ -92,13 +123,15 @@ class FunctionVersion:
             memory_size=properties["MemorySize"],
             environment=dict(properties.get("Environment", {}).get("Variables", {})),
             logging=logging,
+            layers=base.layers if self.layers is None else self.folders[1:2],
             version=self.version,
         )
 
     def is_as_published(self, version: FunctionVersion) -> bool:
         """Of `$LATEST`: whether nothing has changed since that version was published of it."""
         then = {**version.properties, "Description": version.published_as}
-        return self.code.sha256 == version.code.sha256 and self.properties == then
+        is_same_code = self.code.sha256 == version.code.sha256 and self.layers == version.layers
+        return is_same_code and self.properties == then
 
     # --- answers ------------------------------------------------------------------------------------------------------
 
@@ -119,6 +152,8 @@ class FunctionVersion:
             "RevisionId": self.revision_id,
             "Version": self.version,
         }
+        if self.layers:
+            answer["Layers"] = [{"Arn": layer.arn, "CodeSize": layer.package.size} for layer in self.layers]
         return dict(sorted(answer.items()))
 
     def answer(self, function_arn: str, region: str) -> dict[str, Any]:
@@ -155,6 +190,8 @@ class FunctionVersion:
             "RevisionId": self.revision_id,
             "LastModified": self.last_modified,
             "PublishedAs": self.published_as,
+            "Layers": None if self.layers is None else [layer.document() for layer in self.layers],
+            "Opt": None if self.opt is None else str(self.opt),
         }
 
     @classmethod
@@ -174,6 +211,8 @@ class FunctionVersion:
             document["RevisionId"],
             float(document["LastModified"]),
             document["PublishedAs"],
+            tuple(map(UsedLayer.of_document, document.get("Layers") or ())),
+            Path(document["Opt"]) if document.get("Opt") else None,
         )
 
     @property

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 INVOKE_CONFIG = "/2019-09-25/functions/{name:path}/event-invoke-config"
 RESERVE = "/2017-10-31/functions/{name:path}/concurrency"
 RESERVED = "/2019-09-30/functions/{name:path}/concurrency"
+PROVISIONED = "/2019-09-30/functions/{name:path}/provisioned-concurrency"
 RECURSION = "/2024-08-31/functions/{name:path}/recursion-config"
+RUNTIME = "/2021-07-20/functions/{name:path}/runtime-management-config"
 POLICY = "/2015-03-31/functions/{name:path}/policy"
 TAGS = "/2017-03-31/tags/{name:path}"
 SETTINGS = "/2016-08-19/account-settings"
@@ -33,6 +35,8 @@ def routes(configs: FunctionConfigs) -> list[BaseRoute]:
         [
             *_event_invoke(configs),
             *_concurrency(configs),
+            *_provisioned(configs),
+            *_runtime(configs),
             *_policies(configs),
             *_tags(configs),
             ("GET", SETTINGS, lambda _: answered(200, configs.settings.get)),
@@ -46,9 +50,13 @@ def refusing_routes(text: str) -> list[BaseRoute]:
     async def refuse(_: Request) -> Response:
         return refusal(invalid_parameter(text))
 
-    paths = (f"{INVOKE_CONFIG}/list", INVOKE_CONFIG, RESERVE, RESERVED, RECURSION, POLICY, POLICY + "/{sid:path}")
+    paths = (f"{INVOKE_CONFIG}/list", INVOKE_CONFIG, RESERVE, RESERVED, RECURSION, PROVISIONED, RUNTIME, POLICY)
     methods = ["GET", "POST", "PUT", "DELETE"]
-    return [Route(path + end, refuse, methods=methods) for path in (*paths, TAGS, SETTINGS) for end in ("", "/")]
+    return [
+        Route(path + end, refuse, methods=methods)
+        for path in (*paths, POLICY + "/{sid:path}", TAGS, SETTINGS)
+        for end in ("", "/")
+    ]
 
 
 def _event_invoke(configs: FunctionConfigs) -> list[tuple[str, str, Endpoint]]:
@@ -108,6 +116,38 @@ def _concurrency(configs: FunctionConfigs) -> list[tuple[str, str, Endpoint]]:
         ("PUT", RECURSION, put_recursion),
         ("GET", RECURSION, get_recursion),
     ]
+
+
+def _provisioned(configs: FunctionConfigs) -> list[tuple[str, str, Endpoint]]:
+    calls = configs.provisioned
+
+    async def put(request: Request) -> Response:
+        body = await body_of(request)
+        return await answered(202, lambda: calls.put(_name(request), _query(request, "Qualifier"), body))
+
+    async def get(request: Request) -> Response:
+        if _query(request, "List") == "ALL":
+            marker, most = _query(request, "Marker"), _query(request, "MaxItems")
+            return await answered(200, lambda: calls.listed(_name(request), marker, most))
+        return await answered(200, lambda: calls.get(_name(request), _query(request, "Qualifier")))
+
+    async def delete(request: Request) -> Response:
+        return await answered(204, lambda: calls.delete(_name(request), _query(request, "Qualifier")))
+
+    return [("PUT", PROVISIONED, put), ("GET", PROVISIONED, get), ("DELETE", PROVISIONED, delete)]
+
+
+def _runtime(configs: FunctionConfigs) -> list[tuple[str, str, Endpoint]]:
+    calls = configs.runtime
+
+    async def put(request: Request) -> Response:
+        body = await body_of(request)
+        return await answered(200, lambda: calls.put(_name(request), _query(request, "Qualifier"), body))
+
+    async def get(request: Request) -> Response:
+        return await answered(200, lambda: calls.get(_name(request), _query(request, "Qualifier")))
+
+    return [("PUT", RUNTIME, put), ("GET", RUNTIME, get)]
 
 
 def _policies(configs: FunctionConfigs) -> list[tuple[str, str, Endpoint]]:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from poller.account.functions import CODE_PATH
+from poller.account.packages import CODE_PATH
 from poller.api.answers import refusal
 from poller.api.call import Memory
 from poller.api.json_calls import LONGEST_BODY, answered, max_items, refusing
@@ -60,7 +60,7 @@ def _functions(account: AccountFunctions) -> list[tuple[str, str, Endpoint]]:
 
     async def create(request: Request) -> Response:
         with memory.held() as hold:
-            body = await _body(request, hold, LONGEST_CODE, " for the CreateFunction operation")
+            body = await code_body(request, hold, LONGEST_CODE, " for the CreateFunction operation")
             return await answered(201, lambda: calls.create_function(body))
 
     async def listed(request: Request) -> Response:
@@ -87,11 +87,11 @@ def _functions(account: AccountFunctions) -> list[tuple[str, str, Endpoint]]:
 
     async def update_code(request: Request) -> Response:
         with memory.held() as hold:
-            body = await _body(request, hold, LONGEST_CODE, " for the UpdateFunctionCode operation")
+            body = await code_body(request, hold, LONGEST_CODE, " for the UpdateFunctionCode operation")
             return await answered(200, lambda: calls.update_function_code(_name(request), body))
 
     async def update_configuration(request: Request) -> Response:
-        body = await _body(request)
+        body = await code_body(request)
         return await answered(200, lambda: calls.update_function_configuration(_name(request), body))
 
     async def delete(request: Request) -> Response:
@@ -112,7 +112,7 @@ def _versions(account: AccountFunctions) -> list[tuple[str, str, Endpoint]]:
     calls = account.publishing
 
     async def publish(request: Request) -> Response:
-        body = await _body(request)
+        body = await code_body(request)
         return await answered(201, lambda: calls.publish_version(_name(request), body))
 
     async def listed(request: Request) -> Response:
@@ -128,7 +128,7 @@ def _aliases(account: AccountFunctions) -> list[tuple[str, str, Endpoint]]:
     calls = account.publishing
 
     async def create(request: Request) -> Response:
-        body = await _body(request)
+        body = await code_body(request)
         return await answered(201, lambda: calls.create_alias(_name(request), body))
 
     async def listed(request: Request) -> Response:
@@ -144,7 +144,7 @@ def _aliases(account: AccountFunctions) -> list[tuple[str, str, Endpoint]]:
         return await answered(200, lambda: calls.get_alias(_name(request), request.path_params["alias"]))
 
     async def update(request: Request) -> Response:
-        body = await _body(request)
+        body = await code_body(request)
         return await answered(200, lambda: calls.update_alias(_name(request), request.path_params["alias"], body))
 
     async def delete(request: Request) -> Response:
@@ -179,7 +179,7 @@ def _routes(calls: Any) -> list[BaseRoute]:
     ]
 
 
-async def _body(
+async def code_body(
     request: Request, hold: Callable[[int], None] = lambda _: None, limit: int = LONGEST_BODY, what: str = ""
 ) -> Any:
     """The JSON of a request, whatever it is.

@@ -60,6 +60,7 @@ class FunctionUrls:
         directory: of the functions.
         allow_drift: whether calls may change what the template declares, until the next start.
         now: seconds since the epoch.
+        changing: held while functions change, so that none gets a URL that is just going.
     """
 
     def __init__(
@@ -70,12 +71,13 @@ class FunctionUrls:
         *,
         allow_drift: bool,
         now: Callable[[], float],
+        changing: threading.RLock | None = None,
     ) -> None:
         self._documents = documents
         self._directory = directory
         self._allow_drift = allow_drift
         self._now = now
-        self._changing = threading.Lock()
+        self._changing = changing or threading.RLock()
         """One change at a time."""
         self._recallable: list[FunctionUrl] = []
         started = now()
@@ -116,9 +118,9 @@ class FunctionUrls:
             ApiError: 400, 404 or 409, with what is wrong.
             StateError: it is not on the disk, and so not made.
         """
-        called = self._called(function_name, qualifier, FUNCTION_MISSING)
-        config = _config(request)
         with self._changing:
+            called = self._called(function_name, qualifier, FUNCTION_MISSING)
+            config = _config(request)
             if key_of(called.name, called.qualifier) in self._urls:
                 text = (
                     f"Failed to create function url config for [functionArn = {called.arn}]. Error message:  "

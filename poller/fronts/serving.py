@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from typing import Protocol
@@ -38,8 +39,15 @@ class Account(Functions, Directory, Protocol):
 class Fronts:
     """Function URLs, which the endpoint answers, and the port of the template's APIs, if it has some."""
 
-    def __init__(self, template: Template, account: Account, documents: Documents, registry: CollectorRegistry) -> None:
-        """Open the port of the APIs.
+    def __init__(
+        self,
+        template: Template,
+        account: Account,
+        documents: Documents,
+        registry: CollectorRegistry,
+        changing: threading.RLock | None = None,
+    ) -> None:
+        """Open the port of the APIs; `changing` as of `FunctionUrls`.
 
         Raises:
             PortInUse: it is taken.
@@ -49,7 +57,12 @@ class Fronts:
         self._apis = template.apis
         self._bind = settings.Bind
         self.urls = FunctionUrls(
-            template.function_urls, documents, account, allow_drift=settings.AllowDrift, now=time.time
+            template.function_urls,
+            documents,
+            account,
+            allow_drift=settings.AllowDrift,
+            now=time.time,
+            changing=changing,
         )
         metrics = FrontMetrics(registry)
         for url in template.function_urls:

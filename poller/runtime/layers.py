@@ -1,7 +1,8 @@
 """A function's layers as one folder, which stands for `/opt` (E.2): the later layer wins where two have the same file.
 
-A single folder is taken as it is, so that changes in it are seen. Several, and archives, are brought together in a
-temporary folder, once per process of ours and again when a folder of them was changed; it goes with that process.
+A single folder is taken as it is, so that changes in it are seen; what calls publish comes as one (`packages.py`).
+Several, and archives, are brought together in a temporary folder, once per process of ours and again when a folder of
+them was changed; it goes with that process.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def _brought_together(layers: tuple[Path, ...]) -> Path:
     try:
         for layer in layers:
             if layer.is_dir():
-                shutil.copytree(layer, folder, symlinks=True, dirs_exist_ok=True)
+                copy_over(layer, folder)
             else:
                 _unpack(layer, folder)
     except BaseException:
@@ -68,6 +69,27 @@ def _brought_together(layers: tuple[Path, ...]) -> Path:
         raise
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def copy_over(layer: Path, folder: Path) -> None:
+    """Bring a layer's files into a folder, where what has the same name gives way. No link there is followed.
+
+    Raises:
+        OSError: it cannot be copied.
+    """
+    for parent, folders, files in os.walk(layer):
+        there = folder / Path(parent).relative_to(layer)
+        for name in (*folders, *files):
+            source, target = Path(parent, name), there / name
+            is_folder = source.is_dir() and not source.is_symlink()
+            if target.is_symlink() or target.is_file():
+                target.unlink()
+            elif target.is_dir() and not is_folder:
+                shutil.rmtree(target)
+            if is_folder:
+                target.mkdir(exist_ok=True)
+            else:
+                shutil.copy2(source, target, follow_symlinks=False)
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -75,13 +75,6 @@ class FunctionPool:
             freeze: whether processes of environments without work are stopped (E.3).
         """
         self.configuration = configuration
-        reserved = configuration.reserved_concurrent_executions
-        self._limit = account_concurrency if reserved is None else reserved
-        self._reason = (
-            "ConcurrentInvocationLimitExceeded"
-            if reserved is None
-            else "ReservedFunctionConcurrentInvocationLimitExceeded"
-        )
         self._sink = log
         self._log_streams = log_streams
         self._faults_on_purpose = faults
@@ -91,6 +84,7 @@ class FunctionPool:
         self._lock = threading.Lock()
         """Guards all that follows. Nothing blocks, calls back or writes while it is held."""
         self._roster = Roster(provisioned)
+        self._bound(configuration.reserved_concurrent_executions, account_concurrency)
         self._answer = LateAnswers(configuration.function_name).give
         self._invocations = self._errors = self._throttles = self._faults = 0
 
@@ -117,6 +111,20 @@ class FunctionPool:
         with self._lock:
             return self._roster.provisioned_concurrency()
 
+    def reserve(self, concurrency: int | None, account_concurrency: int) -> None:
+        """Let the function reserve that from now on. Environments stay, save that those that are too many end."""
+        if self.configuration.debug_port is not None:  # one at a time, for whoever debugs
+            concurrency, account_concurrency = None if concurrency is None else min(concurrency, 1), 1
+        workers = []
+        with self._lock:
+            self.configuration = replace(self.configuration, reserved_concurrent_executions=concurrency)
+            for _ in range(self._bound(concurrency, account_concurrency)):
+                workers.append(self._new_worker())
+                workers[-1].inbox.put(self._roster.waiting.popleft())
+        for worker in workers:
+            self._start(worker)
+        self._replenish()
+
     def submit(self, invocation: Invocation, on_result: OnResult, *, wait: bool) -> None:
         """Invoke when an environment is free. Does not block.
 
@@ -139,16 +147,16 @@ class FunctionPool:
             elif roster.idle:
                 roster.idle.pop().inbox.put(job)
                 return
-            elif len(roster.workers) < self._limit:
+            elif len(roster.workers) < roster.limit:
                 worker = self._new_worker()
                 worker.inbox.put(job)
                 answer = None
-            elif self._limit and roster.warming:
+            elif roster.limit and roster.warming:
                 worker = roster.warming.pop(0)  # its init is this one's cold start
                 worker.outdated = worker.generation != roster.generation
                 worker.inbox.put(job)
                 return
-            elif wait and self._limit:
+            elif wait and roster.limit:
                 hungry = roster.wait(job)
                 if hungry is not None:
                     hungry.environment.wake()
@@ -188,21 +196,8 @@ class FunctionPool:
 
     def stats(self) -> PoolStats:
         """A snapshot."""
-        roster = self._roster
         with self._lock:
-            provisioned = roster.provisioned_concurrency()
-            return PoolStats(
-                environments=len(roster.workers),
-                busy=roster.busy,
-                waiting=len(roster.waiting) + roster.lying,
-                cold_starts=roster.cold_starts,
-                invocations=self._invocations,
-                errors=self._errors,
-                throttles=self._throttles,
-                faults=self._faults,
-                provisioned=0 if roster.stopped else min(provisioned.requested, self._limit),
-                provisioned_available=provisioned.available,
-            )
+            return self._roster.stats(self._invocations, self._errors, self._throttles, self._faults)
 
     def stop(self, grace: float = 0.0) -> None:
         """Answer what waits with 500, let what runs finish for `grace` seconds, then kill it: it answers 500, too.
@@ -227,6 +222,12 @@ class FunctionPool:
         for worker in workers:
             if not worker.ended.is_set():
                 _log.error("%s does not end: its callback blocks", worker.name)
+
+    def _bound(self, reserved: int | None, account_concurrency: int) -> int:
+        """With the lock held: as `Roster.resize`."""
+        kind = "Concurrent" if reserved is None else "ReservedFunctionConcurrent"
+        self._reason = f"{kind}InvocationLimitExceeded"
+        return self._roster.resize(account_concurrency if reserved is None else reserved)
 
     def _new_worker(self, prewarming: Prewarming | None = None) -> EnvironmentThread:
         """With the lock held."""
@@ -260,7 +261,7 @@ class FunctionPool:
         """Start what the provisioned concurrency lacks."""
         while True:
             with self._lock:
-                if not self._roster.lacks() or len(self._roster.workers) >= self._limit:
+                if not self._roster.lacks() or len(self._roster.workers) >= self._roster.limit:
                     return
                 worker = self._new_worker(Prewarming())
                 self._roster.warming.append(worker)

@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from poller.model import MAXIMUM_PAYLOAD
+from poller.runtime.pool_stats import PoolStats
 from poller.runtime.prewarming import ProvisionedConcurrency
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Roster:
             provisioned: environments that are to be kept initialised.
         """
         self.running = self.stopped = False
+        self.limit = 0
+        """Environments at once."""
         self.generation = 0
         """How often the code was changed."""
         self.workers: dict[int, EnvironmentThread] = {}
@@ -62,6 +65,38 @@ class Roster:
         """Processes started so far."""
         return self._past_cold_starts + sum(worker.environment.cold_starts for worker in self.workers.values())
 
+    def stats(self, invocations: int, errors: int, throttles: int, faults: int) -> PoolStats:
+        """A snapshot, with the pool's own counters."""
+        provisioned = self.provisioned_concurrency()
+        return PoolStats(
+            environments=len(self.workers),
+            busy=self.busy,
+            waiting=len(self.waiting) + self.lying,
+            cold_starts=self.cold_starts,
+            invocations=invocations,
+            errors=errors,
+            throttles=throttles,
+            faults=faults,
+            provisioned=0 if self.stopped else min(provisioned.requested, self.limit),
+            provisioned_available=provisioned.available,
+        )
+
+    def resize(self, limit: int) -> int:
+        """Have so many environments at most; how many more there may be of which each has something to do.
+
+        Idle ones that are too many go at once, others when they are free.
+        """
+        self.limit = limit
+        while self.idle and len(self.workers) > limit:
+            worker = self.idle.pop(0)
+            self.leave(worker)
+            worker.inbox.put(None)
+        room = max(0, limit - len(self.workers))
+        if room:
+            for worker in self.workers.values():
+                self.wait_again(worker)
+        return min(len(self.waiting), room)
+
     def free_number(self) -> int:
         """For the next worker: the lowest, so that threads' names stay few."""
         return next(number for number in range(1, len(self.workers) + 2) if number not in self.workers)
@@ -78,12 +113,14 @@ class Roster:
             self.lying -= 1
             return worker.ahead.popleft().job
         worker.outdated = worker.generation != self.generation
-        if self.waiting:
+        # What waited when the limit became 0 is still done.
+        crowded = self.running and len(self.workers) > self.limit and (self.limit > 0 or not self.waiting)
+        if self.waiting and not crowded:
             return self.waiting.popleft()
-        for other in self.workers.values() if self.lying else ():
+        for other in self.workers.values() if self.lying and not crowded else ():
             if other.ahead and (jobs := self.take_back(other)):
                 return jobs[0]
-        if self.running and not worker.outdated:
+        if self.running and not worker.outdated and not crowded:
             place = len(self.idle)
             if worker.prewarming is None:  # below those that are paid for anyway
                 while place and self.idle[place - 1].prewarming is not None:

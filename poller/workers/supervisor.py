@@ -22,7 +22,7 @@ from dataclasses import replace
 from prometheus_client import CollectorRegistry
 
 from poller import log
-from poller.api import event_source_mappings, function_configs, function_urls, functions
+from poller.api import event_source_mappings, function_configs, function_urls, functions, layers
 from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.server import HttpServer, bind
@@ -55,6 +55,8 @@ NO_CALLS = "Functions and mappings cannot be changed while the service runs with
 NO_FUNCTIONS = "Functions cannot be looked at or changed while the service runs with several Workers."
 """What calls made needs the one process that answers them."""
 
+NO_LAYERS = "There are no layers of calls while the service runs with several Workers."
+
 NO_URLS = "There are no function URLs while the service runs with several Workers."
 
 NO_INVOCATIONS = "Functions cannot be invoked while the service runs with several Workers."
@@ -84,6 +86,7 @@ def supervise(template: Template) -> int:
         calls=[
             *event_source_mappings.refusing_routes(NO_CALLS),
             *functions.refusing_routes(NO_FUNCTIONS),
+            *layers.refusing_routes(NO_LAYERS),
             *function_urls.refusing_routes(NO_URLS),
             *function_configs.refusing_routes(NO_CALLS),
         ],

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from api_service import RUNTIME, arn, served, template_of
+from async_rig import eventually
 from e2e.aws_cli import Cli, aws_cli_or_skip
-from packages import ROLE, describing
+from packages import ROLE, describing, zip_of
 
 FUNCTIONS = {
     "echo": {"Handler": "basic.echo"},
@@ -93,7 +94,27 @@ def test_a_function_is_created_published_and_called_by_its_alias(aws: Cli, tmp_p
     assert "ResourceNotFoundException" in aws("get-function", *named).stderr
 
 
+def test_a_layer_is_published_and_environments_are_provisioned(aws: Cli, tmp_path: Path) -> None:  # A.7, E.3
+    (tmp_path / "layer.zip").write_bytes(zip_of(("python/greeting.py", "TEXT = 'hello'")))
+    code = "import greeting\ndef handler(event, context):\n    return greeting.TEXT"
+    (tmp_path / "code.zip").write_bytes(zip_of(("app.py", code)))
+    done = aws("publish-layer-version", "--layer-name", "greetings", "--zip-file", "fileb://layer.zip")
+    assert (done.returncode, done.stderr) == (0, "")
+    layer = json.loads(done.stdout)["LayerVersionArn"]
+    named = ("--function-name", "greets")
+    done = aws("create-function", *named, "--role", ROLE, "--runtime", RUNTIME, "--handler", "app.handler",
+               "--zip-file", "fileb://code.zip", "--layers", layer, "--publish")  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    which = (*named, "--qualifier", "1")
+    done = aws("put-provisioned-concurrency-config", *which, "--provisioned-concurrent-executions", "1")
+    assert json.loads(done.stdout)["Status"] == "IN_PROGRESS"
+    eventually(lambda: json.loads(aws("get-provisioned-concurrency-config", *which).stdout)["Status"] == "READY")
+    assert aws("delete-layer-version", "--layer-name", "greetings", "--version-number", "1").returncode == 0
+    aws("invoke", *which, "answer.json")
+    assert json.loads(aws.answer()) == "hello"
+
+
 def test_a_call_that_is_not_built_is_told_by_its_name(aws: Cli) -> None:
-    done = aws("list-layers")
+    done = aws("list-code-signing-configs")
     assert done.returncode != 0
-    assert "The operation ListLayers of Lambda's API is not built." in done.stderr
+    assert "The operation ListCodeSigningConfigs of Lambda's API is not built." in done.stderr

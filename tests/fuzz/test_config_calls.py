@@ -33,6 +33,7 @@ MAPPING = f"arn:aws:lambda:us-east-1:123456789012:event-source-mapping:{UUID}"
 KINDS = (
     "FunctionEventInvokeConfig",
     "FunctionConcurrency",
+    "ProvisionedConcurrencyConfig",
     "FunctionRecursionConfig",
     "Policy",
     "Tags",
@@ -70,6 +71,9 @@ fields: Mapping[str, st.SearchStrategy[Any]] = {
     "MaximumEventAgeInSeconds": usually(st.sampled_from([None, 59, 60, 21_600])),
     "DestinationConfig": usually(st.none() | st.fixed_dictionaries({"OnSuccess": to, "OnFailure": to})),
     "ReservedConcurrentExecutions": usually(st.integers(-1, 1000)),
+    "ProvisionedConcurrentExecutions": usually(st.integers(-1, 1000)),
+    "UpdateRuntimeOn": usually(st.sampled_from(["Auto", "Manual", "FunctionUpdate", "Never"])),
+    "RuntimeVersionArn": usually(st.sampled_from([None, None, "arn:aws:lambda:us-east-1::runtime:x"])),
     "RecursiveLoop": usually(st.sampled_from(["Allow", "Terminate"])),
     "Tags": usually(st.dictionaries(any_text, any_text, max_size=3)),
     "StatementId": usually(st.sampled_from(["s", "s2"])),
@@ -96,6 +100,20 @@ CALLS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "PutFunctionConcurrency": ("PUT", "/2017-10-31/functions/{}/concurrency", ("ReservedConcurrentExecutions",)),
     "DeleteFunctionConcurrency": ("DELETE", "/2017-10-31/functions/{}/concurrency", ()),
     "GetFunctionConcurrency": ("GET", "/2019-09-30/functions/{}/concurrency", ()),
+    "PutProvisionedConcurrencyConfig": (
+        "PUT",
+        "/2019-09-30/functions/{}/provisioned-concurrency",
+        ("ProvisionedConcurrentExecutions",),
+    ),
+    "GetProvisionedConcurrencyConfig": ("GET", "/2019-09-30/functions/{}/provisioned-concurrency", ()),
+    "DeleteProvisionedConcurrencyConfig": ("DELETE", "/2019-09-30/functions/{}/provisioned-concurrency", ()),
+    "ListProvisionedConcurrencyConfigs": ("GET", "/2019-09-30/functions/{}/provisioned-concurrency?List=ALL", ()),
+    "PutRuntimeManagementConfig": (
+        "PUT",
+        "/2021-07-20/functions/{}/runtime-management-config",
+        ("UpdateRuntimeOn", "RuntimeVersionArn"),
+    ),
+    "GetRuntimeManagementConfig": ("GET", "/2021-07-20/functions/{}/runtime-management-config", ()),
     "PutFunctionRecursionConfig": ("PUT", "/2024-08-31/functions/{}/recursion-config", ("RecursiveLoop",)),
     "GetFunctionRecursionConfig": ("GET", "/2024-08-31/functions/{}/recursion-config", ()),
     "AddPermission": (
@@ -188,7 +206,8 @@ def test_calls_on_configurations(folder: Path, made: list[tuple[str, str, str | 
     for operation, name, qualifier, body in made:
         method, path, _ = CALLS[operation]
         pairs = [] if qualifier is None else [("Qualifier", qualifier), ("tagKeys", qualifier), ("MaxItems", qualifier)]
-        query = urlencode(pairs, errors="surrogatepass")
+        path, _, all_of_them = path.partition("?")
+        query = "&".join(filter(None, [all_of_them, urlencode(pairs, errors="surrogatepass")]))
         before = kept(documents), dict(account.reserved)
         content = b"" if method in {"GET", "DELETE"} else json.dumps(body).encode()
         status, _ = service.ask(method, path.replace("{}", name), query, content)
@@ -199,6 +218,7 @@ def test_calls_on_configurations(folder: Path, made: list[tuple[str, str, str | 
     for shelf, other in (
         (configs.event_invoke.shelf, again.event_invoke.shelf),
         (configs.concurrency.shelf, again.concurrency.shelf),
+        (configs.provisioned.shelf, again.provisioned.shelf),
         (configs.recursion.shelf, again.recursion.shelf),
         (configs.policies.shelf, again.policies.shelf),
         (configs.tags.shelf, again.tags.shelf),

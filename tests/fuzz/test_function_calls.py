@@ -30,8 +30,10 @@ from poller.account.function_requests import (
     UPDATE_CODE,
     UPDATE_CONFIGURATION,
 )
+from poller.account.layers import ADD_PERMISSION, PUBLISH_LAYER_VERSION
 from poller.account.setup import AccountFunctions
 from poller.api import functions
+from poller.api import layers as layer_calls
 from poller.api.endpoint import Endpoint
 from poller.api.health import application
 from poller.clock import SystemClock
@@ -39,6 +41,8 @@ from poller.shares import shares_of
 from poller.template import Template
 
 PATH = "/2015-03-31/functions"
+LAYERS = "/2018-10-31/layers"
+LAYER = "arn:aws:lambda:us-east-1:123456789012:layer"
 
 packages = st.sampled_from(
     [
@@ -76,8 +80,20 @@ LIKELY: dict[str, st.SearchStrategy[Any]] = {
     ),
     "Description": st.sampled_from(["", "a", "ä"]),
     "Tags": st.just({"a": "b"}),
+    "Layers": st.lists(st.sampled_from([f"{LAYER}:l:1", f"{LAYER}:l:2", f"{LAYER}:m:1", f"{LAYER}:l"]), max_size=6),
+    "Content": st.fixed_dictionaries({"ZipFile": packages}),
+    "LicenseInfo": st.just("MIT"),
+    "CompatibleRuntimes": st.sampled_from([[], ["python3.12"], ["cobol"]]),
+    "CompatibleArchitectures": st.sampled_from([["arm64"], ["arm64", "x86_64"], ["z80"]]),
+    "StatementId": st.sampled_from(["s", "t", "x y"]),
+    "Action": st.just("lambda:GetLayerVersion"),
+    "Principal": st.sampled_from(["*", "123456789012", "nobody"]),
+    "OrganizationId": st.just("o-1234567890"),
 }
-NEEDED = ("FunctionName", "Role", "Runtime", "Handler", "Code", "Name", "FunctionVersion", "ZipFile")
+NEEDED = (
+    *("FunctionName", "Role", "Runtime", "Handler", "Code", "Name", "FunctionVersion", "ZipFile", "Content"),
+    *("StatementId", "Action", "Principal"),
+)
 
 
 def bodies(members: Any) -> st.SearchStrategy[Any]:
@@ -101,6 +117,31 @@ queries = st.just("") | st.just("") | st.sampled_from(["", "Qualifier=1", "Quali
     st.sampled_from(["1", "2", "-1", "x", "9" * 5000, "²"]),
     st.sampled_from(["ALL", "1", "x"]),
 )  # fmt: skip
+
+
+layers = st.just("l") | st.sampled_from(["l", "m", quote(f"{LAYER}:l"), quote(f"{LAYER}s:l"), "l:1", "é", "x" * 150])
+numbers = st.just("1") | st.sampled_from(["1", "2", "0", "-1", "x", "9" * 5000, "%C2%B2", "policy"])
+found = st.builds(
+    lambda runtime, marker, most, arn: (
+        f"CompatibleRuntime={runtime}&Marker={quote(marker, errors='replace')}&MaxItems={most}{arn}"
+    ),
+    st.sampled_from(["python3.12", "cobol"]),
+    any_text | st.sampled_from(["l", "1"]),
+    st.sampled_from(["1", "50", "51", "x"]),
+    st.sampled_from(
+        ["", f"&find=LayerVersion&Arn={quote(LAYER)}:l:1", "&find=LayerVersion&Arn=x", "&find=LayerVersion"]
+    ),
+)
+
+
+def on_layers(
+    method: str, end: str = "", body: st.SearchStrategy[Any] | None = None
+) -> st.SearchStrategy[tuple[str, str, str, Any]]:
+    """One kind of call on layers."""
+    places = st.builds(
+        lambda name, number: f"{LAYERS}{end}".replace("NAME", name).replace("NO", number), layers, numbers
+    )
+    return st.tuples(st.just(method), places, st.just("") | found, st.none() if body is None else body)
 
 
 def call(
@@ -127,6 +168,17 @@ CALLS = st.one_of(
 )
 
 
+LAYER_CALLS = st.one_of(
+    on_layers("POST", "/NAME/versions", bodies([*PUBLISH_LAYER_VERSION.members][1:])),
+    on_layers("POST", "/NAME/versions", bodies([*PUBLISH_LAYER_VERSION.members][1:])),
+    on_layers("POST", "/NAME/versions/NO/policy", bodies(ADD_PERMISSION.members)),
+    on_layers("POST", "/NAME/versions/NO/policy", bodies(ADD_PERMISSION.members)),
+    *(on_layers("DELETE", f"/NAME/versions/NO{end}") for end in ("", "/policy/s", "/policy/%00")),
+    *(on_layers("GET", end) for end in ("", "/NAME/versions", "/NAME/versions/NO", "/NAME/versions/NO/policy")),
+    call("PUT", f"{PATH}/NAME/configuration", bodies(["Layers", "Description"])),
+)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _quiet() -> Iterator[None]:
     root = logging.getLogger()
@@ -144,7 +196,9 @@ def kept(account: AccountFunctions) -> list[Any]:
     """All that calls made, as they show it."""
     made = [name for name in account.catalogue.names() if not account.catalogue.is_declared(name)]
     shown = [item for item in account.functions.list_functions("ALL")["Functions"] if item["FunctionName"] in made]
-    return [shown, [account.publishing.list_aliases(name) for name in made]]
+    shelf = account.layers.shelf
+    layers = [version.document() for name in shelf.names() for version in shelf.versions(name).values()]
+    return [shown, [account.publishing.list_aliases(name) for name in made], layers]
 
 
 async def answered(endpoint: Endpoint, method: str, path: str, query: str, body: bytes) -> tuple[int, bytes]:
@@ -172,7 +226,7 @@ async def answered(endpoint: Endpoint, method: str, path: str, query: str, body:
     return messages[0]["status"], b"".join(message.get("body", b"") for message in messages[1:])
 
 
-@given(st.lists(CALLS, min_size=1, max_size=7))
+@given(st.lists(CALLS, min_size=1, max_size=7) | st.lists(LAYER_CALLS, min_size=1, max_size=7))
 @example([("POST", PATH, "", {"FunctionName": "f", "Role": ROLE, "Handler": "\ud800", "Runtime": RUNTIME, "Code": {}})])
 @example([("POST", PATH, "", {"FunctionName": "f", "Timeout": 10**400})])
 def test_any_calls_are_answered_and_what_was_made_is_what_is_kept(calls: list[tuple[str, str, str, Any]]) -> None:
@@ -180,14 +234,20 @@ def test_any_calls_are_answered_and_what_was_made_is_what_is_kept(calls: list[tu
         template = template_of(Path(folder), {"declared": {"Handler": "basic.echo"}})
         documents = ForgettingDocuments()
         account = account_of(template, documents)
-        app = application(CollectorRegistry(), list, lambda: True, calls=functions.routes(account))
+        app = application(
+            CollectorRegistry(),
+            list,
+            lambda: True,
+            calls=[*functions.routes(account), *layer_calls.routes(account.layers)],
+        )
         endpoint = Endpoint(app, "not here")
-        first = ("POST", PATH, "", request(Publish=True))
-        for method, path, query, body in [first, *calls]:
+        layer = ("POST", f"{LAYERS}/l/versions", "", {"Content": {"ZipFile": b64encode(describing("first")).decode()}})
+        first = ("POST", PATH, "", request(Publish=True, Layers=[f"{LAYER}:l:1"]))
+        for method, path, query, body in [layer, first, *calls]:
             content = b"" if body is None else json.dumps(body).encode()
             before = kept(account)
             status, answer = asyncio.run(answered(endpoint, method, path, query, content))
-            tried(f"calls on functions: {method} {status}")
+            tried(f"calls on {'layers' if path.startswith(LAYERS) else 'functions'}: {method} {status}")
             assert status < 500, (method, path, answer)
             assert b"Traceback" not in answer
             if status >= 400 or method == "GET":

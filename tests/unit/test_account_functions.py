@@ -237,7 +237,8 @@ CREATE_REFUSALS: Sequence[tuple[Mapping[str, Any], tuple[int, str, str]]] = [
     ({"FunctionName": "declared"}, (409, "ResourceConflictException", "Function already exist: declared")),
     ({"FunctionName": arn("f") + ":live"}, (400, INVALID, ("This operation is permitted on Lambda functions only. Aliases "
       "and versions do not support this operation. Please specify either a function name or an unqualified function ARN."))),
-    ({"Layers": ["arn:aws:lambda:us-east-1:123456789012:layer:l:1"]}, (400, INVALID, "Layers is not supported")),
+    ({"Layers": ["arn:aws:lambda:us-east-1:123456789012:layer:l:1"]}, (400, INVALID,
+      "Layer version arn:aws:lambda:us-east-1:123456789012:layer:l:1 does not exist.")),
     ({"FileSystemConfigs": [{"Arn": "a", "LocalMountPath": "b"}]}, (400, INVALID, "FileSystemConfigs is not supported")),
     ({"DurableConfig": {"ExecutionTimeout": 1}}, (400, INVALID, "DurableConfig is not supported")),
     ({"SnapStart": {"ApplyOn": "PublishedVersions"}}, (400, INVALID, "SnapStart is not supported")),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,14 @@ from api_service import RUNTIME, arn, aws_client, served, template_of
 from async_rig import eventually, lines
 from botocore.exceptions import ClientError
 from handlers.rig import HANDLERS
-from packages import ROLE, zip_of
+from packages import ROLE, request, zip_of
 
+from poller.account.documents import Change, ForgettingDocuments
 from poller.account.store import StoredDocuments
+from poller.api_errors import ApiError
+from poller.clock import SystemClock
+from poller.control_plane import ControlPlane
+from poller.metrics import Metrics
 
 NOTED = (HANDLERS / "noted.py").read_text()
 PERMISSION = {"StatementId": "s3", "Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com"}
@@ -29,12 +35,15 @@ KAFKA = {
 }
 
 
+DECLARED = {"declared": {"Handler": "basic.echo"}}
+
+
 class Account:
     """What outlives a service: its folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.template = template_of(folder, {"declared": {"Handler": "basic.echo"}}, TimeScale=600)
+        self.template = template_of(folder, DECLARED, TimeScale=600)
 
     @contextmanager
     def client(self) -> Iterator[Any]:
@@ -66,6 +75,18 @@ def account(tmp_path: Path) -> Account:
     return Account(tmp_path)
 
 
+class Documents(ForgettingDocuments):
+    """Does something while the next change is being written."""
+
+    during: Callable[[], None] | None = None
+
+    def change(self, changes: Sequence[Change]) -> None:
+        during, self.during = self.during, None
+        if during is not None:
+            during()
+        super().change(changes)
+
+
 def code_of(call: Any, **arguments: Any) -> str:
     """The error's name; the call must be refused."""
     with pytest.raises(ClientError) as caught:
@@ -89,6 +110,10 @@ def test_it_outlives_a_restart_and_goes_with_the_function(account: Account) -> N
         assert client.get_function_recursion_config(FunctionName="f")["RecursiveLoop"] == "Allow"
         [statement] = json.loads(client.get_policy(FunctionName="f", Qualifier="1")["Policy"])["Statement"]
         assert statement["Resource"] == f"{arn('f')}:1"
+        assert (
+            client.put_runtime_management_config(FunctionName="f", UpdateRuntimeOn="Auto")["UpdateRuntimeOn"] == "Auto"
+        )
+        assert client.get_runtime_management_config(FunctionName="f", Qualifier="1")["FunctionArn"] == f"{arn('f')}:1"
         assert client.get_account_settings()["AccountUsage"]["FunctionCount"] == 2
         client.delete_alias(FunctionName="f", Name="live")
         assert client.list_function_event_invoke_configs(FunctionName="f")["FunctionEventInvokeConfigs"] == []
@@ -102,6 +127,32 @@ def test_it_outlives_a_restart_and_goes_with_the_function(account: Account) -> N
     with account.client() as client:
         assert "ReservedConcurrentExecutions" not in client.get_function_concurrency(FunctionName="f")
         assert client.get_function_recursion_config(FunctionName="f")["RecursiveLoop"] == "Terminate"
+
+
+def test_nothing_is_hung_on_a_function_while_it_is_being_deleted(tmp_path: Path) -> None:
+    documents = Documents()
+    plane = ControlPlane(template_of(tmp_path, DECLARED), Metrics(), SystemClock(), documents=documents)
+    plane.account.functions.create_function(request("f"))
+    found: list[str] = []
+
+    def hang() -> None:
+        try:
+            plane.configs.concurrency.put("f", {"ReservedConcurrentExecutions": 1})
+        except ApiError as error:
+            found.append(error.type)
+
+    late = threading.Thread(target=hang)
+
+    def while_it_is_written() -> None:
+        late.start()
+        late.join(0.2)  # it has to wait for the deletion, or it would be over by now
+
+    documents.during = while_it_is_written
+    plane.account.functions.delete_function("f")
+    late.join()
+    assert found == ["ResourceNotFoundException"]
+    assert documents.all("FunctionConcurrency") == documents.all("Function") == {}
+    plane.stop()
 
 
 def test_an_alias_has_its_own_retries_and_destination(account: Account, tmp_path: Path) -> None:  # B.2
@@ -126,7 +177,9 @@ def test_a_mapping_of_an_alias_is_there_after_a_restart_and_outlives_its_functio
         account.create(client, "f")
         uuid = client.create_event_source_mapping(FunctionName="f:live", **KAFKA)["UUID"]
         eventually(lambda: client.get_event_source_mapping(UUID=uuid)["State"] == "Enabled")
+        assert client.get_event_source_mapping(UUID=uuid)["StateTransitionReason"] == "USER_INITIATED"
         client.delete_function(FunctionName="f")
+        assert client.get_event_source_mapping(UUID=uuid)["StateTransitionReason"] == "FUNCTION_CONFIG_NOT_VALID"
     with account.client() as client:
         found = client.get_event_source_mapping(UUID=uuid)
         assert found["FunctionArn"] == f"{arn('f')}:live"

@@ -250,7 +250,7 @@ def limit_of(plane: ControlPlane) -> int:
     environments = plane.account.environments
     configuration = environments.configuration("f")
     assert configuration is not None
-    return environments._pool(configuration)._limit
+    return environments._pool(configuration)._roster.limit
 
 
 def test_two_workers_have_together_the_concurrency_of_one_service(tmp_path: Path) -> None:  # A.2

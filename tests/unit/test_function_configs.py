@@ -321,6 +321,21 @@ def test_reserved_concurrency_is_a_function_s_and_nobody_else_s(configs: Functio
     assert refused(calls.put, "f", {})[:2] == VALIDATION
 
 
+def test_a_function_runs_on_the_runtime_that_the_machine_has_and_nothing_else_is_said(configs: FunctionConfigs) -> None:
+    auto = {"UpdateRuntimeOn": "Auto"}
+    assert configs.runtime.get("f", None) == {**auto, "FunctionArn": arn("f")}
+    assert configs.runtime.put("f", "1", auto) == {**auto, "FunctionArn": f"{arn('f')}:1"}
+    told = (*INVALID, "UpdateRuntimeOn FunctionUpdate is not supported")
+    assert refused(configs.runtime.put, "f", None, {"UpdateRuntimeOn": "FunctionUpdate"}) == told
+    pinned = {"UpdateRuntimeOn": "Manual", "RuntimeVersionArn": f"arn:aws:lambda:us-east-1::runtime:{64 * 'a'}"}
+    assert refused(configs.runtime.put, "f", None, pinned) == (*INVALID, "RuntimeVersionArn is not supported")
+    missing = (*MISSING, f"Function not found: {arn('f')}:9")
+    assert refused(configs.runtime.get, "f", "9") == missing
+    assert refused(configs.runtime.get, "f", "live")[:2] == INVALID
+    assert refused(configs.runtime.put, "f", None, {"UpdateRuntimeOn": "Never"})[:2] == VALIDATION
+    assert refused(configs.runtime.put, "f", None, {})[:2] == VALIDATION
+
+
 def test_loops_end_unless_they_are_allowed(configs: FunctionConfigs) -> None:  # B.5
     calls = configs.recursion
     assert calls.get("f") == {"RecursiveLoop": "Terminate"}

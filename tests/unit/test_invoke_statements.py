@@ -300,6 +300,6 @@ def test_a_response_stream_has_chunks_and_an_end(client: Any, function: str, eve
 
 
 def test_what_is_not_built_says_so(client: Any) -> None:
-    answer = refusal(client.list_layers)
+    answer = refusal(client.list_code_signing_configs)
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 501
-    assert "ListLayers" in answer["Error"]["Message"]
+    assert "ListCodeSigningConfigs" in answer["Error"]["Message"]

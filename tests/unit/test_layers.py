@@ -77,6 +77,16 @@ def test_layers_that_were_saved_are_brought_together_again_and_what_is_in_work_k
     assert opt((first, second)) == opt((first, second))
 
 
+def test_what_has_the_same_name_gives_way_whatever_it_is_and_no_link_is_followed(tmp_path):
+    first = layer(tmp_path / "first", {"folder/x": "1", "file": "1", "target/kept": "1"})
+    (first / "link").symlink_to("target")
+    second = layer(tmp_path / "second", {"folder": "2", "file/x": "2", "link/x": "2"})
+    merged = opt((first, second))
+    assert merged is not None
+    found = {str(path.relative_to(merged)): path.read_text() for path in merged.rglob("*") if path.is_file()}
+    assert found == {"folder": "2", "file/x": "2", "link/x": "2", "target/kept": "1"}
+
+
 def test_an_archive_cannot_write_outside_of_its_folder(tmp_path):
     merged = opt((archive(tmp_path / "evil.zip", {"../../evil": "x", "/abs": "y"}),))
     assert merged is not None

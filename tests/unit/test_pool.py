@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from async_rig import eventually
 from handlers.rig import HANDLERS, Gate, descriptors, wait_until_gone
 
 from poller.model import FunctionConfiguration, Invocation
@@ -148,6 +149,57 @@ def test_a_reserved_concurrency_of_zero_throttles_always(pool, wait):  # A.3
     submit(one, answers, wait=wait)
     assert answers.wait(1)[0].payload == RESERVED
     assert one.stats().environments == 0
+
+
+def test_environments_stay_warm_when_the_function_reserves_something_else(pool):  # E.3
+    one, answers = pool(), Answers()
+    for count, concurrency in enumerate((2, None, 1), start=1):
+        one.reserve(concurrency, 1000)
+        submit(one, answers)
+        answers.wait(count)
+    assert [json.loads(result.payload)["calls"] for result in answers.results] == [1, 2, 3]
+    one.reserve(0, 1000)
+    submit(one, answers)
+    assert answers.wait(4)[-1].payload == RESERVED
+    eventually(lambda: not one.stats().environments)
+
+
+def test_what_waits_begins_when_the_function_may_have_more(pool, gate):
+    one, answers = _gated(pool, gate, 1), Answers()
+    for name in "abc":
+        submit(one, answers, event=gate.event(name), request_id=name)
+    gate.entered("a")
+    one.reserve(3, 1000)
+    gate.entered("b", "c")
+    assert one.stats().environments == 3
+    gate.open("a", "b", "c")
+    answers.wait(3)
+
+
+def test_environments_that_are_too_many_go_when_they_are_free_and_what_waits_is_done(pool, gate):
+    one, answers = _gated(pool, gate, 3), Answers()
+    for name in "abcd":
+        submit(one, answers, event=gate.event(name), request_id=name)
+    gate.entered("a", "b", "c")
+    one.reserve(1, 1000)
+    submit(one, answers, event=gate.event("e"), request_id="e", wait=False)
+    assert answers.wait(1)[0].payload == RESERVED
+    gate.open("a", "b", "c", "d")
+    answers.wait(5)
+    eventually(lambda: one.stats().environments == 1)
+    assert one.stats().waiting == 0
+
+
+def test_what_waited_when_the_function_was_switched_off_is_still_done(pool, gate):
+    one, answers = _gated(pool, gate, 1), Answers()
+    for name in "ab":
+        submit(one, answers, event=gate.event(name), request_id=name)
+    gate.entered("a")
+    one.reserve(0, 1000)
+    gate.open("a", "b")
+    answers.wait(2)
+    assert answers.statuses == [200, 200]
+    eventually(lambda: not one.stats().environments)
 
 
 def test_the_accounts_concurrency_bounds_a_function_that_reserves_none(pool):  # A.3

@@ -37,6 +37,7 @@ class Pool:
         self.answered = 0
         self.throttles = 0
         self.running = self.stopped = False
+        self.provisioned = 0
         self.made.append(self)
 
     def start(self) -> None:
@@ -58,6 +59,12 @@ class Pool:
         invocation, on_result = self.work.pop(0)
         self.answered += 1
         on_result(InvocationResult(invocation.request_id, executed_version=self.configuration.version))
+
+    def reserve(self, concurrency: int | None, account_concurrency: int) -> None:
+        self.limit = account_concurrency if concurrency is None else concurrency
+
+    def provision(self, provisioned: int) -> None:
+        self.provisioned = provisioned
 
     def stats(self) -> PoolStats:
         return PoolStats(0, len(self.work), 0, 0, self.answered, 0, self.throttles, 0)
@@ -284,6 +291,20 @@ def test_reserving_another_number_acts_at_once_and_on_later_updates(world: World
     world.environments.reserve("f", None)
     world.submit()
     assert world.pool("$LATEST").busy == 1
+
+
+def test_what_is_provisioned_of_one_function_the_others_do_not_have(world: World) -> None:  # E.3, A.2
+    environments = world.environments
+    world.put(LATEST, FIRST)
+    environments.put("g", {"$LATEST": replace(LATEST, function_name="g")}, {})
+    assert not environments.at_account_limit("g")
+    environments.provision("f", {"1": 1000})
+    assert environments.at_account_limit("g")
+    assert not environments.at_account_limit("f")
+    assert world.pool("1").provisioned == 1000
+    environments.provision("f", {})
+    assert not environments.at_account_limit("g")
+    assert world.pool("1").provisioned == 0
 
 
 def test_functions_without_a_reservation_share_what_the_others_leave(world: World) -> None:

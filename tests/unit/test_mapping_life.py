@@ -83,6 +83,9 @@ class Handlers:
         self.arns: list[str] = []
         """As invoked."""
 
+    def reload(self) -> None:
+        """It has no code."""
+
     def start(self) -> None:
         self.is_running = True
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ipaddress
 import logging
 import re
-import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import lru_cache, partial
 from urllib.parse import unquote
@@ -29,6 +28,7 @@ from poller.api.signatures import Signatures
 from poller.api_errors import VALIDATION, ApiError, invalid_parameter
 from poller.fronts.url_front import UrlFront, asked
 from poller.model import MAXIMUM_PAYLOAD
+from poller.request_ids import new_request_id
 from poller.settings import Settings
 
 OPEN = frozenset({"/metrics", "/healthz", "/readyz"})
@@ -159,7 +159,7 @@ class Endpoint:
         if not is_http or (url is None and scope["path"] in OPEN):
             await self._app(scope, receive, send)
             return
-        call = Call(scope, receive, send, str(uuid.uuid4()), self._memory)
+        call = Call(scope, receive, send, new_request_id(), self._memory)
         try:
             if url is not None and self._urls is not None:
                 await self._urls.answer(call, url)  # open to everybody, and leads nowhere but to a function

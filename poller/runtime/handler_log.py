@@ -28,6 +28,7 @@ class HandlerLog:
         self._format = log_format
         self._tail = bytearray()
         self._partial = bytearray()
+        self._begun = False
 
     def output(self, chunk: bytes) -> None:
         """What the handler wrote to stdout or stderr; each line is an event of its own."""
@@ -72,7 +73,10 @@ class HandlerLog:
         self._emit_all(self._format.init_end(phase, duration, failure))
 
     def begin(self) -> None:
-        """Write START; what came before belongs to the init phase and is not in the tail."""
+        """Write START, once; what came before belongs to the init phase and is not in the tail."""
+        if self._begun:
+            return
+        self._begun = True
         self._tail.clear()
         self._emit_all(self._format.start(self.request_id))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,10 +40,19 @@ class Results:
 
 
 class _OfLoop:
-    """Those that one loop waits for."""
+    """Those that one loop waits for.
+
+    The loop's own way to be woken by a thread reads until there is no more, which gives the interpreter's lock up twice
+    as often; an eventfd is read once. It lives as long as the loop, which there is one of.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self._event = -1
+        if hasattr(os, "eventfd"):
+            self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            weakref.finalize(self, os.close, self._event)
+            loop.add_reader(self._event, self._woken_up)
         self._come: deque[tuple[Callable[[InvocationResult], None], InvocationResult]] = deque()
         self._woken = False
 
@@ -50,10 +61,20 @@ class _OfLoop:
             self._come.append((take, result))
             if not self._woken:
                 self._woken = True
-                with suppress(RuntimeError):  # the service is stopping, and the loop has ended
-                    self.loop.call_soon_threadsafe(self._settle)
+                self._wake()
 
         return on_result
+
+    def _wake(self) -> None:
+        if self._event >= 0:
+            os.eventfd_write(self._event, 1)
+            return
+        with suppress(RuntimeError):  # the service is stopping, and the loop has ended
+            self.loop.call_soon_threadsafe(self._settle)
+
+    def _woken_up(self) -> None:
+        os.eventfd_read(self._event)
+        self._settle()
 
     def _settle(self) -> None:
         self._woken = False  # first: what comes from here on wakes the loop again

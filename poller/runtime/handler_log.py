@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from poller.log import FunctionLog
 from poller.runtime.log_format import Events, LogFormat, Report, TextFormat
 
 LogSink = Callable[[str, str], None]
@@ -104,10 +105,15 @@ class HandlerLog:
 
     def _emit_all(self, events: Events) -> None:
         """As `emit` for each: this is twice in every invocation."""
+        if not events:
+            return
         sink, request_id, tail = self._sink, self.request_id, self._tail
-        for event in events:
-            tail += f"{event}\n".encode(errors="replace")
-            sink(event, request_id)
+        tail += "\n".join((*events, "")).encode(errors="replace")
+        if isinstance(sink, FunctionLog):  # takes them in one go
+            sink.say(events, request_id)
+        else:
+            for event in events:
+                sink(event, request_id)
         if len(tail) > 4 * TAIL:
             del tail[:-TAIL]
 

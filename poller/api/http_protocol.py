@@ -18,7 +18,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from poller.api.call import BODY_WITHIN, Answer
-from poller.api.direct_invoke import DirectCall, DirectInvoke
+from poller.api.direct_invoke import LARGEST, DirectCall, DirectInvoke
 
 MAXIMUM_HEAD = 1024 * 1024
 """Bytes of request line and headers (A.2)."""
@@ -184,7 +184,7 @@ class HttpProtocol(HttpToolsProtocol):
         return self._direct.begin(self.parser.get_method(), self.url, self.headers)
 
     def _answer(self, cycle: DirectCycle, answer: Answer) -> None:
-        """The answer to a direct call, in one piece."""
+        """The answer to a direct call, in one piece unless that would be a large copy."""
         cycle.response_complete = True
         if cycle.disconnected or self.transport.is_closing():
             return
@@ -195,8 +195,13 @@ class HttpProtocol(HttpToolsProtocol):
             parts += (name, b": ", value, b"\r\n")
         if not cycle.keep_alive:
             parts.append(b"connection: close\r\n")
-        parts += (b"content-length: %d\r\n\r\n" % len(body), body)
-        self.transport.write(b"".join(parts))
+        parts.append(b"content-length: %d\r\n\r\n" % len(body))
+        if len(body) <= LARGEST:
+            parts.append(body)
+            self.transport.write(b"".join(parts))
+        else:
+            self.transport.write(b"".join(parts))
+            self.transport.write(body)
         if not cycle.keep_alive:
             self.transport.close()
         self.on_response_complete()

@@ -51,7 +51,7 @@ class _OfLoop:
         self._event = -1
         if hasattr(os, "eventfd"):
             self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-            weakref.finalize(self, os.close, self._event)
+            weakref.finalize(self, os.close, self._event).atexit = False  # threads may still write then
             loop.add_reader(self._event, self._woken_up)
         self._come: deque[tuple[Callable[[InvocationResult], None], InvocationResult]] = deque()
         self._woken = False

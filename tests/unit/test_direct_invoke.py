@@ -36,6 +36,8 @@ class Pool:
             result = throttled(invocation.request_id, "ReservedFunctionConcurrentInvocationLimitExceeded")
         elif event == b'"fail"':
             result = InvocationResult(invocation.request_id, b"{}", function_error="Unhandled", log_tail=b"REPORT")
+        elif event == b'"large"':
+            result = InvocationResult(invocation.request_id, b"x" * 3_000_000)
         elif event == b'"break"':
             raise RuntimeError("no pool")
         else:
@@ -64,7 +66,7 @@ class Functions:
 class Service(HttpServer):
     """One of its own, with or without the short way, that has little patience."""
 
-    def __init__(self, *, short: bool, body_within: float = 60.0) -> None:
+    def __init__(self, *, short: bool, body_within: float = 60.0, keep_alive: float = 60.0) -> None:
         self.functions = Functions()
         endpoint = Endpoint(Starlette(), Invocations(self.functions, NO_QUEUE))
         assert endpoint.direct is not None
@@ -82,6 +84,7 @@ class Service(HttpServer):
         direct = endpoint.direct if short else None
         protocol: Any = partial(HttpProtocol, most=100, body_within=body_within, direct=direct)
         self._server.config.http = protocol
+        self._server.config.timeout_keep_alive = keep_alive  # type: ignore[assignment]
         self.start()
 
     def connect(self) -> socket.socket:
@@ -219,6 +222,28 @@ def test_a_body_that_never_ends_is_refused_in_time_and_its_connection_closed() -
         assert parts(way.ask(request()))[2] == b"[1]"
     finally:
         way.stop()
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_a_connection_with_nothing_to_ask_is_closed_and_one_that_waits_for_its_answer_is_not(short: bool) -> None:
+    way = Service(short=short, keep_alive=0.05)
+    pool = way.functions.one
+    try:
+        with way.connect() as waiting, way.connect() as idle:
+            waiting.sendall(request(body=b'"hold"', Connection=""))
+            idle.sendall(request(body=b"[2]", Connection=""))
+            assert everything(idle).endswith(b"[2]")  # and its end
+            for _ in range(2):
+                assert pool.arrived.acquire(timeout=10)
+            pool.held.pop()()
+            assert everything(waiting).endswith(b'"hold"')
+    finally:
+        way.stop()
+
+
+def test_a_large_answer_comes_whole(ways: tuple[Service, Service]) -> None:
+    for way in ways:
+        assert len(parts(way.ask(request(body=b'"large"')))[2]) == 3_000_000
 
 
 def test_the_memory_of_a_call_is_given_back(ways: tuple[Service, Service]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-import uuid
 
 from poller.model import Invocation, InvocationResult
+from poller.request_ids import new_request_id
 from poller.runtime.answers import error_answer
 from poller.runtime.pool import FunctionPool
 
@@ -26,7 +26,7 @@ def invoke(
         client_context: JSON text for `context.client_context`.
         request_id: a UUID; a new one by default.
     """
-    request_id = request_id or str(uuid.uuid4())
+    request_id = request_id or new_request_id()
     reason = why_no_json(payload)
     if reason is not None:
         return error_answer(request_id, 400, reason)

@@ -11,6 +11,7 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -30,6 +31,7 @@ CONTEXT = {"worker": "worker", "mapping": "mapping", "function": "function", "re
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 _quote = json.encoder.encode_basestring
+_NEWLINE = "\n"
 
 
 @lru_cache(maxsize=4)
@@ -108,18 +110,19 @@ class RunningHandler(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         """Called by `logging` with the handler's lock held, on any thread."""
         self._lines.append(self.format(record) + self.terminator)
-        self._flush_if_due(now=record.levelno > logging.INFO)
+        self._flush_if_due(first=len(self._lines) == 1, now=record.levelno > logging.INFO)
 
-    def say(self, line: str) -> None:
-        """As `emit`, for a line of level INFO that is formatted already. Any thread."""
+    def say(self, lines: Sequence[str]) -> None:
+        """As `emit`, for lines of level INFO that are formatted already, with their ends. Any thread."""
         with self.lock or nullcontext():
-            self._lines.append(line + self.terminator)
-            self._flush_if_due(now=False)
+            first = not self._lines
+            self._lines += lines
+            self._flush_if_due(first=first, now=False)
 
-    def _flush_if_due(self, *, now: bool) -> None:
+    def _flush_if_due(self, *, first: bool, now: bool) -> None:
         if now or len(self._lines) >= LONGEST_RUN:
             self.flush()
-        elif len(self._lines) == 1:
+        elif first:
             self._spoken.set()
 
     def flush(self) -> None:
@@ -200,18 +203,23 @@ class FunctionLog:
 
     def __call__(self, line: str, request_id: str) -> None:
         """Log one line; `request_id` is empty for what belongs to no invocation, such as an import's output."""
+        self.say((line,), request_id)
+
+    def say(self, lines: Sequence[str], request_id: str) -> None:
+        """Log lines of the same moment."""
         if not self._logger.isEnabledFor(logging.INFO):
             return
         handlers = logging.getLogger().handlers
         handler = handlers[0] if len(handlers) == 1 else None
         if isinstance(handler, RunningHandler) and isinstance(handler.formatter, JsonFormatter):
             # What the rest of this function comes to, at a tenth of its cost: there are three lines an invocation.
-            owner = f', "requestId": {_quote(request_id)}}}' if request_id else "}"
-            when, message = json_time(time.time()), _quote(line.rstrip("\n"))
-            worker = handler.formatter.worker_member
-            handler.say(f'{{"time": "{when}"{self._fields}{message}{worker}{self._end}{owner}')
+            start = f'{{"time": "{json_time(time.time())}"{self._fields}'
+            owner = f', "requestId": {_quote(request_id)}}}\n' if request_id else "}\n"
+            end = f"{handler.formatter.worker_member}{self._end}{owner}"
+            handler.say([f"{start}{_quote(line.rstrip(_NEWLINE))}{end}" for line in lines])
             return
-        # Not `info`: looking for the caller in the stack is half of what a line costs.
-        record = logging.LogRecord(self._logger.name, logging.INFO, "", 0, line.rstrip("\n"), None, None)
-        record.function, record.request_id = self._function, request_id
-        self._logger.handle(record)
+        for line in lines:
+            # Not `info`: looking for the caller in the stack is half of what a line costs.
+            record = logging.LogRecord(self._logger.name, logging.INFO, "", 0, line.rstrip("\n"), None, None)
+            record.function, record.request_id = self._function, request_id
+            self._logger.handle(record)

@@ -178,8 +178,7 @@ class Invocation:
     """Where the caller takes a stream, which may be longer than a response (A.1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class InvocationResult:
+class InvocationResult(NamedTuple):
     """What came back. A failing handler is a value, never an exception."""
 
     request_id: str

@@ -34,6 +34,11 @@ def refusal(error: ApiError) -> Response:
     return Response(json.dumps(body_of(error), separators=(",", ":")), error.status, headers, "application/json")
 
 
+def internal() -> ApiError:
+    """500: a fault of ours."""
+    return ApiError(500, "ServiceException", "An internal error; the log of the service has more.")
+
+
 def body_of(error: ApiError) -> Mapping[str, Any]:
     """A.3: the text's key depends on the error; ValidationException has no `Type`. What we know beside it is ours."""
     body = {"Message" if error.type in CAPITAL_MESSAGE else "message": error.text}

@@ -21,6 +21,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
+Answer = tuple[int, Headers, bytes]
+"""Status, headers and body, without what every answer has."""
 
 DRAINED = 64 * 1024 * 1024
 """Bytes of a refused body that are still taken from the connection and thrown away, so that a client that sends first
@@ -72,37 +74,15 @@ class Memory:
             self.give_back(taken)
 
 
-class Call:
-    """A request on its way, for the loop's thread only. It is answered once."""
+class Head:
+    """What a request says before its body."""
 
-    __slots__ = (
-        "_body",
-        "_held",
-        "_memory",
-        "_more",
-        "_receive",
-        "_send",
-        "begun",
-        "headers",
-        "request_id",
-        "scope",
-        "status",
-    )
+    __slots__ = ("headers", "request_id", "scope")
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str, memory: Memory) -> None:
+    def __init__(self, scope: Scope, request_id: str) -> None:
         self.scope = scope
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.request_id = request_id
-        self.begun = False
-        """Whether an answer is on its way."""
-        self.status = 0
-        """Of the answer that is on its way, where it is this object's own."""
-        self._receive = receive
-        self._send = send
-        self._memory = memory
-        self._more = True
-        self._held = 0
-        self._body: bytes | None = None
 
     def header(self, name: bytes) -> str | None:
         """Value of a header by its name in lower case."""
@@ -116,6 +96,25 @@ class Call:
             return None
         values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(name)
         return values[0] if values else None
+
+
+class Call(Head):
+    """A request on its way, for the loop's thread only. It is answered once."""
+
+    __slots__ = ("_body", "_held", "_memory", "_more", "_receive", "_send", "begun", "status")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str, memory: Memory) -> None:
+        super().__init__(scope, request_id)
+        self.begun = False
+        """Whether an answer is on its way."""
+        self.status = 0
+        """Of the answer that is on its way, where it is this object's own."""
+        self._receive = receive
+        self._send = send
+        self._memory = memory
+        self._more = True
+        self._held = 0
+        self._body: bytes | None = None
 
     async def body(self, limit: int, refusal: Callable[[int | None], ApiError]) -> bytes:
         """The whole body. Refused as soon as it is known to be too large: by what its header says, or by what came in.
@@ -150,7 +149,7 @@ class Call:
                     self._held += len(chunk)
                     chunks.append(chunk)
         except TimeoutError:
-            raise _too_slow() from None
+            raise too_slow() from None
         self._body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         return self._body
 
@@ -189,8 +188,8 @@ class Call:
 
     async def refuse(self, error: ApiError, headers: Headers = ()) -> None:
         """The answer to a call that is refused (A.3)."""
-        body = json.dumps(body_of(error), separators=(",", ":")).encode()
-        await self.answer(error.status, [JSON, (b"x-amzn-errortype", error.type.encode()), *headers], body)
+        status, given, body = refused(error)
+        await self.answer(status, [*given, *headers], body)
 
     async def hand_on(self, app: App) -> None:
         """Let an ordinary ASGI application answer; every answer gets a request id."""
@@ -214,7 +213,7 @@ class Call:
                     async with asyncio.timeout_at(ends if self._more else None):
                         message = await self._receive()
                 except TimeoutError:
-                    raise _too_slow() from None
+                    raise too_slow() from None
                 self._more = message.get("more_body", False)
                 return message
             body, replay = replay, None
@@ -240,6 +239,12 @@ class Call:
         self._more = False
 
 
+def refused(error: ApiError) -> Answer:
+    """The answer to a call that is refused (A.3)."""
+    body = json.dumps(body_of(error), separators=(",", ":")).encode()
+    return error.status, [JSON, (b"x-amzn-errortype", error.type.encode())], body
+
+
 def path_of(scope: Scope) -> str:
     """The path as it was sent: what is percent-encoded in it separates nothing."""
     raw: bytes | None = scope.get("raw_path")
@@ -253,6 +258,7 @@ def host_name(host: str) -> str:
     return host.rpartition(":")[0].lower() if host.count(":") == 1 else host.lower()
 
 
-def _too_slow() -> ApiError:
+def too_slow() -> ApiError:
+    """408: the body was not there in time."""
     text = f"The body was not complete after {BODY_WITHIN:.0f} seconds."
     return ApiError(408, "RequestTimeoutException", text)

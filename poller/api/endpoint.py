@@ -8,7 +8,6 @@ from __future__ import annotations
 import ipaddress
 import logging
 import re
-import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import lru_cache, partial
 from urllib.parse import unquote
@@ -17,8 +16,9 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from poller.api.answers import refusal
-from poller.api.call import Call, Memory, Receive, Scope, Send, host_name, path_of
+from poller.api.answers import internal, refusal
+from poller.api.call import Call, Head, Memory, Receive, Scope, Send, host_name, path_of
+from poller.api.direct_invoke import DirectInvoke
 from poller.api.functions import LONGEST_CODE
 from poller.api.invocations import READ_HERE, Invocations
 from poller.api.operations import BUILT, operation_of
@@ -29,6 +29,7 @@ from poller.api.signatures import Signatures
 from poller.api_errors import VALIDATION, ApiError, invalid_parameter
 from poller.fronts.url_front import UrlFront, asked
 from poller.model import MAXIMUM_PAYLOAD
+from poller.request_ids import new_request_id
 from poller.settings import Settings
 
 OPEN = frozenset({"/metrics", "/healthz", "/readyz"})
@@ -44,10 +45,6 @@ _CODE = re.compile(r"/2015-03-31/functions(/[^/]+/code)?/?")
 """Calls that may bring a deployment package."""
 
 _log = logging.getLogger(__name__)
-
-
-def _internal() -> ApiError:
-    return ApiError(500, "ServiceException", "An internal error; the log of the service has more.")
 
 
 class Door:
@@ -70,13 +67,18 @@ class Door:
         self._signatures = signatures
         self._passwords = passwords or {}
 
+    @property
+    def checks_signatures(self) -> bool:
+        """Whether who calls is asked for more than `look_at_page` wants."""
+        return self._signatures is not None
+
     async def look(self, call: Call) -> None:
         """Return when the call may come in.
 
         Raises:
             ApiError: 403, with the reason.
         """
-        self._look_at_page(call)
+        self.look_at_page(call)
         if self._signatures is not None:
             limit = LONGEST_CODE if _CODE.fullmatch(path_of(call.scope)) else MAXIMUM_PAYLOAD
             body = await call.body(limit, partial(_beyond, limit))
@@ -88,11 +90,16 @@ class Door:
         Raises:
             ApiError: 403, with the reason.
         """
-        self._look_at_page(call)
+        self.look_at_page(call)
         if self._signatures is not None:
             check_password(call, self._passwords)
 
-    def _look_at_page(self, call: Call) -> None:
+    def look_at_page(self, call: Head) -> None:
+        """Whether the call may come from where it comes, by its head.
+
+        Raises:
+            ApiError: 403, with the reason.
+        """
         # No client of AWS says which page it is from; browsers do, and of what has no Origin (a picture) they say whose
         # page wants it: `none` is a person's own typing.
         if b"origin" in call.headers or call.headers.get(b"sec-fetch-site", b"none") != b"none":
@@ -145,7 +152,11 @@ class Endpoint:
         self._memory = Memory()
         self._refusal = invocations if isinstance(invocations, str) else ""
         self._invoke: dict[str, Callable[[Call, str], Awaitable[None]]] = {}
+        self.direct: DirectInvoke | None = None
+        """The short way of ordinary calls; signatures need the whole one."""
         if not isinstance(invocations, str):
+            if not self._door.checks_signatures:
+                self.direct = DirectInvoke(self._door.look_at_page, invocations, self._memory)
             self._invoke = {
                 "invocations": invocations.invoke,
                 "response-streaming-invocations": invocations.invoke_with_response_stream,
@@ -159,7 +170,7 @@ class Endpoint:
         if not is_http or (url is None and scope["path"] in OPEN):
             await self._app(scope, receive, send)
             return
-        call = Call(scope, receive, send, str(uuid.uuid4()), self._memory)
+        call = Call(scope, receive, send, new_request_id(), self._memory)
         try:
             if url is not None and self._urls is not None:
                 await self._urls.answer(call, url)  # open to everybody, and leads nowhere but to a function
@@ -179,7 +190,7 @@ class Endpoint:
             if call.begun:
                 raise
             _log.exception("%s %r", scope["method"], path_of(scope))
-            await call.refuse(_internal())
+            await call.refuse(internal())
         finally:
             call.close()
 
@@ -232,7 +243,7 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 
 async def _fault(_: Request, __: Exception) -> Response:
-    return refusal(_internal())
+    return refusal(internal())
 
 
 def _beyond(limit: int, _: int | None) -> ApiError:

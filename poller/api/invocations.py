@@ -6,18 +6,17 @@ a request that waits costs a future, no thread. A client that goes away does not
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.concurrency import run_in_threadpool
 
 from poller.api import response_events
-from poller.api.call import JSON, Call, Headers
+from poller.api.call import JSON, Answer, Call, Head, Headers, refused
 from poller.api.results import Results
 from poller.api.streamed_response import StreamedResponse
 from poller.api_errors import ApiError, invalid_parameter
@@ -103,7 +102,7 @@ class AsynchronousQueue(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
     """What a call wants of which function."""
 
     called: CalledFunction
@@ -123,7 +122,7 @@ class Invocations:
 
     async def invoke(self, call: Call, function_name: str) -> None:
         """Invoke."""
-        asked = self._asked(call, function_name, INVOCATION_TYPES)
+        asked = self.asked(call, function_name)
         if asked.kind == "Event":
             await self._queue_event(call, asked.called, asked.context)
             return
@@ -132,15 +131,34 @@ class Invocations:
             return
         answered, on_result = self._results.expect()
         self._submit(call, asked, payload, on_result)
-        result = await _result(call, answered, payload)
-        if result is None:
-            return
-        headers = [JSON, _executed(result)]
-        if result.function_error is not None:
-            headers.append((b"x-amz-function-error", result.function_error.encode()))
-        if asked.tail:
-            headers.append((b"x-amz-log-result", base64.b64encode(result.log_tail)))
-        await call.answer(200, headers, result.payload)
+        await call.answer(*_answer(asked, payload, await answered))
+
+    def asked(self, head: Head, function_name: str, types: Sequence[str] = INVOCATION_TYPES) -> Asked:
+        """What a call wants.
+
+        Raises:
+            ApiError: 400 or 404.
+        """
+        called, pool = self._called(head, function_name)
+        kind = chosen(head.header(b"x-amz-invocation-type"), "invocationType", types, "RequestResponse")
+        tail = chosen(head.header(b"x-amz-log-type"), "logType", LOG_TYPES, "None") == "Tail"
+        context = client_context(head.header(b"x-amz-client-context"))
+        return Asked(called, pool, kind, context, tail=tail)
+
+    def invoke_soon(self, head: Head, asked: Asked, payload: bytes, answer: Callable[[Answer], None]) -> None:
+        """Invoke synchronously, for who waits for nothing: the answer comes on the loop's thread, after this returns.
+
+        Raises:
+            ApiError: 400, the payload is no JSON.
+        """
+
+        def take(result: InvocationResult) -> None:
+            try:
+                answer(_answer(asked, payload, result))
+            except ApiError as error:
+                answer(refused(error))
+
+        self._submit(head, asked, payload, self._results.handing(take))
 
     async def invoke_with_response_stream(self, call: Call, function_name: str) -> None:
         """InvokeWithResponseStream: what the function streams as it comes, and what it returns when it has returned.
@@ -148,7 +166,7 @@ class Invocations:
         Raises:
             ConnectionError: the client takes nothing any more.
         """
-        asked = self._asked(call, function_name, STREAMED_TYPES)
+        asked = self.asked(call, function_name, STREAMED_TYPES)
         payload = await self._payload(call, asked)
         if payload is None:
             return
@@ -162,8 +180,9 @@ class Invocations:
                 return
         finally:
             response.leave()
-        result = await _result(call, answered, payload)
-        if result is None:
+        result = await answered
+        if (refusal := _refusal(payload, result)) is not None:
+            await call.answer(*refusal)
             return
         headers = response_events.headers(result.executed_version)
         await call.answer(200, headers, response_events.whole(result, tail=asked.tail))
@@ -174,14 +193,7 @@ class Invocations:
         limit = MAXIMUM_INVOKE_ASYNC_PAYLOAD
         await self._queue_event(call, called, None, limit=limit, headers=[JSON], answer=b'{"Status":202}')
 
-    def _asked(self, call: Call, function_name: str, types: Sequence[str]) -> _Asked:
-        called, pool = self._called(call, function_name)
-        kind = chosen(call.header(b"x-amz-invocation-type"), "invocationType", types, "RequestResponse")
-        tail = chosen(call.header(b"x-amz-log-type"), "logType", LOG_TYPES, "None") == "Tail"
-        context = client_context(call.header(b"x-amz-client-context"))
-        return _Asked(called, pool, kind, context, tail=tail)
-
-    async def _payload(self, call: Call, asked: _Asked) -> bytes | None:
+    async def _payload(self, call: Call, asked: Asked) -> bytes | None:
         """The event; None when the call is answered already: a dry run."""
         payload = await call.body(MAXIMUM_PAYLOAD, lambda size: too_large(size, asked.kind, MAXIMUM_PAYLOAD))
         if asked.kind == "DryRun":
@@ -189,13 +201,13 @@ class Invocations:
             return None
         return payload
 
-    def _called(self, call: Call, function_name: str) -> tuple[CalledFunction, Pool]:
+    def _called(self, head: Head, function_name: str) -> tuple[CalledFunction, Pool]:
         for header, text in _REFUSED.items():
-            if header in call.headers:
+            if header in head.headers:
                 raise invalid_parameter(text)
         functions = self._functions
         called = called_function(
-            function_name, call.parameter("Qualifier"), account_id=functions.account_id, region=functions.region
+            function_name, head.parameter("Qualifier"), account_id=functions.account_id, region=functions.region
         )
         pool = functions.pool(called.name, called.qualifier)
         if pool is None:
@@ -204,8 +216,8 @@ class Invocations:
 
     def _submit(
         self,
-        call: Call,
-        asked: _Asked,
+        head: Head,
+        asked: Asked,
         payload: bytes,
         on_result: OnResult,
         response: StreamedResponse | None = None,
@@ -214,10 +226,10 @@ class Invocations:
         if len(payload) <= READ_HERE:
             _refuse_no_json(payload)
         if self._functions.at_account_limit(called.name):
-            on_result(throttled(call.request_id, "ConcurrentInvocationLimitExceeded"))
+            on_result(throttled(head.request_id, "ConcurrentInvocationLimitExceeded"))
             return
         invocation = Invocation(
-            call.request_id, payload, called.arn, client_context=asked.context, response_stream=response
+            head.request_id, payload, called.arn, client_context=asked.context, response_stream=response
         )
         asked.pool.submit(invocation, on_result, wait=False)
 
@@ -244,19 +256,28 @@ class Invocations:
         await call.answer(202, headers, answer)
 
 
-async def _result(call: Call, answered: asyncio.Future[InvocationResult], payload: bytes) -> InvocationResult | None:
-    """What the function answered; None when the call is answered already: it was not run."""
-    result = await answered
+def _answer(asked: Asked, payload: bytes, result: InvocationResult) -> Answer:
+    """What Invoke answers. Raises ApiError: 400, the function's process found that the payload is no JSON."""
+    if (refusal := _refusal(payload, result)) is not None:
+        return refusal
+    headers = [JSON, (b"x-amz-executed-version", result.executed_version.encode())]
+    if result.function_error is not None:
+        headers.append((b"x-amz-function-error", result.function_error.encode()))
+    if asked.tail:
+        headers.append((b"x-amz-log-result", base64.b64encode(result.log_tail)))
+    return 200, headers, result.payload
+
+
+def _refusal(payload: bytes, result: InvocationResult) -> Answer | None:
+    """The answer where the function was not run: its body, A.3's, is in the result. Raises as `_answer`."""
     if result.function_error is not None and len(payload) > READ_HERE:
         _refuse_unread(result)
-    if result.status != 200:  # noqa: PLR2004
-        await _refuse(call, result)
+    if result.status == 200:  # noqa: PLR2004
         return None
-    return result
-
-
-def _executed(result: InvocationResult) -> tuple[bytes, bytes]:
-    return b"x-amz-executed-version", result.executed_version.encode()
+    headers = [JSON, (b"x-amzn-errortype", _ERRORS.get(result.status, b"ServiceException"))]
+    if result.status == 429:  # noqa: PLR2004
+        headers.append(RETRY_AFTER)
+    return result.status, headers, result.payload
 
 
 def _refuse_no_json(payload: bytes) -> None:
@@ -279,11 +300,3 @@ def _refuse_unread(result: InvocationResult) -> None:
         found = _PLACE.fullmatch(reason)
         text = no_json(found[1], int(found[2]), int(found[3])) if found else no_json(reason)
         raise ApiError(400, "InvalidRequestContentException", text)
-
-
-async def _refuse(call: Call, result: InvocationResult) -> None:
-    """The function was not run; the payload is A.3's body already."""
-    headers = [JSON, (b"x-amzn-errortype", _ERRORS.get(result.status, b"ServiceException"))]
-    if result.status == 429:  # noqa: PLR2004
-        headers.append(RETRY_AFTER)
-    await call.answer(result.status, headers, result.payload)

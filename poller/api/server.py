@@ -84,7 +84,7 @@ class HttpServer:
         """Serve nothing yet.
 
         Args:
-            app: what answers.
+            app: what answers; one with a `DirectInvoke` as its `direct` also by that.
             listener: of `bind`.
             name: of the thread.
             protocol: reads HTTP.
@@ -92,7 +92,11 @@ class HttpServer:
         """
         self._listener = listener
         self._name = name
-        limited: Any = partial(protocol, most=most_connections() if most is None else most)
+        limited: Any = partial(
+            protocol,
+            most=most_connections() if most is None else most,
+            direct=getattr(app, "direct", None),
+        )
         config = uvicorn.Config(app, http=limited, **OPTIONS)
         self._server = uvicorn.Server(config)
         self._thread: threading.Thread | None = None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from poller.clock import Clock
 from poller.destinations import Destination
 from poller.errors import StateError, StateInUse
 from poller.policy.async_events import Standing
+from poller.request_ids import new_request_id
 
 NOT_FOUND = "ResourceNotFoundException"
 TOO_LARGE = "RequestTooLargeException"
@@ -129,7 +129,7 @@ class AsyncInvoker:
         store, dispatcher = self._opened()
         now = dispatcher.now
         event = StoredEvent(
-            str(uuid.uuid4()), function_name, qualifier, payload, Standing(now), now, client_context=client_context
+            new_request_id(), function_name, qualifier, payload, Standing(now), now, client_context=client_context
         )
         store.accept(event)
         self._metrics.count("async_events_received", function_name)

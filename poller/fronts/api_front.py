@@ -6,7 +6,6 @@ Everybody may call them, from any web page and under any name: there is nothing 
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
@@ -23,6 +22,7 @@ from poller.fronts.front_metrics import FrontMetrics
 from poller.fronts.replies import NoResponse, Reply, inferred, proxied
 from poller.fronts.request import FrontRequest, media_type
 from poller.fronts.routes import Match
+from poller.request_ids import new_request_id
 from poller.runtime.answers import compact
 
 PLAIN = "text/plain; charset=utf-8"
@@ -77,7 +77,7 @@ class ApiFront:
 
     async def __call__(self, scope: Scope, receive: Receive, send_message: Send) -> None:
         """Answer one request."""
-        call = Call(scope, receive, send_message, str(uuid.uuid4()), self._memory)
+        call = Call(scope, receive, send_message, new_request_id(), self._memory)
         api = self._apis.find(host_name(call.header(b"host") or "").lower(), path_of(scope))
         began = monotonic()
         try:

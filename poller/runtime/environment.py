@@ -178,7 +178,6 @@ class ExecutionEnvironment:
         if not self._init.done:
             self._init.phase(self._init_timeout)
         init = self._init.to_report()
-        log.begin()
         started = monotonic()
         function_error = failure = None
         content_type, streamed = "", False
@@ -219,6 +218,7 @@ class ExecutionEnvironment:
         fault = self._faults.next() if self._faults is not None else None
         if fault is None:
             return self._exchange(invocation, limit)
+        self._log.begin()
         extra = {"function": self._configuration.function_name, "request_id": invocation.request_id}
         _log.info("fault on purpose: %s", fault, extra=extra)
         if self._sandbox.dialogue is None:
@@ -237,10 +237,12 @@ class ExecutionEnvironment:
         started = monotonic()
         for final in (False, True):
             if self._sandbox.dialogue is None:
+                self._log.begin()
                 self._init.inside_invocation(started + limit)
             dialogue = self._sandbox.dialogue
             assert dialogue is not None
             started = min(started, dialogue.begin(invocation))
+            self._log.begin()  # not before: the process is at work meanwhile
             self._feed()
             try:
                 frame = dialogue.answer(invocation, started + limit, self._on_wake)

@@ -60,8 +60,6 @@ class EnvironmentThread(threading.Thread):
         """With the pool's lock."""
         self.laid_in = 0
         """The number of the process with them."""
-        self.hungry = False
-        """Has room for more, and found nothing. With the pool's lock."""
         self.generation = pool.generation
         """Of its environment's code. With the pool's lock."""
         self.outdated = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from poller.log import FunctionLog
 from poller.runtime.log_format import Events, LogFormat, Report, TextFormat
 
 LogSink = Callable[[str, str], None]
@@ -28,6 +29,7 @@ class HandlerLog:
         self._format = log_format
         self._tail = bytearray()
         self._partial = bytearray()
+        self._begun = False
 
     def output(self, chunk: bytes) -> None:
         """What the handler wrote to stdout or stderr; each line is an event of its own."""
@@ -72,7 +74,10 @@ class HandlerLog:
         self._emit_all(self._format.init_end(phase, duration, failure))
 
     def begin(self) -> None:
-        """Write START; what came before belongs to the init phase and is not in the tail."""
+        """Write START, once; what came before belongs to the init phase and is not in the tail."""
+        if self._begun:
+            return
+        self._begun = True
         self._tail.clear()
         self._emit_all(self._format.start(self.request_id))
 
@@ -100,10 +105,15 @@ class HandlerLog:
 
     def _emit_all(self, events: Events) -> None:
         """As `emit` for each: this is twice in every invocation."""
+        if not events:
+            return
         sink, request_id, tail = self._sink, self.request_id, self._tail
-        for event in events:
-            tail += f"{event}\n".encode(errors="replace")
-            sink(event, request_id)
+        tail += "\n".join((*events, "")).encode(errors="replace")
+        if isinstance(sink, FunctionLog):  # takes them in one go
+            sink.say(events, request_id)
+        else:
+            for event in events:
+                sink(event, request_id)
         if len(tail) > 4 * TAIL:
             del tail[:-TAIL]
 

@@ -50,7 +50,8 @@ class Roster:
         self.warming: list[EnvironmentThread] = []
         """In their init, without an invocation."""
         self.waiting: deque[Job] = deque()
-        self.hungry: deque[EnvironmentThread] = deque()
+        self.hungry: dict[EnvironmentThread, None] = {}
+        """Those that have room for more, and found nothing; in that order."""
         self.lying = 0
         """Invocations that lie ahead, of all workers."""
         self._past_cold_starts = 0
@@ -108,7 +109,7 @@ class Roster:
 
     def following(self, worker: EnvironmentThread) -> Job | None:
         """What a worker that is free does next; None when it is to wait for that."""
-        worker.hungry = False
+        self.hungry.pop(worker, None)
         if worker.ahead:
             self.lying -= 1
             return worker.ahead.popleft().job
@@ -140,9 +141,7 @@ class Roster:
         if self.waiting and self.running and len(self.waiting[0].invocation.payload) <= MAXIMUM_PAYLOAD:
             self.lying += 1
             return worker.lies_ahead(self.waiting.popleft())
-        if not worker.hungry:
-            worker.hungry = True
-            self.hungry.append(worker)
+        self.hungry[worker] = None
         return None
 
     def put_back(self, worker: EnvironmentThread) -> None:
@@ -171,11 +170,10 @@ class Roster:
         """An invocation for whoever is free first; a worker that has room for it, which is to be woken."""
         self.waiting.append(job)
         while self.hungry:
-            worker = self.hungry.popleft()
-            if worker.hungry:
-                worker.hungry = False
-                if worker.generation == self.generation:
-                    return worker
+            worker = next(iter(self.hungry))
+            del self.hungry[worker]
+            if worker.generation == self.generation:
+                return worker
         return None
 
     def retire(self, worker: EnvironmentThread) -> bool:
@@ -191,6 +189,7 @@ class Roster:
         if worker not in self.leaving:
             if worker in self.warming:
                 self.warming.remove(worker)
+            self.hungry.pop(worker, None)
             del self.workers[worker.number]
             self.leaving.add(worker)
             self._past_cold_starts += worker.environment.cold_starts

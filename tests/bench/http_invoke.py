@@ -26,7 +26,7 @@ from tests.brokers import free_port
 CLIENTS = (1, 16)
 GOAL = Goal(">=", 0.6, FLOOR)
 PATH = "/2015-03-31/functions/Bench/invocations"
-EVENT = b'{"key":"value"}'
+EVENT = b'{"key": "value"}'
 REQUEST = (
     f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(EVENT)}\r\n\r\n"
 ).encode() + EVENT

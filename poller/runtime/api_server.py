@@ -9,7 +9,6 @@ import select
 import socket
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 
 from poller.model import MAXIMUM_RESPONSE, ResponseStream
 from poller.runtime.frames import Frame
@@ -130,12 +129,12 @@ class ApiServer:
         return any(connection.unsent for connection in self._connections.values())
 
     def close(self) -> None:
-        """Let the address and all connections go."""
+        """Let the address and all connections go. Idempotent."""
         for connection in list(self._connections.values()):
             self._drop(connection)
-        with suppress(KeyError):
+        if self._listener.fileno() >= 0:
             self._poll.unregister(self._listener)
-        self._listener.close()
+            self._listener.close()
 
     def _accept(self) -> None:
         try:

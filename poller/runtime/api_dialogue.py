@@ -36,7 +36,7 @@ FILE_DESCRIPTORS = 1024
 """Limit of a handler's process (E.3)."""
 
 _LOOK = 0.1
-"""Seconds between looks whether the process and programs of extensions live, where the kernel does not tell their end."""
+"""Seconds between looks whether the process lives, where the kernel does not tell; and the programs of extensions."""
 
 
 class ApiDialogue:

@@ -49,12 +49,6 @@ export class RuntimeClient {
     return this.#failed("/init/error", errorObject(error));
   }
 
-  // The event is no JSON.
-  unreadable(id, error) {
-    const errorMessage = `Unable to unmarshal input: ${error.message}`;
-    return this.#failed(`/invocation/${id}/error`, { errorType: "Runtime.UnmarshalError", errorMessage, trace: [] });
-  }
-
   #failed(path, described) {
     const type = String(described.errorType).replace(/[^\x20-\x7e]/g, "?");
     return this.#call("POST", path, JSON.stringify(described), `Lambda-Runtime-Function-Error-Type: ${type}\r\n`);

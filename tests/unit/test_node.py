@@ -301,6 +301,8 @@ def test_6_mb_go_through_both_ways_and_more_is_an_error(function):  # A.2, G.11
     assert len(fn.invoke(MAXIMUM_RESPONSE - 2).payload) == MAXIMUM_RESPONSE
     assert error_of(fn.invoke(MAXIMUM_RESPONSE))["errorType"] == "Function.ResponseSizeTooLarge"
     assert fn.invoke(1).payload == b'"x"'
+    line = fn.wait_for_line("[ERROR] [")
+    assert line.endswith("] LAMBDA_RUNTIME Failed to post handler success response. Http response code: 413.")
     assert fn.environment.cold_starts == 1
 
 

@@ -74,15 +74,18 @@ function called(handler, event, context, id) {
       }
     });
     if (!PROMISES_ONLY) {
-      Object.assign(context, { succeed, fail, done });
-      Object.defineProperty(context, "callbackWaitsForEmptyEventLoop", {
-        configurable: true,
-        enumerable: true,
-        get: () => waits,
-        set: (value) => {
+      const ofCallbacks = {
+        get callbackWaitsForEmptyEventLoop() {
+          return waits;
+        },
+        set callbackWaitsForEmptyEventLoop(value) {
           waits = value;
         },
-      });
+        succeed,
+        fail,
+        done,
+      };
+      context = Object.assign(ofCallbacks, context);
       whenIdle = () => {
         finished = true;
         succeeded(null);

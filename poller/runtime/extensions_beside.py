@@ -94,6 +94,7 @@ class ExtensionsBeside:
 
     def idle(self) -> bool:
         """Whether all extensions are done with the event before. Else `outcome` will tell."""
+        self._began = monotonic()
         self._awaited = not self._host.idle
         return not self._awaited
 
@@ -121,7 +122,6 @@ class ExtensionsBeside:
             invoked_function_arn=invocation.invoked_function_arn,
             trace_id=trace_id,
         )
-        self._began = monotonic()
         self._host.invoke(event, self._server)
 
     def answered(self, frame: Frame) -> None:

@@ -70,7 +70,10 @@ def _frameless(text):
         ("app.exits", 3),
         ("app.exits", 0),
         ("app.large", 6_291_555),
-        *[(f"app.{name}", None) for name in ("logs", "stream", "page", "streamFails", "streamNoPromise")],
+        *[
+            (f"app.{name}", None)
+            for name in ("logs", "stream", "page", "streamFails", "streamNoPromise", "typedTooLate", "streamsRequests")
+        ],
         ("app.streamUnfinished", None),
         ("app.absent", None),
         ("app.notAFunction", None),

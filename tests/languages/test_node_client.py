@@ -11,6 +11,7 @@ from languages.build import built
 from poller.model import Invocation
 
 CLIENTS = ("poller", "aws")
+"""A handler that wants to stream its request is left out: 3.3.0 of AWS's fails there with a ReferenceError of its own."""
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 OWN_LINES = ("INIT_START", "REPORT", "INIT_REPORT", "Executing '", "[ERROR] [")
 """The platform's with figures, one of the client's program, which Lambda's own runtimes do not have, and one that comes
@@ -72,7 +73,7 @@ def _frameless(text):
         ("app.large", 6_291_555),
         *[
             (f"app.{name}", None)
-            for name in ("logs", "stream", "page", "streamFails", "streamNoPromise", "typedTooLate", "streamsRequests")
+            for name in ("logs", "stream", "page", "streamFails", "streamNoPromise", "typedTooLate")
         ],
         ("app.streamUnfinished", None),
         ("app.absent", None),

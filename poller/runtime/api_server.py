@@ -82,7 +82,18 @@ class ApiServer:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(0)
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._resting = False
         poll.register(self._listener, select.POLLIN)
+
+    def rest(self) -> None:
+        """Nobody is expected: a wait is not to end for a new connection, which `look` finds."""
+        self._resting = True
+        self._poll.unregister(self._listener)
+
+    def look(self) -> None:
+        """Take a new connection after `rest`, if there is one. Costs a system call."""
+        if self._resting:
+            self._accept()
 
     def owns(self, fd: int) -> bool:
         """Whether a ready descriptor is for `serve`."""
@@ -133,7 +144,8 @@ class ApiServer:
         for connection in list(self._connections.values()):
             self._drop(connection)
         if self._listener.fileno() >= 0:
-            self._poll.unregister(self._listener)
+            if not self._resting:
+                self._poll.unregister(self._listener)
             self._listener.close()
 
     def _accept(self) -> None:

@@ -82,7 +82,11 @@ class ExtensionsBeside:
             self._host.serve(fd)
 
     def outcome(self) -> Frame | None:
-        """What an extension made of the event or of init by failing; or that what was awaited is here."""
+        """What an extension made of the event or of init by failing; or that what was awaited is here.
+
+        Called whenever the process let itself be waited for: so whoever calls from within is answered, a bit later.
+        """
+        self._server.look()
         frame, self._outcome = self._outcome or self._host.failure(), None
         if frame is not None:
             kind = "error" if self._initialized else "init_error"
@@ -110,6 +114,8 @@ class ExtensionsBeside:
         self._initialized = True
         self._runtime.state = State.RUNNING  # served only while there is an event
         self._host.init_is_over()
+        if not self._host.registered:
+            self._server.rest()  # so that a poll has as little to do as if there were no server
 
     def invoke(self, invocation: Invocation, trace_id: str) -> None:
         """Tell of an event that went to the handler."""

@@ -60,7 +60,7 @@ covered: venv tools
 tools:
 	@containers/languages.sh tools
 
-languages: venv ## handlers in Rust and Java with AWS's own libraries, built anew when they have changed (before a release)
+languages: venv ## handlers in Rust, Java and Node.js with AWS's own libraries, built anew when they have changed (before a release)
 	@$(pytest) tests/languages
 
 contract: venv engine images ## one suite for every source, one for every destination, on real brokers too

@@ -49,8 +49,17 @@ java)
     cp "$work"/maven/*.jar "$work/lib/"
     rm -r "$work/maven"
     ;;
+node)
+    command -v npm >/dev/null || missing "there is no npm on this machine (Debian: npm)"
+    for tool in autoreconf libtoolize cmake make g++; do
+        command -v "$tool" >/dev/null ||
+            missing "AWS's client for Node.js is compiled, and there is no $tool (Debian: autoconf automake libtool cmake g++)"
+    done
+    cp "$source/package.json" "$work/"
+    (cd "$work" && npm install --no-audit --no-fund --no-package-lock --silent)
+    ;;
 *)
-    echo "usage: $0 go|rust|java|tools" >&2
+    echo "usage: $0 go|rust|java|node|tools" >&2
     exit 2
     ;;
 esac

@@ -11,7 +11,6 @@ from typing import Literal
 
 from poller.errors import Problem
 from poller.resources import Function
-from poller.runtime.extension_processes import programs
 from poller.runtime.runtimes import understood
 from poller.runtime.toolchains import find, machine
 
@@ -42,9 +41,6 @@ def supported(
             problems.append(Problem(where("Runtime"), *problem))
         elif (warning := substitution(function.Runtime)) is not None:
             warnings.append(Problem(where("Runtime"), warning, "StrictRuntime: true refuses that"))
-        if client == "poller" and understood(function.Runtime).language == "python" and programs(function.layers):
-            text = "its extensions need Lambda's Runtime API, which our own client for Python does without"
-            problems.append(Problem(where("Layers"), text, "RuntimeClient: aws"))
         fitting.append(function.model_copy(update={"runtime_client": client}))
     return fitting, problems, warnings
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 from poller.account.configs_usage import CODE_SIZE_UNZIPPED, size_of
 from poller.account.layer_shelf import LayerShelf
 from poller.account.versions import FunctionVersion, UsedLayer
 from poller.api_errors import NOT_FOUND, ApiError, invalid_parameter
-from poller.runtime.extension_processes import programs
 
 MOST_LAYERS = 5
 """Of a function."""
@@ -24,12 +22,10 @@ class FunctionLayers:
 
     Args:
         shelf: the account's layers.
-        client: the setting `RuntimeClient`.
     """
 
-    def __init__(self, shelf: LayerShelf, client: Literal["poller", "aws"]) -> None:
+    def __init__(self, shelf: LayerShelf) -> None:
         self._shelf = shelf
-        self._client = client
 
     def named(self, arns: Sequence[str]) -> tuple[UsedLayer, ...]:
         """What a function has that names these.
@@ -62,7 +58,7 @@ class FunctionLayers:
         """A function that is to be like this, with its layers brought together. Blocks for the disk.
 
         Raises:
-            ApiError: 400, they are too large together, or have extensions that this function cannot run.
+            ApiError: 400, they are too large together.
             StateError: the disk does not take it.
         """
         if not version.layers:
@@ -71,11 +67,6 @@ class FunctionLayers:
         if size > CODE_SIZE_UNZIPPED:
             text = f"Function code combined with layers exceeds the maximum allowed size of {CODE_SIZE_UNZIPPED} bytes."
             raise invalid_parameter(f"{text} The actual size is {size} bytes.")
-        if self._client == "poller" and version.properties["Runtime"].startswith("python"):
-            for layer in version.layers:
-                if programs((layer.package.folder,)):
-                    text = f"The layer {layer.arn} has extensions, which this function cannot run."
-                    raise invalid_parameter(text, "they need Lambda's Runtime API: the setting RuntimeClient: aws")
         if len(version.layers) == 1:
             return replace(version, opt=None)
         packages = self._shelf.catalogue.packages

@@ -81,7 +81,7 @@ class AccountFunctions:
         restore = share.workers == 1
         shelf = LayerShelf(self.catalogue, documents, restore=restore)
         self.layers = Layers(shelf, clock.time)
-        of_functions = FunctionLayers(shelf, settings.RuntimeClient)
+        of_functions = FunctionLayers(shelf)
         self.functions = Functions(self.catalogue, of_functions, clock.time, self._check)
         self.publishing = Publishing(self.functions)
         self.catalogue.declare([_declared(function, clock.time()) for function in template.functions])

@@ -28,6 +28,7 @@ from poller.runtime.log_frames import FrameCutter
 from poller.runtime.output import Output
 from poller.runtime.process_group import ProcessExited, ProcessGroup
 from poller.runtime.runtime_api import VERSION, Answer, Event, RuntimeApi
+from poller.runtime.telemetry_stream import Telemetry
 from poller.runtime.variables import trace_id
 
 NEXT = f"{VERSION}/runtime/invocation/next"
@@ -35,7 +36,7 @@ FILE_DESCRIPTORS = 1024
 """Limit of a handler's process (E.3)."""
 
 _LOOK = 0.1
-"""Seconds between looks whether the process lives, where the kernel does not tell its end."""
+"""Seconds between looks whether the process lives, where the kernel does not tell; and the programs of extensions."""
 
 
 class ApiDialogue:
@@ -51,6 +52,7 @@ class ApiDialogue:
         *,
         variables: Mapping[str, str],
         log: Callable[[], HandlerLog],
+        telemetry: Telemetry,
         wake: int,
     ) -> None:
         """Start it; blocks for the start of a program, some milliseconds.
@@ -60,6 +62,7 @@ class ApiDialogue:
             command: what to run.
             variables: its whole environment, save the address of the API.
             log: the log of the invocation in work.
+            telemetry: whom to tell what happens.
             wake: a descriptor that ends a waiting `answer` for a moment when it becomes readable.
 
         Raises:
@@ -67,16 +70,19 @@ class ApiDialogue:
         """
         self._configuration = configuration
         self._log = log
+        self._telemetry = telemetry
         self._cutter = FrameCutter()
         self._poll = select.poll()
         self._api = RuntimeApi()
         self._stream: ResponseStream | None = None
         """Of the event in work."""
+        self._held: Event | None = None
+        """Waits for extensions."""
         self._frames: deque[Frame] = deque()
         self._began = 0.0
         self._wake = wake
         self._closed = self._ended = False
-        self._extensions = ExtensionHost(configuration, log=log, poll=self._poll)
+        self._extensions = ExtensionHost(configuration, log=log, poll=self._poll, telemetry=telemetry)
         self._server = ApiServer(self._poll, self._handle, self._api.gave_up, self._stream_of)
         try:
             complete = {**variables, "AWS_LAMBDA_RUNTIME_API": self._server.address}
@@ -107,6 +113,7 @@ class ApiDialogue:
             self._look_at_extensions()
             if self._group.exited():
                 raise ProcessExited(self.close(), undelivered=True)
+        self._extensions.init_is_over()
         return self._answered(self._frames.popleft()) if self._frames else frame
 
     def lay(self, invocation: Invocation) -> Callable[[], bool]:  # noqa: ARG002 - as the protocol has it
@@ -131,12 +138,21 @@ class ApiDialogue:
         self._stream = invocation.response_stream
         self._began = monotonic()
         self._ended = self._group.exited()
+        self._held = event
         if not self._ended:  # else its last call may still lie here, and nobody would read the answer
-            self._api.offer(event, asked=self._server.waits(NEXT))
-            self._extensions.invoke(event, self._server)
-            if self._server.waits(NEXT) and (reply := self._api.deliver()) is not None:
-                self._server.answer_waiting(lambda call: call.path == NEXT, reply)
+            self._offer()
         return self._began
+
+    def _offer(self) -> None:
+        """Give the event to the runtime and to extensions, if those are done with the one before (E.3)."""
+        event = self._held
+        if event is None or not self._extensions.idle:
+            return
+        self._held = None
+        self._api.offer(event, asked=self._server.waits(NEXT))
+        self._extensions.invoke(event, self._server)
+        if self._server.waits(NEXT) and (reply := self._api.deliver()) is not None:
+            self._server.answer_waiting(lambda call: call.path == NEXT, reply)
 
     def answer(self, invocation: Invocation, deadline: float, on_wake: Callable[[], None]) -> Frame:  # noqa: ARG002
         """Wait for the answer to the event in work."""
@@ -161,25 +177,29 @@ class ApiDialogue:
         self._extensions.kill()
 
     def close(self, grace: float = 0.0) -> int:
-        """SIGTERM and `grace` seconds to leave, then SIGKILL to the process group. Extensions are told of the end."""
+        """SIGTERM and `grace` seconds to leave, then SIGKILL to the process group. Extensions live on until `leave`."""
         if not self._closed:
             self._closed = True
             if grace > 0 and not self._group.exited():
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._group.pid, signal.SIGTERM)
                 self._group.wait_for_exit(monotonic() + grace)
-                self._group.kill()
-                if self._exit is not None:
-                    self._poll.unregister(self._exit)
-                self._extensions.shut_down(self._server, self._serve)
+            for fd in (self._wake, self._exit, self._group.output.fd if self._output_watched else None):
+                if fd is not None:
+                    self._poll.unregister(fd)
             try:
-                self._group.end()
+                self._group.end(leftovers=not self._extensions.running)
             finally:
-                self._extensions.end()
-                self._server.close()
                 if self._exit is not None:
                     os.close(self._exit)
+                if not self._extensions.running:
+                    self._server.close()
         return self._group.returncode
+
+    def leave(self, reason: str) -> None:
+        """Tell the extensions of the end, and let all go."""
+        self._extensions.shut_down(reason, self._server)
+        self._server.close()
 
     def memory(self, most: int) -> int | None:
         """Bytes that it holds now with all that it started, as `memory_of`. Any thread."""
@@ -214,6 +234,7 @@ class ApiDialogue:
             left = max(0.0, deadline - monotonic())
             if not self._frames:
                 self._serve(left, on_wake)
+                self._offer()
                 self._look_at_extensions()
             if self._frames:
                 return self._answered(self._frames.popleft())
@@ -221,7 +242,7 @@ class ApiDialogue:
                 # A client may have written and gone in one breath.
                 self._serve(0, on_wake)
                 if not self._frames:
-                    undelivered = self._api.undelivered or self._server.unsent
+                    undelivered = self._held is not None or self._api.undelivered or self._server.unsent
                     raise ProcessExited(self.close(), undelivered=undelivered)
             elif left <= 0:
                 raise TimeoutError
@@ -251,7 +272,7 @@ class ApiDialogue:
         self._group.output.drain()  # what it wrote before it answered
         kind = "error" if self._began else "init_error"
         answered = frame._replace(header={"type": kind, **frame.header, "seconds": monotonic() - self._began})
-        self._extensions.answered(answered, self.peak_memory)
+        self._extensions.answered(answered)
         return answered
 
     def _serve(self, seconds: float, on_wake: Callable[[], None] | None = None) -> None:
@@ -263,7 +284,8 @@ class ApiDialogue:
                 self._watch(output.fd)
             else:
                 self._poll.unregister(output.fd)
-        wait = seconds if self._exit is not None else min(seconds, _LOOK)
+        told = self._exit is not None and not self._extensions.running
+        wait = seconds if told else min(seconds, _LOOK)
         ready = [fd for fd, _ in self._poll.poll(math.ceil(wait * 1000))]
         if output.fd in ready:
             output.read()
@@ -288,10 +310,10 @@ class ApiDialogue:
             if piece.framed:
                 event = piece.content.decode(errors="replace").rstrip("\r\n")
                 log.emit(event)
-                self._extensions.tell("function", event)
+                self._telemetry.tell("function", event)
             else:
                 log.output(piece.content)
-                self._extensions.output(piece.content)
+                self._telemetry.output(piece.content)
 
 
 def _exit_of(pid: int) -> int | None:

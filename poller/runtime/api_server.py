@@ -9,7 +9,6 @@ import select
 import socket
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 
 from poller.model import MAXIMUM_RESPONSE, ResponseStream
 from poller.runtime.frames import Frame
@@ -83,7 +82,18 @@ class ApiServer:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(0)
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._resting = False
         poll.register(self._listener, select.POLLIN)
+
+    def rest(self) -> None:
+        """Nobody is expected: a wait is not to end for a new connection, which `look` finds."""
+        self._resting = True
+        self._poll.unregister(self._listener)
+
+    def look(self) -> None:
+        """Take a new connection after `rest`, if there is one. Costs a system call."""
+        if self._resting:
+            self._accept()
 
     def owns(self, fd: int) -> bool:
         """Whether a ready descriptor is for `serve`."""
@@ -130,12 +140,13 @@ class ApiServer:
         return any(connection.unsent for connection in self._connections.values())
 
     def close(self) -> None:
-        """Let the address and all connections go."""
+        """Let the address and all connections go. Idempotent."""
         for connection in list(self._connections.values()):
             self._drop(connection)
-        with suppress(KeyError):
-            self._poll.unregister(self._listener)
-        self._listener.close()
+        if self._listener.fileno() >= 0:
+            if not self._resting:
+                self._poll.unregister(self._listener)
+            self._listener.close()
 
     def _accept(self) -> None:
         try:

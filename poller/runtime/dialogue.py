@@ -70,7 +70,18 @@ class Dialogue(Protocol):
         ...
 
     def close(self, grace: float = 0.0) -> int:
-        """Let it leave within `grace` seconds, kill what is left. Idempotent; gives the exit status."""
+        """Let it leave within `grace` seconds, kill what is left. Idempotent; gives the exit status.
+
+        Its extensions live on until `leave`.
+        """
+        ...
+
+    def leave(self, reason: str) -> None:
+        """After `close`: tell its extensions of the end and why, give them 2 s, kill what is left. Idempotent.
+
+        Args:
+            reason: `spindown`, `timeout` or `failure`.
+        """
         ...
 
     def memory(self, most: int) -> int | None:

@@ -55,11 +55,11 @@ class ExecutionEnvironment:
         self._configuration = configuration
         self._faults = faults
         self._init_timeout = init_timeout if configuration.debug_port is None else SUSPENDED
-        self._format = log_format(configuration)
         self._sandbox = Sandbox(configuration)
         self._sink = log_streams(self._sandbox.log_stream) if log_streams else log
-        self._log = HandlerLog(self._sink, "", self._format)
-        self._init = Initialization(configuration, self._sandbox, lambda: self._log)
+        written = log_format(configuration)
+        self._log = HandlerLog(self._sink, "", written)
+        self._init = Initialization(configuration, self._sandbox, lambda: self._log, written)
         self._feed: Callable[[], None] = _nothing
 
     @property
@@ -97,7 +97,7 @@ class ExecutionEnvironment:
             None when it is warm, else what its init failed with: `timeout`, a type of error, or what is wrong here.
         """
         # An id of its own, as its lines have on Lambda: there is no invocation yet.
-        self._log = HandlerLog(self._sink, str(uuid.uuid4()), self._format)
+        self._log = HandlerLog(self._sink, str(uuid.uuid4()), self._init.log_format)
         try:
             self._sandbox.reset()
             return self._init.phase(limit)
@@ -144,7 +144,7 @@ class ExecutionEnvironment:
         if invocation.response_stream is not None:
             invocation.response_stream.attach(self._configuration.version, self._sandbox.wake)
         self._sandbox.thaw()
-        self._log = HandlerLog(self._sink, invocation.request_id, self._format)
+        self._log = HandlerLog(self._sink, invocation.request_id, self._init.log_format)
         try:
             result = self._run(invocation)
         except OSError as error:
@@ -166,15 +166,24 @@ class ExecutionEnvironment:
 
         Idempotent, safe before the first invocation. An invocation after it starts anew.
         """
-        self._sandbox.reset(grace)
+        self._sandbox.reset(grace, reason="spindown")
         self._sandbox.close(folder=True)
         self._init.forget()
+
+    def settle(self) -> None:
+        """After an answer: let extensions of a process that ended leave. Blocks for up to 2 s then, else not at all.
+
+        Else it is done before the next process.
+        """
+        self._sandbox.settle()
 
     def _run(self, invocation: Invocation) -> InvocationResult:
         configuration, log = self._configuration, self._log
         limit = min(configuration.timeout, invocation.timeout_cap or configuration.timeout)
         if configuration.debug_port is not None:
             limit = SUSPENDED
+        if self._sandbox.dialogue is None:
+            self._sandbox.settle()
         if not self._init.done:
             self._init.phase(self._init_timeout)
         init = self._init.to_report()
@@ -192,7 +201,7 @@ class ExecutionEnvironment:
         except TimeoutError:
             duration = limit
             self._sandbox.sample_memory()
-            self._sandbox.reset()
+            self._sandbox.reset(reason="timeout")
             log.timed_out(limit)
             text = f"RequestId: {invocation.request_id} Error: Task timed out after {limit:.2f} seconds"
             payload = compact(errorType="Sandbox.Timedout", errorMessage=text)

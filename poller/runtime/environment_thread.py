@@ -87,6 +87,8 @@ class EnvironmentThread(threading.Thread):
                 # Free first, then the callback: who invokes again from there finds this environment.
                 following = self.pool._done(self, result)  # noqa: SLF001
                 call_back(job.on_result, result)
+                if result.function_error:
+                    self.environment.settle()
                 job = following or self._next_job()
         finally:
             try:

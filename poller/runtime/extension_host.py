@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import select
 from collections.abc import Callable, Mapping
-from time import time
+from time import monotonic, time
 
 from poller.model import FunctionConfiguration
 from poller.runtime.answers import compact
@@ -15,11 +16,12 @@ from poller.runtime.frames import Frame
 from poller.runtime.handler_log import HandlerLog
 from poller.runtime.http_wire import Request
 from poller.runtime.runtime_api import Answer, Event
-from poller.runtime.telemetry import Lines, begun, done, event, report, subscribed
-from poller.runtime.telemetry_sender import TelemetrySender
+from poller.runtime.telemetry_stream import Telemetry
 
 SHUTDOWN_GRACE = 2.0
 """Seconds from SHUTDOWN to SIGKILL where there are external extensions (E.3)."""
+_FLUSH = 0.5
+"""Seconds for the last telemetry before SHUTDOWN: an extension that ends with that could not take it any more."""
 
 
 class ExtensionHost:
@@ -29,19 +31,25 @@ class ExtensionHost:
         configuration: of the function.
         log: the log of the invocation in work.
         poll: that of the environment's thread.
+        telemetry: whom to tell what happens.
     """
 
     def __init__(
-        self, configuration: FunctionConfiguration, *, log: Callable[[], HandlerLog], poll: select.poll
+        self,
+        configuration: FunctionConfiguration,
+        *,
+        log: Callable[[], HandlerLog],
+        poll: select.poll,
+        telemetry: Telemetry,
     ) -> None:
         self._configuration = configuration
         self._log = log
         self._poll = poll
+        self._telemetry = telemetry
         self._paths = programs(configuration.layers)
         self._api = ExtensionsApi(configuration, [path.name for path in self._paths])
         self._processes: ExtensionProcesses | None = None
-        self._senders: list[TelemetrySender] = []
-        self._lines = {"function": Lines(), "extension": Lines()}
+        self._subscribed = 0
 
     def start(self, variables: Mapping[str, str]) -> None:
         """Start the programs. Raises OSError: one cannot be started; none is left then."""
@@ -55,34 +63,43 @@ class ExtensionHost:
         """Whether the init of all is over."""
         return self._api.ready
 
+    @property
+    def idle(self) -> bool:
+        """Whether all are done with the event before; until then the next one waits (E.3)."""
+        return self._api.idle
+
+    @property
+    def registered(self) -> bool:
+        """Whether there are any, external or internal."""
+        return self._api.registered
+
+    @property
+    def running(self) -> bool:
+        """Whether there are programs, which have to be told of the end: see `shut_down`."""
+        return self._processes is not None
+
     def handle(self, request: Request) -> Answer | None:
         """Answer a call of the Extensions API; None when it is of another."""
         answer = self._api.handle(request)
-        for wanted in self._api.subscriptions[len(self._senders) :]:
-            self._senders.append(TelemetrySender(wanted))
-            self.tell("platform.telemetrySubscription", subscribed(wanted))
+        for wanted in self._api.subscriptions[self._subscribed :]:
+            self._telemetry.subscribe(wanted)
+        self._subscribed = len(self._api.subscriptions)
+        states, self._api.states = self._api.states, []
+        for state in states:
+            self._telemetry.tell("platform.extension", state)
         return answer
 
-    def output(self, chunk: bytes, kind: str = "function") -> None:
-        """Tell of what was written."""
-        if self._senders:
-            for line in self._lines[kind].cut(chunk):
-                self.tell(kind, line)
-
-    def tell(self, kind: str, record: object) -> None:
-        """Tell subscribers of an event."""
-        for sender in self._senders:
-            sender.put(event(kind, record, time()))
-
-    def answered(self, frame: Frame, memory: Callable[[], int | None]) -> None:
-        """Tell of the answer to an event; `memory` looks how many bytes there were at the peak."""
-        if self._senders and "request_id" in frame.header:
-            self.tell("platform.runtimeDone", done(frame))
-            self.tell("platform.report", report(frame, self._configuration, memory()))
+    def answered(self, frame: Frame) -> None:
+        """Take note of the answer to an event."""
+        self._telemetry.produced = len(frame.payload)
 
     def runtime_is_ready(self) -> None:
         """Nobody in the handler's process may register any more."""
         self._api.closed = True
+
+    def init_is_over(self) -> None:
+        """Nobody may subscribe any more."""
+        self._api.initialized = True
 
     def owns(self, fd: int) -> bool:
         """Whether a ready descriptor is for `serve`."""
@@ -103,30 +120,39 @@ class ExtensionHost:
             "invokedFunctionArn": going.invoked_function_arn,
             "tracing": tracing,
         }
-        self.tell("platform.start", begun(going.request_id))
         self._announce(told, server)
 
-    def shut_down(self, server: ApiServer, serve: Callable[[float], None]) -> None:
-        """Tell of the end, and wait for the programs to leave, `serve`ing meanwhile."""
+    def shut_down(self, reason: str, server: ApiServer) -> None:
+        """Tell of the end, wait for the programs to leave, and kill what is left. Blocks for 2 s at most; idempotent.
+
+        Nothing but the programs and the server may be in the poll any more. Programs that did not register for
+        SHUTDOWN are killed at once, as on Lambda.
+
+        Args:
+            reason: `spindown`, `timeout` or `failure`.
+            server: what they are told by.
+        """
+        deadline = monotonic() + SHUTDOWN_GRACE
+        self._telemetry.close(_FLUSH)
         if self._processes is not None:
-            for sender in self._senders:
-                sender.stop(wait=True)
-            deadline = int((time() + SHUTDOWN_GRACE) * 1000)
-            told = {"eventType": "SHUTDOWN", "shutdownReason": "spindown", "deadlineMs": deadline}
-            self._announce(told, server)
-            self._processes.wait(SHUTDOWN_GRACE, serve)
+            self._processes.kill(but=self._api.stays_until_told)
+            epoch = int((time() + deadline - monotonic()) * 1000)
+            self._announce({"eventType": "SHUTDOWN", "shutdownReason": reason, "deadlineMs": epoch}, server)
+            self._processes.wait(deadline, lambda seconds: self._serve_all(seconds, server))
+        self.end()
 
     def kill(self) -> None:
         """SIGKILL to all programs. Does not wait."""
-        if self._processes is not None:
-            self._processes.kill()
+        processes = self._processes
+        if processes is not None:
+            processes.kill()
 
     def end(self) -> None:
         """Nothing of them is left. Idempotent."""
-        for sender in self._senders:
-            sender.stop(wait=False)
+        self._telemetry.close(0.0)
         if self._processes is not None:
             self._processes.end()
+            self._processes = None
 
     def failure(self) -> Frame | None:
         """What a program that ended makes of the event in work; None while all live."""
@@ -140,9 +166,16 @@ class ExtensionHost:
         header = {"request_id": request_id, "error_type": error_type, "fatal": True}
         return Frame(header, compact(errorType=error_type, errorMessage=text))
 
+    def _serve_all(self, seconds: float, server: ApiServer) -> None:
+        for fd, _ in self._poll.poll(math.ceil(seconds * 1000)):
+            if server.owns(fd):
+                server.serve(fd)
+            elif self.owns(fd):
+                self.serve(fd)
+
     def _said(self, chunk: bytes) -> None:
         self._log().output(chunk)
-        self.output(chunk, "extension")
+        self._telemetry.output(chunk, "extension")
 
     def _announce(self, told: Mapping[str, object], server: ApiServer) -> None:
         for due in self._api.announce(told):

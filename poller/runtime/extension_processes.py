@@ -90,16 +90,16 @@ class ExtensionProcesses:
                 return exit_reason(status).removeprefix("Runtime exited with error: ") if status else "exit status 0"
         return None
 
-    def wait(self, seconds: float, serve: Callable[[float], None]) -> None:
-        """Wait for all to end, `serve`ing meanwhile."""
-        deadline = monotonic() + seconds
+    def wait(self, deadline: float, serve: Callable[[float], None]) -> None:
+        """Wait for all to end, until this monotonic time, `serve`ing meanwhile."""
         while (left := deadline - monotonic()) > 0 and not all(g.exited() for _, g in self._groups.values()):
             serve(min(left, _LOOK))
 
-    def kill(self) -> None:
-        """SIGKILL to all. Does not wait."""
-        for _, group in list(self._groups.values()):
-            group.kill()
+    def kill(self, but: Callable[[str], bool] = lambda _: False) -> None:
+        """SIGKILL to all but those whose names are to stay. Does not wait."""
+        for name, group in list(self._groups.values()):
+            if not but(name):
+                group.kill()
 
     def end(self) -> None:
         """Kill and reap all, and let their descriptors go. Idempotent."""

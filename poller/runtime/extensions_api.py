@@ -18,16 +18,16 @@ from poller.model import FunctionConfiguration
 from poller.runtime.answers import compact
 from poller.runtime.frames import Frame
 from poller.runtime.http_wire import Reply, Request
+from poller.runtime.platform_records import Record
 from poller.runtime.runtime_api import ACCEPTED, JSON, Answer, not_found, refusal
-from poller.runtime.telemetry import Subscription, subscription
+from poller.runtime.telemetry import LOGS, TELEMETRY, Subscription, subscription
 
 VERSION = "/2020-01-01/extension"
 NEXT = f"{VERSION}/event/next"
 IDENTIFIER = "lambda-extension-identifier"
 MAXIMUM_EXTENSIONS = 10
 
-TELEMETRY = "/2022-07-01/telemetry"
-LOGS = "/2020-08-15/logs"
+_SUBSCRIBES = {TELEMETRY: "Telemetry", LOGS: "Logs"}
 _EVENTS = {True: {"INVOKE", "SHUTDOWN"}, False: {"INVOKE"}}
 """What an external extension may register for, and an internal one."""
 
@@ -41,6 +41,8 @@ class _Extension:
     registered: bool = False
     asked: bool = False
     """It has asked for its first event: its init is over."""
+    waits: bool = False
+    """It has asked for an event and got none yet."""
     untold: deque[Mapping[str, Any]] = field(default_factory=deque)
 
 
@@ -71,8 +73,12 @@ class ExtensionsApi:
         self._extensions = [_Extension(name, external=True, identifier=identifiers()) for name in external]
         self.subscriptions: list[Subscription] = []
         """To telemetry, in their order."""
+        self.states: list[Record] = []
+        """Records of platform.extension: of those that became ready or failed, in their order."""
         self.closed = False
         """No further internal ones may register: the runtime has asked for its first event."""
+        self.initialized = False
+        """Nobody may subscribe any more: the init of all is over."""
 
     @property
     def ready(self) -> bool:
@@ -81,10 +87,8 @@ class ExtensionsApi:
 
     def handle(self, request: Request) -> Answer | None:
         """Answer a call; None when it is of another API."""
-        if request.path == LOGS:  # it came before telemetry, and takes the same; AWS's own emulator answers so
-            return Answer(refusal(202, "Logs.NotSupported", "Logs API is not supported"))
-        if request.path == TELEMETRY:
-            return self._subscribe(request)
+        if (api := request.path.removesuffix("/")) in _SUBSCRIBES:
+            return self._subscribe(api, request)
         if not request.path.startswith(VERSION):
             return None
         calls = {"register": ("POST", self._register), "event/next": ("GET", self._next)}
@@ -96,6 +100,11 @@ class ExtensionsApi:
             return Answer(Reply(405, (("Allow", method),)))
         return call(request)
 
+    @property
+    def idle(self) -> bool:
+        """Whether all who are told of events have asked for the next one: before that Lambda does not give it out."""
+        return all(extension.waits for extension in self._extensions if "INVOKE" in extension.events)
+
     def announce(self, event: Mapping[str, Any]) -> list[Due]:
         """Tell those who registered for an event of this `eventType`; what those get whose calls wait."""
         told = [extension for extension in self._extensions if event["eventType"] in extension.events]
@@ -103,9 +112,20 @@ class ExtensionsApi:
             extension.untold.append(event)
         return [Due(extension.identifier, self._event_of(extension)) for extension in told if extension.asked]
 
+    def stays_until_told(self, name: str) -> bool:
+        """Whether a program is to be told of the end, and registered for that."""
+        return any(one.name == name and "SHUTDOWN" in one.events for one in self._extensions)
+
+    @property
+    def registered(self) -> bool:
+        """Whether there are any, external or internal."""
+        return bool(self._extensions)
+
     def told(self, identifier: str) -> None:
         """The first event that was due went out."""
-        self._known(identifier).untold.popleft()
+        extension = self._known(identifier)
+        extension.untold.popleft()
+        extension.waits = False
 
     def _known(self, identifier: str) -> _Extension:
         return next(extension for extension in self._extensions if extension.identifier == identifier)
@@ -161,14 +181,20 @@ class ExtensionsApi:
         known = (one for one in self._extensions if one.registered and one.identifier == identifier)
         return next(known, None) or _refused("Extension.UnknownExtensionIdentifier", f"Unknown extension {identifier}")
 
-    def _subscribe(self, request: Request) -> Answer:
+    def _subscribe(self, api: str, request: Request) -> Answer:
         if request.method != "PUT":
             return Answer(Reply(405, (("Allow", "PUT"),)))
         extension = self._identified(request)
         if isinstance(extension, Answer):
             return extension
+        if self.initialized:
+            name = _SUBSCRIBES[api]
+            return _refused(f"{name}.SubscriptionClosed", f"{name} API subscription is closed already")
+        if any(one.name == extension.name and one.api != api for one in self.subscriptions):
+            text = "the extension has subscribed by the other API, Logs or Telemetry, already"
+            return Answer(refusal(400, "ValidationError", text))
         try:
-            wanted = subscription(extension.name, request.body)
+            wanted = subscription(api, extension.name, request.body)
         except ValueError as error:
             return Answer(refusal(400, "ValidationError", str(error)))
         self.subscriptions.append(wanted)
@@ -178,8 +204,11 @@ class ExtensionsApi:
         extension = self._identified(request)
         if isinstance(extension, Answer):
             return extension
-        extension.asked = True
+        if not extension.asked:
+            extension.asked = True
+            self.states.append(_state(extension, "Ready"))
         if not extension.untold:
+            extension.waits = True
             return Answer(None)
         reply = self._event_of(extension)
         extension.untold.popleft()
@@ -199,7 +228,12 @@ class ExtensionsApi:
         if not told:
             name = "Lambda-Extension-Function-Error-Type"
             return _refused("Extension.MissingHeader", f"{name} not found")
+        self.states.append({**_state(extension, error_type.removeprefix("Extension.")), "errorType": told})
         return Answer(ACCEPTED, Frame({"type": "extension", "error_type": error_type, "reason": told}, b""))
+
+
+def _state(extension: _Extension, state: str) -> Record:
+    return {"name": extension.name, "state": state, "events": sorted(extension.events)}
 
 
 def _refused(error_type: str, text: str) -> Answer:

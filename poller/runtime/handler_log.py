@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable
 
 from poller.log import FunctionLog
-from poller.runtime.log_format import Events, LogFormat, Report, TextFormat
+from poller.runtime.log_format import Events, LogFormat, TextFormat
+from poller.runtime.platform_records import Report
 
 LogSink = Callable[[str, str], None]
 """Takes one event without its newline, and the request it belongs to. Called on the environment's thread; must not
@@ -30,6 +31,10 @@ class HandlerLog:
         self._tail = bytearray()
         self._partial = bytearray()
         self._begun = False
+
+    def use(self, log_format: LogFormat) -> None:
+        """Write what comes from here on in this format."""
+        self._format = log_format
 
     def output(self, chunk: bytes) -> None:
         """What the handler wrote to stdout or stderr; each line is an event of its own."""

@@ -12,8 +12,10 @@ from poller.runtime.failed import Failed, broken, exited, never_started, reporte
 from poller.runtime.frames import FrameError
 from poller.runtime.handler_log import HandlerLog
 from poller.runtime.launch import find_runtime
+from poller.runtime.log_format import LogFormat
 from poller.runtime.process_group import InvalidEntrypoint, ProcessExited
 from poller.runtime.sandbox import Sandbox
+from poller.runtime.telemetry_stream import Telemetry, ToldFormat
 
 INIT_TIMEOUT = 10.0
 """Seconds of the init phase; a longer init is stopped and run again inside the invocation (E.3)."""
@@ -26,9 +28,18 @@ class Initialization:
         configuration: the function.
         sandbox: gets the process.
         log: gives the log of the invocation that is in work, or of the init itself.
+        log_format: of these logs.
     """
 
-    def __init__(self, configuration: FunctionConfiguration, sandbox: Sandbox, log: Callable[[], HandlerLog]) -> None:
+    def __init__(
+        self,
+        configuration: FunctionConfiguration,
+        sandbox: Sandbox,
+        log: Callable[[], HandlerLog],
+        log_format: LogFormat,
+    ) -> None:
+        self.log_format = log_format
+        """Of the logs of the next invocations: one that tells subscribers, where the last init brought some."""
         self.done = False
         """Whether there was one, be it that it failed: then it is run again inside the invocation."""
         self._configuration = configuration
@@ -36,6 +47,9 @@ class Initialization:
         self._log = log
         self._reported = False
         self._duration: float | None = None
+        self._telemetry = Telemetry()
+        self._plain_format = log_format
+        self._told_format = ToldFormat(log_format, self._telemetry, configuration)
 
     def to_report(self) -> float | None:
         """Seconds that it took, for the first REPORT; None for all that follow."""
@@ -55,7 +69,7 @@ class Initialization:
         try:
             self._run(started + limit, "init")
         except TimeoutError:
-            self._sandbox.reset()
+            self._sandbox.reset(reason="timeout")
             failure = "timeout"
         except Failed as failed:
             failure = failed.failure
@@ -85,11 +99,13 @@ class Initialization:
     def _run(self, deadline: float, phase: str) -> None:
         """Start the process and import the handler. Raises TimeoutError, Failed, OSError."""
         runtime, log, sandbox = find_runtime(self._configuration), self._log(), self._sandbox
+        sandbox.settle()
+        log.use(self._told_format)
         log.init_start(runtime.version, phase)
         if self._configuration.debug_port is not None:
             log.emit(f"waiting for a debugger at {HOST}:{self._configuration.debug_port}")
         try:
-            dialogue = sandbox.start(runtime.launch, self._log)
+            dialogue = sandbox.start(runtime.launch, self._log, self._telemetry)
         except InvalidEntrypoint as error:
             raise never_started(log, error, log.request_id) from None
         try:
@@ -103,9 +119,11 @@ class Initialization:
         kind = frame.header.get("type")
         if kind == "init_error":
             payload = bytes(frame.payload)
-            if not dialogue.logs_errors:
+            if not (dialogue.logs_errors or frame.header.get("fatal")):
                 log.error(payload)
             sandbox.reset()
             raise Failed(payload, reported(str(frame.header.get("error_type"))))
         if kind != "ready":
             raise broken(log, sandbox, FrameError(f"unexpected frame {frame.header}"), log.request_id)
+        self._telemetry.end_init()
+        self.log_format = self._told_format if self._telemetry.wanted else self._plain_format

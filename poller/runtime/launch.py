@@ -13,13 +13,14 @@ from poller.model import FunctionConfiguration
 from poller.runtime.api_commands import API_COMMANDS, ApiCommand, wrapped
 from poller.runtime.api_dialogue import ApiDialogue
 from poller.runtime.dialogue import Dialogue
-from poller.runtime.extension_processes import programs
+from poller.runtime.extensions_beside import ExtensionsBeside
 from poller.runtime.handler_log import HandlerLog
 from poller.runtime.layers import opt, with_layers
 from poller.runtime.pipe_dialogue import PipeDialogue
 from poller.runtime.process import RuntimeProcess
 from poller.runtime.process_group import InvalidEntrypoint
 from poller.runtime.runtimes import understood
+from poller.runtime.telemetry_stream import Telemetry
 from poller.runtime.toolchains import Tool, find, machine
 from poller.runtime.variables import environment_variables
 
@@ -38,6 +39,7 @@ class Launch(Protocol):
         log_stream: str,
         temporary: Path,
         log: Callable[[], HandlerLog],
+        telemetry: Telemetry,
         wake: int,
     ) -> Dialogue:
         """Start it; blocks for the start of a program.
@@ -47,6 +49,7 @@ class Launch(Protocol):
             log_stream: name of the environment's log stream.
             temporary: folder that is its `/tmp`.
             log: the log of the invocation in work, which takes what it writes.
+            telemetry: whom to tell what happens.
             wake: a descriptor that ends a waiting `answer` for a moment when it becomes readable.
 
         Raises:
@@ -95,24 +98,30 @@ def _python_on_pipes(
     log_stream: str,
     temporary: Path,
     log: Callable[[], HandlerLog],
+    telemetry: Telemetry,
     wake: int,
 ) -> Dialogue:
     def command(arguments: Sequence[str]) -> list[str]:
         return wrapped([tool.path, "-u", str(BOOTSTRAP), *arguments], configuration.environment)
 
-    if programs(configuration.layers):
-        raise NoRuntimeError("external extensions of Python functions need RuntimeClient: aws")
+    def output(chunk: bytes) -> None:
+        log().output(chunk)
+        if telemetry.wanted:
+            telemetry.output(chunk)
+
     variables = environment_variables(
         configuration, log_stream=log_stream, temporary=temporary, runtime_folder=BOOTSTRAP.parent
     )
-    process = RuntimeProcess(
-        command,
-        folder=configuration.code,
-        variables=with_layers(variables, configuration.runtime, opt(configuration.layers)),
-        output=lambda chunk: log().output(chunk),
-        wake=wake,
-    )
-    return PipeDialogue(process, configuration)
+    extended = with_layers(variables, configuration.runtime, opt(configuration.layers))
+    beside = ExtensionsBeside(configuration, extended, log=log, telemetry=telemetry)
+    try:
+        process = RuntimeProcess(
+            command, folder=configuration.code, variables=beside.variables, output=output, wake=wake, beside=beside
+        )
+    except BaseException:
+        beside.close()
+        raise
+    return PipeDialogue(process, configuration, beside)
 
 
 def _over_the_api(
@@ -123,13 +132,14 @@ def _over_the_api(
     log_stream: str,
     temporary: Path,
     log: Callable[[], HandlerLog],
+    telemetry: Telemetry,
     wake: int,
 ) -> Dialogue:
     line, variables, folder = commands(tool, configuration)
     common = environment_variables(configuration, log_stream=log_stream, temporary=temporary, runtime_folder=folder)
     extended = with_layers({**common, **variables}, configuration.runtime, opt(configuration.layers))
     try:
-        return ApiDialogue(configuration, line, variables=extended, log=log, wake=wake)
+        return ApiDialogue(configuration, line, variables=extended, log=log, telemetry=telemetry, wake=wake)
     except OSError as error:
         if error.filename == line[0] and error.errno in _NOT_EXECUTABLE:
             raise InvalidEntrypoint(f"fork/exec {line[0]}: {os.strerror(error.errno).lower()}") from None

@@ -6,38 +6,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from poller.log import json_time
 from poller.model import FunctionConfiguration
 from poller.runtime.log_levels import ApplicationLevel, is_shown
+from poller.runtime.platform_records import (
+    Report,
+    begun,
+    done,
+    init_done,
+    init_reported,
+    init_started,
+    reported,
+    runtime_version_arn,
+)
 
 Events = tuple[str, ...]
 
 _NO_BREAK_SPACE = "\u00a0"
-_CRASHES = frozenset({"Runtime.ExitError", "Runtime.OutOfMemory"})
-"""Failures that are no answer of the handler's: `error` in JSON, where those are `failure`."""
-
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _encode_as_the_runtime = json.JSONEncoder(ensure_ascii=False).encode
-
-
-class Report(NamedTuple):
-    """One invocation, as its end tells of it."""
-
-    request_id: str
-    duration: float
-    memory_size: int
-    memory: int
-    init: float | None
-    """Seconds of the cold start, if there was one before it."""
-    failure: str | None
 
 
 class LogFormat(Protocol):
@@ -81,11 +75,6 @@ def log_format(configuration: FunctionConfiguration) -> LogFormat:
     if configuration.logging.log_format == "JSON":
         return JsonFormat(configuration)
     return TextFormat(configuration.region, configuration.version)
-
-
-def runtime_version_arn(region: str, version: str) -> str:
-    """Stands for AWS's ARN of a runtime version: the same for the same version."""
-    return f"arn:aws:lambda:{region}::runtime:{hashlib.sha256(version.encode()).hexdigest()}"
 
 
 class TextFormat:
@@ -174,26 +163,18 @@ class JsonFormat:
 
     def init_start(self, version: str, phase: str) -> Events:
         """platform.initStart."""
-        record = {
-            "initializationType": "on-demand",
-            "phase": phase,
-            "runtimeVersion": version,
-            "runtimeVersionArn": runtime_version_arn(self._configuration.region, version),
-            "functionName": self._configuration.function_name,
-            "functionVersion": self._configuration.version,
-        }
-        return self._event("INFO", "initStart", record)
+        return self._event("INFO", "initStart", init_started(self._configuration, version, phase))
 
     def init_end(self, phase: str, duration: float, failure: str | None) -> Events:
         """platform.initRuntimeDone and platform.initReport."""
         level = "DEBUG" if failure is None else "WARN"
-        record = {"initializationType": "on-demand", "phase": phase, **_outcome(failure, of_init=True)}
-        report = {**record, "metrics": {"durationMs": _milliseconds(duration)}}
+        record = init_done(self._configuration, phase, failure)
+        report = init_reported(record, duration)
         return self._event(level, "initRuntimeDone", record) + self._event(level, "initReport", report)
 
     def start(self, request_id: str) -> Events:
         """platform.start."""
-        return self._event("INFO", "start", {"requestId": request_id, "version": self._configuration.version})
+        return self._event("INFO", "start", begun(request_id, self._configuration.version))
 
     def timed_out(self, request_id: str, limit: float) -> Events:  # noqa: ARG002 - the report has status timeout
         """Nothing."""
@@ -218,35 +199,11 @@ class JsonFormat:
 
     def end(self, report: Report) -> Events:
         """platform.runtimeDone and platform.report."""
-        outcome = _outcome(report.failure)
-        duration = _milliseconds(report.duration)
-        metrics = {
-            "durationMs": duration,
-            "billedDurationMs": math.ceil(report.duration * 1000),
-            "memorySizeMB": report.memory_size,
-            "maxMemoryUsedMB": report.memory,
-        }
-        if report.init is not None:
-            metrics["initDurationMs"] = _milliseconds(report.init)
-        done = {"requestId": report.request_id, **outcome, "metrics": {"durationMs": duration}}
         failed = report.failure is not None
-        return self._event("WARN" if failed else "DEBUG", "runtimeDone", done) + self._event(
-            "WARN" if failed else "INFO",
-            "report",
-            {"requestId": report.request_id, "metrics": metrics, **outcome},
-        )
+        events = self._event("WARN" if failed else "DEBUG", "runtimeDone", done(report))
+        return events + self._event("WARN" if failed else "INFO", "report", reported(report))
 
     def _event(self, level: str, name: str, record: Mapping[str, Any]) -> Events:
         if not is_shown(level, self._least):
             return ()
         return (_encode({"time": json_time(time.time()), "type": f"platform.{name}", "record": record}),)
-
-
-def _outcome(failure: str | None, *, of_init: bool = False) -> dict[str, str]:
-    if failure is None or failure == "timeout":
-        return {"status": failure or "success"}
-    return {"status": "error" if of_init or failure in _CRASHES else "failure", "errorType": failure}
-
-
-def _milliseconds(seconds: float) -> float:
-    return round(seconds * 1000, 3)

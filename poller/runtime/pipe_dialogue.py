@@ -13,6 +13,7 @@ from functools import partial
 from time import monotonic
 
 from poller.model import FunctionConfiguration, Invocation
+from poller.runtime.extensions_beside import ExtensionsBeside
 from poller.runtime.frames import Frame, FrameError, FrameWriter
 from poller.runtime.process import RuntimeProcess
 from poller.runtime.variables import trace_id
@@ -25,9 +26,12 @@ class PipeDialogue:
 
     logs_errors = False
 
-    def __init__(self, process: RuntimeProcess, configuration: FunctionConfiguration) -> None:
+    def __init__(self, process: RuntimeProcess, configuration: FunctionConfiguration, beside: ExtensionsBeside) -> None:
         self.process = process
         self._timeout = configuration.timeout
+        self._beside = beside
+        self._told: ExtensionsBeside | None = None
+        """The same after init, if there are extensions."""
         self._unanswered: deque[tuple[Invocation, int | None]] = deque()
         """With the slot of its claim, if it was laid ahead."""
         self._answered = 0.0
@@ -38,13 +42,24 @@ class PipeDialogue:
         return self.process.pid
 
     def initialized(self, deadline: float) -> Frame:
-        """Wait for the end of init."""
-        return self.process.receive(deadline, _nothing)
+        """Wait for the end of init, of the process and of each extension."""
+        frame = self.process.receive(deadline, _nothing)
+        if frame.header.get("type") != "ready":
+            return frame
+        if not self._beside.runtime_is_ready():
+            frame = self.process.receive(deadline, _nothing)
+        self._beside.init_is_over()
+        if self._beside.registered:
+            self._told = self._beside
+        return frame
 
     @property
     def has_room(self) -> bool:
-        """Whether one more event may be laid: what was sent is all in the pipe, and there are not too many."""
-        return self.process.written and self.process.claims.free
+        """Whether one more event may be laid: what was sent is all in the pipe, and there are not too many.
+
+        None where extensions are told of each event when it begins.
+        """
+        return self.process.written and self.process.claims.free and self._told is None
 
     def lay(self, invocation: Invocation) -> Callable[[], bool]:
         """Send an event behind those before it; see `Dialogue.lay`."""
@@ -58,11 +73,14 @@ class PipeDialogue:
         for laid, _ in self._unanswered:
             if laid is invocation:
                 return self._answered  # the process went on by itself
-        self._send(invocation, None)
+        if self._told is None:
+            self._send(invocation, None)
         return monotonic()
 
     def answer(self, invocation: Invocation, deadline: float, on_wake: Callable[[], None]) -> Frame:
         """Wait for the answer to an event that was begun. Raises as `RuntimeProcess.receive`."""
+        if self._told is not None and (failed := self._invoke_extended(self._told, invocation, deadline, on_wake)):
+            return failed
         while True:
             frame = self.process.receive(deadline, on_wake)
             answered, slot = self._unanswered.popleft()
@@ -73,6 +91,8 @@ class PipeDialogue:
             if answered is not invocation:
                 raise FrameError("an event that was taken back was answered")
             self._answered = monotonic()
+            if self._told is not None:
+                self._told.answered(frame)
             return frame
 
     def was_begun(self, invocation: Invocation, *, undelivered: bool) -> bool:
@@ -94,10 +114,19 @@ class PipeDialogue:
     def kill(self) -> None:
         """SIGKILL to the process group."""
         self.process.kill()
+        self._beside.kill()
 
     def close(self, grace: float = 0.0) -> int:
-        """End the process group."""
-        return self.process.close(grace)
+        """End the process group. Extensions live on until `leave`."""
+        try:
+            return self.process.close(grace)
+        finally:
+            if not self._beside.running:
+                self._beside.close()
+
+    def leave(self, reason: str) -> None:
+        """Tell the extensions of the end, and let all go."""
+        self._beside.leave(reason)
 
     def memory(self, most: int) -> int | None:
         """Bytes that it holds now with all that it started, as `memory_of`. Any thread."""
@@ -107,18 +136,33 @@ class PipeDialogue:
         """Bytes at the peak."""
         return self.process.peak_memory()
 
-    def _send(self, invocation: Invocation, slot: int | None) -> None:
+    def _invoke_extended(
+        self, told: ExtensionsBeside, invocation: Invocation, deadline: float, on_wake: Callable[[], None]
+    ) -> Frame | None:
+        """Give the event to the handler and to extensions, when those are done with the one before (E.3)."""
+        if not told.idle():
+            frame = self.process.receive(deadline, on_wake)
+            if frame.header["type"] != "ready":
+                return frame
+        trace = self._send(invocation, None)
+        told.invoke(invocation, trace)
+        return None
+
+    def _send(self, invocation: Invocation, slot: int | None) -> str:
+        """Its trace id."""
         self._unanswered.append((invocation, slot))
         limit = min(self._timeout, invocation.timeout_cap or self._timeout)
-        self.process.send(FrameWriter(_header(invocation, limit, slot), invocation.payload))
+        trace = trace_id()
+        self.process.send(FrameWriter(_header(invocation, limit, slot, trace), invocation.payload))
+        return trace
 
 
-def _header(invocation: Invocation, limit: float, slot: int | None) -> bytes:
+def _header(invocation: Invocation, limit: float, slot: int | None, trace: str) -> bytes:
     """Of an event. Put together by hand: an encoder takes four times as long, and there is one in every invocation."""
     context = invocation.client_context
     return (
         f'{{"type":"invoke","request_id":{_quote(invocation.request_id)},"limit":{limit!r},'
-        f'"invoked_function_arn":{_quote(invocation.invoked_function_arn)},"trace_id":"{trace_id()}",'
+        f'"invoked_function_arn":{_quote(invocation.invoked_function_arn)},"trace_id":"{trace}",'
         f'"client_context":{"null" if context is None else _quote(context)},"slot":{"null" if slot is None else slot}}}'
     ).encode()
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
+from typing import Protocol
 
 from poller.runtime.claims import Claims
 from poller.runtime.frames import Frame, FrameError, FrameReader, FrameWriter
@@ -29,6 +30,29 @@ _LAST_BREATH = 1.0
 """Seconds from the end of the reply pipe to the end of the process; then it is killed."""
 
 
+class Beside(Protocol):
+    """What is served on the environment's thread while that waits for the process."""
+
+    poll: select.poll
+
+    @property
+    def running(self) -> bool:
+        """Whether there are programs that live on when the process has ended."""
+        ...
+
+    def owns(self, fd: int) -> bool:
+        """Whether a ready descriptor is for `serve`."""
+        ...
+
+    def serve(self, fd: int) -> None:
+        """Do what it is ready for."""
+        ...
+
+    def outcome(self) -> Frame | None:
+        """What ends the wait before the process answers."""
+        ...
+
+
 class RuntimeProcess:
     """A started process. One thread uses it, the one that made it; only `kill` may be called from others."""
 
@@ -40,6 +64,7 @@ class RuntimeProcess:
         variables: Mapping[str, str],
         output: Callable[[bytes], None],
         wake: int,
+        beside: Beside | None = None,
     ) -> None:
         """Start it; blocks for the start of a program, some milliseconds.
 
@@ -49,6 +74,7 @@ class RuntimeProcess:
             variables: its whole environment. The name of the log stream is the environment's own.
             output: takes what it writes to stdout and stderr, in chunks.
             wake: a descriptor that ends a waiting `receive` when it becomes readable.
+            beside: what is served while `receive` waits.
 
         Raises:
             OSError: no such program or folder, no processes or descriptors left.
@@ -86,7 +112,8 @@ class RuntimeProcess:
         self.claims = claims
         self._reader = FrameReader()
         self._wake = wake
-        self._poll = select.poll()
+        self._beside = beside
+        self._poll = select.poll() if beside is None else beside.poll
         self._poll.register(self._reply, select.POLLIN)
         self._poll.register(wake, select.POLLIN)
         self._output_watched = False
@@ -133,6 +160,8 @@ class RuntimeProcess:
                 return self._answer(frame)
             for fd in ready:
                 self._serve(fd, on_wake)
+            if self._beside is not None and (frame := self._beside.outcome()) is not None:
+                return frame
             if self._deaf and not self._unanswered:
                 raise self._end()
             if not ready and self._group.exited():
@@ -153,15 +182,21 @@ class RuntimeProcess:
     def close(self, grace: float = 0.0) -> int:
         """End the process group: end of file, `grace` seconds to leave, then SIGKILL. Returns the exit status.
 
-        Idempotent. Nothing of the group is left after it, nor of what left the group, and no descriptor.
+        Idempotent. Nothing of the group is left after it, nor of what left the group, and no descriptor. While
+        programs run beside it, what left the group is theirs to end.
         """
         if self._event >= 0:
+            if self._waiting_for_room:
+                self._poll.unregister(self._event)
             os.close(self._event)
             self._event = -1
             if grace > 0 and not self._group.exited():
                 self._group.wait_for_exit(monotonic() + grace)
+            for fd in (self._reply, self._wake, self._output.fd if self._output_watched else None):
+                if fd is not None:
+                    self._poll.unregister(fd)  # what is beside goes on with this poll
             try:
-                self._group.end()
+                self._group.end(leftovers=self._beside is None or not self._beside.running)
             finally:
                 os.close(self._reply)
                 self.claims.close()
@@ -194,6 +229,8 @@ class RuntimeProcess:
             self._watch_output()
         elif fd == self._wake:
             on_wake()
+        elif self._beside is not None and self._beside.owns(fd):
+            self._beside.serve(fd)
         elif fd != self._reply:
             self._write()
 

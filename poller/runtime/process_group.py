@@ -105,15 +105,17 @@ class ProcessGroup:
         with self._lock:
             self._signal(number)
 
-    def end(self) -> int:
+    def end(self, *, leftovers: bool = True) -> int:
         """Kill and reap it, hand out the last of its output, close its descriptors. Returns the exit status.
 
-        Nothing of the group is left after it, nor of what left the group. To be called once.
+        Nothing of the group is left after it, nor with `leftovers` of what else has the environment's variables:
+        processes that left the group, and extensions. To be called once.
         """
         with self._lock:
             self._signal(signal.SIGKILL)
             self._process.wait()
-        kill_leftovers(self._mark)
+        if leftovers:
+            kill_leftovers(self._mark)
         try:
             self.output.drain()
         finally:

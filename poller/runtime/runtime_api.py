@@ -179,6 +179,19 @@ class RuntimeApi:
             return Answer(refused)
         return self._allowed(call, request)
 
+    def refused(self, request: Request, reason: str) -> Answer:
+        """Answer a call where no runtime may call at all, as one that the state does not allow; `reason` says why."""
+        path = request.path.removeprefix(VERSION)
+        answered = _OF_AN_INVOCATION.fullmatch(path)
+        if path == request.path or (answered is None and path not in _CALLS):
+            return self.handle(request)
+        method, call = _CALLS.get(path, ("POST", Call.ERROR))
+        if answered is not None and answered[2] == "response":
+            call = Call.RESPONSE
+        if request.method != method:
+            return self.handle(request)
+        return Answer(_not_allowed(self.state, call, reason))
+
     def begins_stream(self, request: Request) -> bool:
         """Whether a request, of which only the head is here, is a response that goes to its caller while it comes."""
         answered = _OF_AN_INVOCATION.fullmatch(request.path.removeprefix(VERSION))
@@ -217,8 +230,7 @@ class RuntimeApi:
         after = TRANSITIONS.get((before, call))
         second = self._streaming and not request.streamed and call in {Call.RESPONSE, Call.ERROR}
         if after is None or second:
-            text = f"State transition from {before.value} to {call.value} failed for runtime. "
-            return Answer(refusal(403, "InvalidStateTransition", text + "Error: State transition is not allowed"))
+            return Answer(_not_allowed(before, call, "State transition is not allowed"))
         self.state = after
         return self._done(call, request, before)
 
@@ -284,6 +296,11 @@ def valid_error_type(name: str) -> str:
     if re.fullmatch(r"(Runtime|Function)\.[A-Z][a-zA-Z]+", name):
         return name
     return "Runtime.Unknown" if name.startswith("Runtime.") else "Function.Unknown"
+
+
+def _not_allowed(state: State, call: Call, reason: str) -> Reply:
+    text = f"State transition from {state.value} to {call.value} failed for runtime. Error: {reason}"
+    return refusal(403, "InvalidStateTransition", text)
 
 
 def refusal(status: int, error_type: str, text: str) -> Reply:

@@ -17,6 +17,7 @@ from poller.runtime.freezing import Freezing
 from poller.runtime.handler_log import HandlerLog
 from poller.runtime.launch import Launch
 from poller.runtime.memory import MEGABYTE
+from poller.runtime.telemetry_stream import Telemetry
 from poller.runtime.variables import log_stream_name
 
 _MEMORY_INTERVAL = 0.1
@@ -37,6 +38,10 @@ class Sandbox:
         self.killed = threading.Event()
         self.out_of_memory = False
         """The process that runs, or ran last, was killed for holding more than it may."""
+        self._last: Dialogue | None = None
+        """The one that was started last: its extensions may outlive it, until `settle`."""
+        self._reason = "failure"
+        """Why it ended."""
         self._held = 0
         """Bytes at the largest look of `look_at_memory`."""
         self._configuration = configuration
@@ -50,8 +55,8 @@ class Sandbox:
         self._woken = self._waker = -1
         self._freezing = Freezing()
 
-    def start(self, launch: Launch, log: Callable[[], HandlerLog]) -> Dialogue:
-        """Start a process. Raises OSError; blocks for the start of a program."""
+    def start(self, launch: Launch, log: Callable[[], HandlerLog], telemetry: Telemetry) -> Dialogue:
+        """Start a process after `settle`. Raises OSError; blocks for the start of a program."""
         if self.temporary is None:
             self.temporary = Path(tempfile.mkdtemp(prefix=f"{self._configuration.function_name}-"))
         if self._woken < 0:
@@ -60,13 +65,18 @@ class Sandbox:
                 os.set_blocking(fd, False)
             self._woken, self._waker = woken, waker
         dialogue = launch(
-            self._configuration, log_stream=self.log_stream, temporary=self.temporary, log=log, wake=self._woken
+            self._configuration,
+            log_stream=self.log_stream,
+            temporary=self.temporary,
+            log=log,
+            telemetry=telemetry,
+            wake=self._woken,
         )
         self.cold_starts += 1
         self._memory = self._held = 0
         self.out_of_memory = False
         with self._lock:
-            self.dialogue = dialogue
+            self.dialogue = self._last = dialogue
             if self.killed.is_set():
                 dialogue.kill()
         return dialogue
@@ -85,7 +95,7 @@ class Sandbox:
         """SIGKILL to the process group, and to each that would be started. Any thread, idempotent, no waiting."""
         self.killed.set()
         with self._lock:
-            dialogue = self.dialogue
+            dialogue = self._last
         if dialogue is not None:
             dialogue.kill()
 
@@ -108,15 +118,28 @@ class Sandbox:
         """Let stopped processes go on. Idempotent."""
         self._freezing.thaw()
 
-    def reset(self, grace: float = 0.0) -> None:
-        """End the process; the next one is started in the same temporary folder."""
+    def reset(self, grace: float = 0.0, *, reason: str = "failure") -> None:
+        """End the process; the next one is started in the same temporary folder.
+
+        Its extensions live on until `settle`, which tells them the reason.
+        """
         self.thaw()  # a stopped process would not see the end of file
         if self.dialogue is not None:
+            self._reason = reason
             self.dialogue.close(grace)
             self.dialogue = None
 
+    def settle(self) -> None:
+        """After the end of the process: let its extensions leave, for up to 2 s if there are any. Idempotent."""
+        if self.dialogue is None and self._last is not None:
+            self._last.leave(self._reason)
+            self._reason = "failure"
+            with self._lock:
+                self._last = None
+
     def close(self, *, folder: bool) -> None:
         """Let go what a next process would need, after `reset`; the temporary folder only if asked. Idempotent."""
+        self.settle()
         with self._lock:
             for fd in {self._woken, self._waker} - {-1}:
                 os.close(fd)

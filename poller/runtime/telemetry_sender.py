@@ -3,76 +3,93 @@
 from __future__ import annotations
 
 import http.client
-import json
+import socket
 import threading
-from collections import deque
-from collections.abc import Mapping
-from time import monotonic
-from typing import Any
+from time import monotonic, time
 
-from poller.runtime.telemetry import Subscription, wants
+from poller.runtime.telemetry import Event, Subscription
+from poller.runtime.telemetry_buffer import TelemetryBuffer
 
 _PATIENCE = 1.0
 """Seconds for one delivery; what does not arrive in it is dropped."""
-_WAITING = 10_000
-"""Events that may wait; the oldest are dropped beyond that."""
 
 
 class TelemetrySender:
-    """The thread `telemetry-<extension>`. `put` is for the environment's thread and does not wait."""
+    """The thread `telemetry-<extension>`. `put` and `stop` are for the environment's thread."""
 
     def __init__(self, wanted: Subscription) -> None:
-        self._wanted = wanted
-        self._events: deque[Mapping[str, Any]] = deque(maxlen=_WAITING)
+        self.wanted = wanted
+        self._buffer = TelemetryBuffer(wanted)
         self._changed = threading.Condition()
         self._stopping = False
+        self._socket: socket.socket | None = None
+        """Of a listener on TCP."""
         self._thread = threading.Thread(target=self._run, name=f"telemetry-{wanted.name}", daemon=True)
         self._thread.start()
 
-    def put(self, event: Mapping[str, Any]) -> None:
-        """Send an event in its time, if it was subscribed to."""
-        if wants(self._wanted, event):
-            with self._changed:
-                self._events.append(event)
+    def put(self, event: Event) -> None:
+        """Send an event in its time, if it was subscribed to. Does not wait."""
+        with self._changed:
+            if self._buffer.put(event, monotonic()):
                 self._changed.notify()
 
-    def stop(self, *, wait: bool) -> None:
-        """Send what waits, and end. With `wait` blocks for two deliveries at most. Idempotent."""
+    def stop(self) -> None:
+        """Send what waits, and end. Does not wait; idempotent."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
-        if wait:
-            self._thread.join(2 * _PATIENCE)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the end after `stop`."""
+        self._thread.join(max(0.0, seconds))
 
     def _run(self) -> None:
-        while (batch := self._batch()) is not None:
-            self._send(batch)
+        while batch := self._batch():
+            failure = self._send(batch)
+            if failure is not None:
+                with self._changed:
+                    size = sum(map(len, batch))
+                    self._buffer.drop(len(batch), size, f"could not send events: {failure}")
+                    if self._stopping:
+                        break
+        if self._socket is not None:
+            self._socket.close()
 
-    def _batch(self) -> list[Mapping[str, Any]] | None:
-        """What goes out together; None at the end."""
+    def _batch(self) -> list[bytes]:
+        """What goes out together; empty at the end."""
         with self._changed:
-            while not self._events and not self._stopping:
-                self._changed.wait()
-            deadline = monotonic() + self._wanted.timeout
-            while len(self._events) < self._wanted.maximum_items and not self._stopping:
-                if (left := deadline - monotonic()) <= 0:
+            while not self._stopping:
+                due, now = self._buffer.due(), monotonic()
+                if due is not None and due <= now:
                     break
-                self._changed.wait(left)
-            batch: list[Mapping[str, Any]] = []
-            size = 0
-            while self._events and len(batch) < self._wanted.maximum_items:
-                size += len(json.dumps(self._events[0]))
-                if batch and size > self._wanted.maximum_bytes:
-                    break
-                batch.append(self._events.popleft())
-        return batch or None
+                self._changed.wait(None if due is None else due - now)
+            return self._buffer.take(monotonic(), time())
 
-    def _send(self, batch: list[Mapping[str, Any]]) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._wanted.port, timeout=_PATIENCE)
+    def _send(self, batch: list[bytes]) -> str | None:
+        """Deliver it; None, or why that failed."""
         try:
-            connection.request("POST", self._wanted.path, json.dumps(batch), {"Content-Type": "application/json"})
-            connection.getresponse().read()
-        except (OSError, http.client.HTTPException):  # it does not listen: so be it
-            pass
+            if self.wanted.path:
+                return self._post(b"[" + b",".join(batch) + b"]")
+            self._write(b"".join(event + b"\n" for event in batch))
+        except (OSError, http.client.HTTPException) as error:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+            return f"{type(error).__name__}: {error}".removesuffix(": ")
+        return None
+
+    def _post(self, content: bytes) -> str | None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.wanted.port, timeout=_PATIENCE)
+        try:
+            headers = {"Content-Type": "application/json"}
+            connection.request(self.wanted.method, self.wanted.path, content, headers)
+            answer = connection.getresponse()
+            answer.read()
         finally:
             connection.close()
+        return None if answer.status < http.HTTPStatus.BAD_REQUEST else f"the listener answered {answer.status}"
+
+    def _write(self, content: bytes) -> None:
+        if self._socket is None:
+            self._socket = socket.create_connection(("127.0.0.1", self.wanted.port), timeout=_PATIENCE)
+        self._socket.sendall(content)

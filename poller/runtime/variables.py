@@ -42,7 +42,7 @@ def environment_variables(
     interpreter and programs are found, and AWS credentials, which stand for the role's. Its other variables may hold
     brokers' secrets. What the person configured wins over the defaults, but not over what the platform owns.
     The X-Ray daemon's address is left out, since nothing listens there; TMPDIR is the environment's own folder and
-    stands for its `/tmp`. AWS_LAMBDA_RUNTIME_API comes on top where there is such an API. `runtime_folder` is what
+    stands for its `/tmp`. AWS_LAMBDA_RUNTIME_API comes on top, when there is an address. `runtime_folder` is what
     stands for `/var/runtime`.
     """
     inherited = {name: poller[name] for name in _INHERITED if name in poller}

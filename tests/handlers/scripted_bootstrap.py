@@ -56,6 +56,12 @@ def answer(api, request_id, headers, event):  # noqa: C901, PLR0912, PLR0915 - a
         case ["raw error", error_type, body]:
             named = {"Lambda-Runtime-Function-Error-Type": error_type}
             api.call("POST", INVOCATION + request_id + "/error", body, named)
+        case ["print", text]:
+            print(text, flush=True)
+            api.call("POST", respond, b"null")
+        case ["raise", text]:
+            print(f"ValueError: {text}", flush=True)
+            api.call("POST", INVOCATION + request_id + "/error", json.dumps({"errorMessage": text}))
         case ["headers"]:
             seen = {name: value for name, value in headers.items() if name.startswith("Lambda-")}
             seen["remaining"] = int(headers["Lambda-Runtime-Deadline-Ms"]) - time.time() * 1000

@@ -170,7 +170,7 @@ def over_the_api():
 if STEP == "frozen":
     die_when_stopped()
 die_at("init")
-if "AWS_LAMBDA_RUNTIME_API" in os.environ:
-    over_the_api()
-else:
+if len(sys.argv) > 2:
     over_pipes()
+else:
+    over_the_api()

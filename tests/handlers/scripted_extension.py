@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 
 NAME = Path(sys.argv[0]).name
@@ -39,12 +40,13 @@ class Listener(http.server.BaseHTTPRequestHandler):
 script = os.environ.get("EXTENSION", "")
 if script == "crash":
     sys.exit(4)
-events = json.dumps({"events": ["INVOKE", "SHUTDOWN"]})
+events = json.dumps({"events": ["INVOKE"] if script == "no shutdown" else ["INVOKE", "SHUTDOWN"]})
 headers = {"Lambda-Extension-Name": NAME, "Lambda-Extension-Accept-Feature": "accountId"}
 status, told, known = call("POST", BASE + "register", events, headers)
 own = {"Lambda-Extension-Identifier": told["Lambda-Extension-Identifier"]}
 note("registered", status, known)
-if script == "telemetry":
+note("pid", os.getpid())
+if script in {"telemetry", "logs"}:
     listener = http.server.HTTPServer(("127.0.0.1", 0), Listener)
     threading.Thread(target=listener.serve_forever, daemon=True).start()
     destination = {"protocol": "HTTP", "URI": f"http://sandbox.localdomain:{listener.server_port}/here"}
@@ -53,8 +55,11 @@ if script == "telemetry":
         "destination": destination,
         "buffering": {"timeoutMs": 25},
     }
+    path = "/2022-07-01/telemetry"
+    if script == "logs":
+        path, wanted["schemaVersion"] = "/2020-08-15/logs", "2021-03-18"
     connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
-    connection.request("PUT", "/2022-07-01/telemetry", json.dumps(wanted), own)
+    connection.request("PUT", path, json.dumps(wanted), own)
     note("subscribed", connection.getresponse().read().decode())
 if script == "init error":
     call("POST", BASE + "init/error", None, {**own, "Lambda-Extension-Function-Error-Type": "Extension.Mine"})
@@ -63,6 +68,10 @@ while True:
     _, _, event = call("GET", BASE + "event/next", None, own)
     note("event", event)
     if event["eventType"] == "SHUTDOWN":
+        if script == "stays":
+            time.sleep(60)
         sys.exit(0)
+    if script == "exit error":
+        call("POST", BASE + "exit/error", None, {**own, "Lambda-Extension-Function-Error-Type": "Extension.Mine"})
     if script == "crash at event":
         sys.exit(5)

@@ -1,1 +1,1 @@
-"""Handlers in compiled languages, each built by containers/languages.sh."""
+"""Handlers in compiled languages, and AWS's client for Node.js, each built by containers/languages.sh."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from handlers.extension_rig import extended_configuration, extended_function  # noqa: F401 - fixtures
 
 SLOW = {
     "test_async_invoke",
@@ -44,6 +45,7 @@ SLOW = {
     "test_provided",
     "test_secrets_manager",
     "test_supervisor",
+    "test_telemetry_events",
     "test_template",
     "test_trigger_template",
     "test_waiting_events",

@@ -237,7 +237,7 @@ def test_the_handler_sees_lambdas_variables_and_not_the_pollers(invoke, monkeypa
     seen = json.loads(result.payload)
     variables = seen["variables"]
     assert "RABBITMQ_PASSWORD" not in variables
-    assert "AWS_LAMBDA_RUNTIME_API" not in variables
+    assert variables.pop("AWS_LAMBDA_RUNTIME_API").startswith("127.0.0.1:")
     assert variables.pop("_X_AMZN_TRACE_ID").startswith("Root=1-")
     assert Path(variables.pop("TMPDIR")).is_absolute()
     assert variables.pop("AWS_LAMBDA_LOG_STREAM_NAME")

@@ -182,7 +182,7 @@ def test_the_variables_are_the_same_but_for_the_address_of_the_api(function):  #
         variables = environment["variables"]
         for name in ("AWS_LAMBDA_LOG_STREAM_NAME", "TMPDIR", "_X_AMZN_TRACE_ID"):
             assert variables.pop(name)
-        assert re.fullmatch(r"127\.0\.0\.1:\d+", variables.pop("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1"))
+        assert re.fullmatch(r"127\.0\.0\.1:\d+", variables.pop("AWS_LAMBDA_RUNTIME_API"))
         seen.append(environment)
     assert seen[0] == seen[1]
     assert seen[0]["variables"]["MINE"] == "x"

@@ -1,39 +1,16 @@
 """Extensions: external ones start with the environment, are told of each event and of the end; internal ones register (E.3)."""
 
 import json
-import sys
+import threading
 import time
 
 import pytest
-from handlers.rig import HANDLERS, Function, error_of, is_running
-from templates import document, problems
+from handlers.extension_rig import INVOKE, SHUTDOWN, api_with, call, refusal, register, told
+from handlers.rig import Function, error_of, is_running, wait_until_gone
 
-from poller.model import FunctionConfiguration
-from poller.runtime.extensions_api import ExtensionsApi
+from poller.model import FunctionConfiguration, Invocation
 from poller.runtime.http_wire import Request
-from poller.runtime.telemetry import Subscription, subscription
-
-BASE = "/2020-01-01/extension/"
-INVOKE = {"eventType": "INVOKE", "requestId": "id-1"}
-SHUTDOWN = {"eventType": "SHUTDOWN"}
-
-
-def call(api, method, path, body=b"", **headers):
-    names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return api.handle(Request(method, BASE + path, names, body, len(body), {}, keep_alive=True))
-
-
-def api_with(*external):
-    numbers = iter(range(1000))
-    return ExtensionsApi(FunctionConfiguration("fn", HANDLERS, "a.b"), external, lambda: f"i-{next(numbers)}")
-
-
-def register(api, name="ext", events=("INVOKE", "SHUTDOWN"), **more):
-    return call(api, "POST", "register", json.dumps({"events": events}).encode(), lambda_extension_name=name, **more)
-
-
-def refusal(answer):
-    return answer.reply.status, json.loads(answer.reply.body)["errorType"]
+from poller.runtime.pool import FunctionPool
 
 
 def test_an_external_extension_registers_by_its_file_s_name_and_is_ready_when_it_asks():
@@ -70,6 +47,20 @@ def test_events_come_in_order_to_those_who_registered_for_them():
     assert [due.identifier for due in api.announce(SHUTDOWN)] == ["i-1"]
 
 
+def test_the_next_event_waits_for_those_who_are_told_of_events():  # E.3
+    api = api_with("one", "two")
+    register(api, "one", ["INVOKE"])
+    register(api, "two", ["SHUTDOWN"])
+    assert not api.idle
+    call(api, "GET", "event/next", lambda_extension_identifier="i-0")
+    assert api.idle
+    api.announce(INVOKE)
+    api.told("i-0")
+    assert not api.idle
+    call(api, "GET", "event/next", lambda_extension_identifier="i-0")
+    assert api.idle
+
+
 def test_what_makes_no_sense_is_refused():
     api = api_with("ext")
     assert refusal(register(api, "")) == (403, "Extension.InvalidExtensionName")
@@ -96,44 +87,14 @@ def test_what_makes_no_sense_is_refused():
     assert api.handle(Request("GET", "/2018-06-01/ping", {}, b"", 0, {}, keep_alive=True)) is None
 
 
-@pytest.fixture
-def function(tmp_path):
-    """A function of the Runtime API whose layer has an extension; `told` gives what that noted."""
-    made = []
-    for name, script in (("code/bootstrap", "scripted_bootstrap"), ("layer/extensions/watcher", "scripted_extension")):
-        program = tmp_path / name
-        program.parent.mkdir(parents=True, exist_ok=True)
-        program.write_text(f"#!{sys.executable}\n{(HANDLERS / f'{script}.py').read_text()}")
-        program.chmod(0o755)
-
-    def make(extension=""):
-        variables = {"NOTE": str(tmp_path / "note"), "EXTENSION": extension}
-        fn = Function(
-            "x", code=tmp_path / "code", runtime="provided.al2023", timeout=20.0, environment=variables,
-            layers=(tmp_path / "layer",),
-        )  # fmt: skip
-        made.append(fn)
-        return fn
-
-    yield make
-    for one in made:
-        one.environment.stop()
-
-
-def told(tmp_path):
-    path = tmp_path / "note"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def test_an_external_extension_is_told_of_each_event_and_of_the_end(function, tmp_path):  # E.3
-    fn = function()
+def test_an_external_extension_is_told_of_each_event_and_of_the_end(extended_function, tmp_path):  # E.3
+    fn = extended_function()
     for number in (1, 2):
         assert fn.invoke(["echo", number], request_id=f"id-{number}").payload == str(number).encode()
     fn.environment.stop()
-    registered, *events = told(tmp_path)
-    known = {"functionName": "fn", "functionVersion": "$LATEST", "handler": "x", "accountId": "123456789012"}
-    assert registered == ["registered", 200, known]
-    first, second, last = (event for _, event in events)
+    known = {"functionName": "fn", "functionVersion": "$LATEST", "handler": fn.configuration.handler}
+    assert told(tmp_path, "registered") == [[200, {**known, "accountId": "123456789012"}]]
+    first, second, last = (event for [event] in told(tmp_path, "event"))
     assert [first["requestId"], second["requestId"]] == ["id-1", "id-2"]
     assert first["eventType"] == "INVOKE"
     assert first["invokedFunctionArn"] == fn.configuration.function_arn
@@ -143,66 +104,58 @@ def test_an_external_extension_is_told_of_each_event_and_of_the_end(function, tm
     assert "extension speaks" in fn.lines
 
 
-def test_an_extension_that_subscribed_gets_telemetry(function, tmp_path):
-    fn = function("telemetry")
-    fn.invoke(["print after answer", "late"], request_id="id-1")
-    fn.invoke(["raw error", "X", "oh"], request_id="id-2")
-    fn.environment.stop()
-    events = told(tmp_path)
-    assert ["subscribed", "OK"] in events
-    telemetry = [event[2] for event in events if event[0] == "telemetry"]
-    assert {event[1] for event in events if event[0] == "telemetry"} == {"/here"}
-    assert [event["type"] for event in telemetry if event["type"].startswith("platform")] == [
-        "platform.telemetrySubscription",
-        *["platform.start", "platform.runtimeDone", "platform.report"] * 2,
-    ]
-    assert {event["type"]: event["record"] for event in telemetry if event["type"] in {"function", "extension"}} == {
-        "function": "late",
-        "extension": "extension speaks",
-    }
-    done = [event["record"] for event in telemetry if event["type"] == "platform.runtimeDone"]
-    assert [(record["requestId"], record["status"]) for record in done] == [("id-1", "success"), ("id-2", "error")]
-    report = next(event["record"] for event in telemetry if event["type"] == "platform.report")
-    assert set(report["metrics"]) == {"durationMs", "billedDurationMs", "memorySizeMB", "maxMemoryUsedMB"}
-
-
-GOOD = {"types": ["function"], "destination": {"protocol": "HTTP", "URI": "http://sandbox.localdomain:8080"}}
-
-
 @pytest.mark.parametrize(
-    ("body", "text"),
-    [
-        (b"{", "Expecting property name"),
-        ({}, "the subscription has no 'types'"),
-        ({**GOOD, "types": []}, "types are some of extension, function, platform"),
-        ({**GOOD, "types": ["other"]}, "types are some of"),
-        ({**GOOD, "destination": {"protocol": "TCP", "URI": "http://sandbox:1"}}, "the destination is HTTP"),
-        ({**GOOD, "destination": {"protocol": "HTTP", "URI": "http://elsewhere:1"}}, "the destination is HTTP"),
-        ({**GOOD, "destination": {"protocol": "HTTP", "URI": "http://sandbox:99999"}}, "Port out of range"),
-        ({**GOOD, "buffering": {"timeoutMs": 1}}, "timeoutMs is 25 to 30000"),
-        ([], "list indices"),
-    ],
+    ("event", "error", "reason"),
+    [(["child"], "Sandbox.Timedout", "timeout"), (["exit", 3], "Runtime.ExitError", "failure")],
 )
-def test_a_subscription_that_makes_no_sense_is_told_why(body, text):
-    api = api_with("ext")
-    register(api)
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    headers = {"lambda-extension-identifier": "i-0"}
-    answer = api.handle(Request("PUT", "/2022-07-01/telemetry", headers, content, len(content), {}, keep_alive=True))
-    assert refusal(answer) == (400, "ValidationError")
-    assert text in json.loads(answer.reply.body)["errorMessage"]
-    assert api.subscriptions == []
+def test_after_a_timeout_or_crash_it_is_told_why_and_starts_anew(
+    extended_function, tmp_path, event, error, reason
+):  # E.3
+    fn = extended_function()
+    assert error_of(fn.invoke(event, timeout_cap=1.0 if reason == "timeout" else None))["errorType"] == error
+    before = time.time()
+    fn.environment.settle()
+    [last] = told(tmp_path, "event")[-1]
+    assert (last["eventType"], last["shutdownReason"]) == ("SHUTDOWN", reason)
+    assert before + 1.99 < last["deadlineMs"] / 1000 <= time.time() + 2
+    [[first]] = told(tmp_path, "pid")
+    assert not is_running(first)
+    if event == ["child"]:
+        wait_until_gone(int(fn.wait_for_line("child").split()[1]))
+    assert fn.invoke(["echo", 1], request_id="id-2").payload == b"1"
+    assert len(told(tmp_path, "registered")) == 2
+    fn.environment.stop()
+    *_, [anew], [end] = told(tmp_path, "event")
+    assert (anew["requestId"], end["shutdownReason"]) == ("id-2", "spindown")
 
 
-def test_a_subscription_has_defaults():
-    assert subscription("ext", json.dumps(GOOD).encode()) == Subscription(
-        "ext", frozenset({"function"}), 8080, "/", 10_000, 262_144, 1.0
-    )
+def test_what_is_not_told_of_the_end_is_killed_at_once(extended_function, tmp_path):
+    fn = extended_function("no shutdown", timeout=60.0)
+    fn.invoke(["echo", 1])
+    fn.environment.stop()
+    [[pid]] = told(tmp_path, "pid")
+    assert not is_running(pid)
+    assert "SHUTDOWN" not in {event["eventType"] for [event] in told(tmp_path, "event")}
 
 
-def test_the_logs_api_is_not_there_and_says_so():
-    answer = api_with().handle(Request("PUT", "/2020-08-15/logs", {}, b"", 0, {}, keep_alive=True))
-    assert refusal(answer) == (202, "Logs.NotSupported")
+def test_the_caller_does_not_wait_for_extensions_to_leave(extended_configuration, tmp_path):  # E.3
+    pool = FunctionPool(FunctionConfiguration("fn", **extended_configuration("stays")), log=lambda *_: None)
+    pool.start()
+    answered = threading.Event()
+    living = []
+
+    def on_result(_result):
+        [[pid]] = told(tmp_path, "pid")
+        living.extend([pid, is_running(pid)])
+        answered.set()
+
+    try:
+        pool.submit(Invocation("id-1", b'["exit", 3]', pool.configuration.function_arn), on_result, wait=True)
+        assert answered.wait(10)
+        assert living[1]
+    finally:
+        pool.stop()
+    wait_until_gone(living[0])
 
 
 @pytest.mark.parametrize(
@@ -212,29 +165,82 @@ def test_the_logs_api_is_not_there_and_says_so():
         ("init error", {"errorType": "Extension.InitError", "errorMessage": "RequestId: id-1 Error: Extension.Mine"}),
     ],
 )
-def test_an_extension_that_fails_at_init_fails_the_event(function, extension, error):
-    fn = function(extension)
+def test_an_extension_that_fails_at_init_fails_the_event(extended_function, extension, error):
+    fn = extended_function(extension)
     assert error_of(fn.invoke(["echo", 1])) == error
     assert fn.report().endswith(f"\tError Type: {error['errorType']}")
+    assert not any(line.startswith("{") for line in fn.lines)
 
 
-def test_an_extension_that_ends_takes_its_environment_along(function):
-    fn = function("crash at event")
+@pytest.mark.parametrize(
+    ("extension", "error", "text"),
+    [
+        ("crash at event", "Extension.Crash", "exit status 5"),
+        ("exit error", "Extension.ExitError", "Extension.Mine"),
+    ],
+)
+def test_an_extension_that_ends_takes_its_environment_along(extended_function, extension, error, text):
+    fn = extended_function(extension)
     result = fn.invoke(["child"])  # the handler sleeps, so that the extension is first
-    assert error_of(result) == {"errorType": "Extension.Crash", "errorMessage": "RequestId: id-1 Error: exit status 5"}
-    assert not is_running(int(fn.wait_for_line("child").split()[1]))
+    assert error_of(result) == {"errorType": error, "errorMessage": f"RequestId: id-1 Error: {text}"}
+    assert not fn.environment.warm
+    for line in fn.lines:
+        if line.startswith("child"):
+            wait_until_gone(int(line.split()[1]))
 
 
-def test_python_s_own_way_has_no_extensions_and_says_so(tmp_path):
-    program = tmp_path / "layer" / "extensions" / "watcher"
-    program.parent.mkdir(parents=True)
-    program.touch()
-    program.chmod(0o755)
-    given = document(function={"Layers": [{"Ref": "Watching"}]})
-    given["Resources"]["Watching"] = {"Type": "AWS::Serverless::LayerVersion", "Properties": {"ContentUri": "layer"}}
-    assert problems(tmp_path, given) == [
-        (
-            "Resources.Telemetry.Properties.Layers: its extensions need Lambda's Runtime API, which our own client for "
-            "Python does without (RuntimeClient: aws)"
-        )
+@pytest.fixture
+def python(tmp_path):
+    """A Python function on pipes without external extensions."""
+    made = []
+
+    def make(**variables):
+        environment = {"NOTE": str(tmp_path / "note"), **variables}
+        fn = Function("extended.handler", timeout=20.0, environment=environment)
+        made.append(fn)
+        return fn
+
+    yield make
+    for one in made:
+        one.environment.stop()
+
+
+def test_an_extension_inside_a_python_handler_is_told_of_each_event(python, tmp_path):
+    fn = python(INTERNAL="1")
+    for number in (1, 2, 3):  # the answer does not wait for the extension, but the next event does
+        assert fn.invoke(["echo", number], request_id=f"id-{number}").payload == str(number).encode()
+    events = [event for [event] in told(tmp_path, "event")]
+    assert [(event["eventType"], event["requestId"]) for event in events[:2]] == [
+        ("INVOKE", "id-1"),
+        ("INVOKE", "id-2"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "error"),
+    [
+        ("GET", "/2018-06-01/runtime/invocation/next", 403, "InvalidStateTransition"),
+        ("POST", "/2018-06-01/runtime/invocation/id-1/response", 403, "InvalidStateTransition"),
+        ("POST", "/2018-06-01/runtime/invocation/id-1/error", 403, "InvalidStateTransition"),
+        ("POST", "/2018-06-01/runtime/init/error", 403, "InvalidStateTransition"),
+        ("GET", "/2018-06-01/runtime/restore/next", 403, "InvalidStateTransition"),
+        ("POST", "/2018-06-01/runtime/restore/error", 403, "InvalidStateTransition"),
+        ("POST", "/2020-01-01/extension/event/next", 405, None),
+        ("GET", "/2020-01-01/extension/event/next", 403, "Extension.MissingExtensionIdentifier"),
+        ("GET", "/2018-06-01/ping", 200, None),
+        ("POST", "/2018-06-01/runtime/invocation/next", 405, None),
+        ("GET", "/2018-06-01/nothing", 404, None),
+    ],
+)
+def test_beside_the_pipe_a_runtime_s_calls_are_refused_and_told_why(python, method, path, status, error):  # E.1
+    found, body = json.loads(python().invoke(["call", method, path]).payload)
+    assert found == status
+    if error is not None:
+        answer = json.loads(body)
+        assert answer["errorType"] == error
+        if error == "InvalidStateTransition":
+            assert answer["errorMessage"].startswith("State transition from Running to ")
+            assert answer["errorMessage"].endswith(
+                " failed for runtime. Error: events go to the handler's process over a pipe, and to no other "
+                "(RuntimeClient: aws gives them out here)"
+            )

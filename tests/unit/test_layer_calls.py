@@ -302,15 +302,30 @@ def test_layers_that_cannot_be_together_are_refused(service: Service, monkeypatc
     assert refused(service.client.get_function, FunctionName="no")[:2] == (404, MISSING)
 
 
-def test_extensions_need_the_runtime_api(service: Service) -> None:
+WATCHES = """
+import http.client, json, os, sys
+def call(method, path, body=None, **headers):
+    connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    named = {"Lambda-Extension-" + name: value for name, value in headers.items()}
+    connection.request(method, "/2020-01-01/extension/" + path, body, named)
+    answer = connection.getresponse()
+    return answer.headers, json.loads(answer.read())
+own = call("POST", "register", '{"events": ["SHUTDOWN"]}', Name=os.path.basename(sys.argv[0]))[0]
+print("started", file=open(os.environ["TMPDIR"] + "/watch", "w"))
+call("GET", "event/next", Identifier=own["Lambda-Extension-Identifier"])
+"""
+
+
+def test_extensions_of_a_layer_start_with_a_function_in_python(service: Service) -> None:
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as archive:
         program = zipfile.ZipInfo("extensions/watch")
         program.external_attr = (stat.S_IFREG | 0o755) << 16
-        archive.writestr(program, "#!/bin/sh\n")
+        archive.writestr(program, f"#!{sys.executable}\n{WATCHES}")
     arn = service.client.publish_layer_version(LayerName="watch", Content={"ZipFile": made.getvalue()})
-    status, kind, text = refused(lambda: service.create("watched", [arn["LayerVersionArn"]]))
-    assert (status, kind, "has extensions" in text) == (400, INVALID, True)
+    seen = "import os\ndef handler(event, context):\n    return open(os.environ['TMPDIR'] + '/watch').read()\n"
+    service.create("watched", [arn["LayerVersionArn"]], seen)
+    assert service.told("watched") == "started\n"
 
 
 def test_sizes_of_layers_count_as_the_account_s(service: Service) -> None:  # A.2

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.model import FunctionConfiguration, LoggingConfiguration
-from poller.runtime.log_format import JsonFormat, Report, TextFormat, log_format, runtime_version_arn
+from poller.runtime.log_format import JsonFormat, TextFormat, log_format
 from poller.runtime.log_levels import APPLICATION_LEVELS, ApplicationLevel
+from poller.runtime.platform_records import Report, runtime_version_arn
 
 OK = Report("id-1", 0.00185, 128, 36, None, None)
 

@@ -38,26 +38,27 @@ export class RuntimeClient {
     } catch {
       throw new this.#Unwritable("Unable to stringify response body");
     }
-    return this.#call("POST", `/invocation/${id}/response`, body);
+    return this.#posted(`/invocation/${id}/response`, body);
   }
 
+  // Without a header for its type, as AWS's client sends none that the platform knows.
   error(id, error) {
-    return this.#failed(`/invocation/${id}/error`, errorObject(error));
+    return this.#call("POST", `/invocation/${id}/error`, JSON.stringify(errorObject(error)));
   }
 
   initError(error) {
-    return this.#failed("/init/error", errorObject(error));
-  }
-
-  // The event is no JSON.
-  unreadable(id, error) {
-    const errorMessage = `Unable to unmarshal input: ${error.message}`;
-    return this.#failed(`/invocation/${id}/error`, { errorType: "Runtime.UnmarshalError", errorMessage, trace: [] });
-  }
-
-  #failed(path, described) {
+    const described = errorObject(error);
     const type = String(described.errorType).replace(/[^\x20-\x7e]/g, "?");
-    return this.#call("POST", path, JSON.stringify(described), `Lambda-Runtime-Function-Error-Type: ${type}\r\n`);
+    const header = `Lambda-Runtime-Function-Error-Type: ${type}\r\n`;
+    return this.#call("POST", "/init/error", JSON.stringify(described), header);
+  }
+
+  async #posted(path, body) {
+    const { status } = await this.#call("POST", path, body);
+    if (status >= 300) {
+      const text = `Failed to post handler success response. Http response code: ${status}.`;
+      process.stderr.write(`[ERROR] [${Date.now()}] LAMBDA_RUNTIME ${text}\n`);
+    }
   }
 
   #call(method, path, body = "", more = "") {
@@ -101,7 +102,7 @@ export class RuntimeClient {
     if (come < length) {
       return;
     }
-    const answer = { headers: this.#head, body: Buffer.concat(this.#pieces).toString("utf8", 0, length) };
+    const answer = { status: this.#head.status, headers: this.#head, body: Buffer.concat(this.#pieces).toString("utf8", 0, length) };
     const resolve = this.#resolve;
     this.#head = null;
     this.#pieces = [];
@@ -112,8 +113,9 @@ export class RuntimeClient {
 }
 
 function headersOf(head) {
-  const headers = {};
-  for (const line of head.split("\r\n").slice(1)) {
+  const [first, ...lines] = head.split("\r\n");
+  const headers = { status: Number(first.split(" ")[1]) };
+  for (const line of lines) {
     const colon = line.indexOf(":");
     headers[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim();
   }

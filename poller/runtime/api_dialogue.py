@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import resource
 import secrets
 import select
 import signal
@@ -21,6 +20,7 @@ from time import monotonic, time
 from poller.model import FunctionConfiguration, Invocation, ResponseStream
 from poller.runtime.api_server import ApiServer
 from poller.runtime.extension_host import ExtensionHost
+from poller.runtime.file_descriptors import limit_file_descriptors
 from poller.runtime.frames import Frame
 from poller.runtime.handler_log import HandlerLog
 from poller.runtime.http_wire import Request
@@ -31,8 +31,6 @@ from poller.runtime.runtime_api import VERSION, Answer, Event, RuntimeApi
 from poller.runtime.variables import trace_id
 
 NEXT = f"{VERSION}/runtime/invocation/next"
-FILE_DESCRIPTORS = 1024
-"""Limit of a handler's process (E.3)."""
 
 _LOOK = 0.1
 """Seconds between looks whether the process lives, where the kernel does not tell its end."""
@@ -201,10 +199,7 @@ class ApiDialogue:
             raise
         finally:
             os.close(output_end)
-        if hasattr(resource, "prlimit"):
-            with suppress(OSError, ValueError):  # it is gone already, or may have fewer
-                hard = resource.prlimit(group.pid, resource.RLIMIT_NOFILE)[1]
-                resource.prlimit(group.pid, resource.RLIMIT_NOFILE, (FILE_DESCRIPTORS, hard))
+        limit_file_descriptors(group.pid)
         return group
 
     def _wait(self, deadline: float, on_wake: Callable[[], None] | None) -> Frame:

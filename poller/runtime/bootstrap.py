@@ -333,7 +333,7 @@ def _out_of_reach(*fds: int) -> list[int]:
     moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest) for fd in fds]
     for fd in fds:
         os.close(fd)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, lowest))
     return moved
 
 

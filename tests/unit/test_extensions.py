@@ -143,6 +143,11 @@ def test_an_external_extension_is_told_of_each_event_and_of_the_end(function, tm
     assert "extension speaks" in fn.lines
 
 
+def test_an_extension_has_the_file_descriptors_of_a_function(function, tmp_path):  # E.3
+    assert function("limits").invoke(["echo", 1]).payload == b"1"
+    assert told(tmp_path)[0] == ["files", 1024, 1024]
+
+
 def test_an_extension_that_subscribed_gets_telemetry(function, tmp_path):
     fn = function("telemetry")
     fn.invoke(["print after answer", "late"], request_id="id-1")

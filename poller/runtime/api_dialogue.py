@@ -95,6 +95,11 @@ class ApiDialogue:
         """The number of the process."""
         return self._group.pid
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The numbers of the process and of the extensions."""
+        return (self._group.pid, *self._extensions.pids)
+
     def initialized(self, deadline: float) -> Frame:
         """Wait for the first call for an event of the runtime and of each extension, or for an error."""
         frame = self._wait(deadline, None)
@@ -178,10 +183,6 @@ class ApiDialogue:
                 if self._exit is not None:
                     os.close(self._exit)
         return self._group.returncode
-
-    def memory(self, most: int) -> int | None:
-        """Bytes that it holds now with all that it started, as `memory_of`. Any thread."""
-        return self._group.memory(most)
 
     def peak_memory(self) -> int | None:
         """Bytes at the peak."""

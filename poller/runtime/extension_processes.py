@@ -73,6 +73,11 @@ class ExtensionProcesses:
         self._groups[output_fd] = (path.name, group)
         self._watch(output_fd)
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The numbers of the processes. Any thread."""
+        return tuple(group.pid for _, group in list(self._groups.values()))
+
     def owns(self, fd: int) -> bool:
         """Whether a ready descriptor is for `serve`."""
         return fd in self._groups

@@ -34,6 +34,11 @@ class PipeDialogue:
         """The number of the process."""
         return self.process.pid
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """There are no extensions on pipes."""
+        return (self.process.pid,)
+
     def initialized(self, deadline: float) -> Frame:
         """Wait for the end of init."""
         return self.process.receive(deadline, _nothing)
@@ -95,10 +100,6 @@ class PipeDialogue:
     def close(self, grace: float = 0.0) -> int:
         """End the process group."""
         return self.process.close(grace)
-
-    def memory(self, most: int) -> int | None:
-        """Bytes that it holds now with all that it started, as `memory_of`. Any thread."""
-        return self.process.memory(most)
 
     def peak_memory(self) -> int | None:
         """Bytes at the peak."""

@@ -12,10 +12,12 @@ from pathlib import Path
 from time import monotonic
 
 from poller.model import FunctionConfiguration
+from poller.runtime.control_groups import ControlGroups
 from poller.runtime.dialogue import Dialogue
 from poller.runtime.freezing import Freezing
 from poller.runtime.handler_log import HandlerLog
 from poller.runtime.launch import Launch
+from poller.runtime.limits import Limits
 from poller.runtime.memory import MEGABYTE
 from poller.runtime.variables import log_stream_name
 
@@ -29,16 +31,13 @@ class Sandbox:
     Owned by the environment's thread; only `kill`, `wake` and `look_at_memory` may be called from others.
     """
 
-    def __init__(self, configuration: FunctionConfiguration) -> None:
+    def __init__(self, configuration: FunctionConfiguration, groups: ControlGroups | None = None) -> None:
         self.cold_starts = 0
         """Processes started so far."""
         self.dialogue: Dialogue | None = None
         """With the process that runs; None when there is none."""
         self.killed = threading.Event()
-        self.out_of_memory = False
-        """The process that runs, or ran last, was killed for holding more than it may."""
-        self._held = 0
-        """Bytes at the largest look of `look_at_memory`."""
+        self._limits = Limits(configuration, groups)
         self._configuration = configuration
         self.log_stream = _log_stream(configuration)
         self.temporary: Path | None = None
@@ -59,12 +58,17 @@ class Sandbox:
             for fd in (woken, waker):
                 os.set_blocking(fd, False)
             self._woken, self._waker = woken, waker
-        dialogue = launch(
-            self._configuration, log_stream=self.log_stream, temporary=self.temporary, log=log, wake=self._woken
-        )
+        self._limits.prepare()
+        try:
+            dialogue = launch(
+                self._configuration, log_stream=self.log_stream, temporary=self.temporary, log=log, wake=self._woken
+            )
+        except BaseException:
+            self._limits.end()
+            raise
+        self._limits.begin(dialogue)
         self.cold_starts += 1
-        self._memory = self._held = 0
-        self.out_of_memory = False
+        self._memory = 0
         with self._lock:
             self.dialogue = dialogue
             if self.killed.is_set():
@@ -88,17 +92,20 @@ class Sandbox:
             dialogue = self.dialogue
         if dialogue is not None:
             dialogue.kill()
+        self._limits.kill()
 
     def look_at_memory(self) -> None:
-        """Kill the process if it holds more than MemorySize, with all that it started. Any thread."""
-        dialogue, most = self.dialogue, self._configuration.memory_size * MEGABYTE
-        held = None if dialogue is None else dialogue.memory(most)
-        if dialogue is None or held is None:
-            return
-        self._held = max(self._held, held)
-        if held > most:
-            self.out_of_memory = True
-            dialogue.kill()
+        """Kill the process if it holds more than it may, with all that it started. Any thread."""
+        if (dialogue := self.dialogue) is not None:
+            self._limits.look(dialogue)
+
+    def ended(self) -> bool:
+        """The process has ended by itself: end what is left of it. Whether it was killed for holding too much memory.
+
+        Idempotent.
+        """
+        self._limits.end()
+        return self._limits.out_of_memory
 
     def freeze(self) -> None:
         """Stop the processes until `thaw` or `reset`. Idempotent."""
@@ -114,6 +121,7 @@ class Sandbox:
         if self.dialogue is not None:
             self.dialogue.close(grace)
             self.dialogue = None
+        self._limits.end()
 
     def close(self, *, folder: bool) -> None:
         """Let go what a next process would need, after `reset`; the temporary folder only if asked. Idempotent."""
@@ -127,8 +135,7 @@ class Sandbox:
 
     def sample_memory(self) -> None:
         """Look at the peak memory of the process."""
-        peak = self.dialogue.peak_memory() if self.dialogue is not None else None
-        self._memory = max(self._memory, peak or 0, self._held)
+        self._memory = max(self._memory, self._limits.peak_memory(self.dialogue))
         self._memory_due = monotonic() + _MEMORY_INTERVAL
 
     def initialized(self) -> None:

@@ -1,0 +1,108 @@
+"""What one environment's process may use, and who sees to it: a control group of the kernel's, or our looks (E.3)."""
+
+from __future__ import annotations
+
+import logging
+
+from poller.model import FunctionConfiguration
+from poller.runtime.control_groups import PROCESSES, ControlGroup, ControlGroups
+from poller.runtime.dialogue import Dialogue
+from poller.runtime.memory import MEGABYTE, held_by
+
+_log = logging.getLogger(__name__)
+
+
+class Limits:
+    """Of one process after the other. Owned by the environment's thread; `look` and `kill` are for any.
+
+    Args:
+        configuration: of the function.
+        groups: makes control groups; None where the limits are watched, or are not enforced at all.
+    """
+
+    def __init__(self, configuration: FunctionConfiguration, groups: ControlGroups | None) -> None:
+        self._configuration = configuration
+        self._groups = groups
+        self._group: ControlGroup | None = None
+        self._held = 0
+        """Bytes at the largest look."""
+        self._out_of_memory = False
+
+    def prepare(self) -> None:
+        """A new process is about to be started: make its group. Milliseconds.
+
+        Where the kernel refuses, the process is watched instead.
+        """
+        self.end()
+        self._held = 0
+        self._out_of_memory = False
+        if self._groups is not None:
+            try:
+                self._group = self._groups.make(self._configuration.function_name, self._configuration.memory_size)
+            except OSError as error:
+                self._refused(error)
+
+    def begin(self, dialogue: Dialogue) -> None:
+        """The process runs, and has had no event yet: from now on it is limited, and all that it started meanwhile."""
+        if self._group is not None:
+            try:
+                for pid in dialogue.pids:
+                    self._group.add(pid)
+            except OSError as error:
+                self._refused(error)
+
+    def end(self) -> None:
+        """The process is gone: whatever is left of it goes, too. Idempotent."""
+        group = self._group
+        if group is not None:
+            self._held = max(self._held, self._peak(group))
+            self._out_of_memory = group.out_of_memory()
+            self._group = None
+            group.end()
+
+    def _refused(self, error: OSError) -> None:
+        extra = {"function": self._configuration.function_name}
+        _log.warning("no control group for an environment, which is watched instead: %s", error, extra=extra)
+        group, self._group = self._group, None
+        if group is not None:
+            group.end()
+
+    def kill(self) -> None:
+        """SIGKILL to what is in its control group, if it has one: also to what left the process group."""
+        if (group := self._group) is not None:
+            group.kill()
+
+    def look(self, dialogue: Dialogue) -> None:
+        """Kill a process that holds more than it may with all that it started, where the kernel does not see to it."""
+        if self._group is not None:
+            return
+        most = self._configuration.memory_size * MEGABYTE
+        held = held_by(dialogue.pids, most)
+        if held is None:
+            return
+        self._held = max(self._held, held.memory)
+        if held.memory > most:
+            self._out_of_memory = True
+            dialogue.kill()
+        elif held.threads > PROCESSES:
+            extra = {"function": self._configuration.function_name}
+            text = "killed an environment that has %d processes and threads, more than %d"
+            _log.warning(text, held.threads, PROCESSES, extra=extra)
+            dialogue.kill()
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether the process that runs, or ran last, was killed for holding more memory than it may."""
+        group = self._group
+        return self._out_of_memory or (group is not None and group.out_of_memory())
+
+    def peak_memory(self, dialogue: Dialogue | None) -> int:
+        """Bytes of memory at the peak of the process that runs, or ran last, as far as the system tells."""
+        group = self._group
+        peak = 0 if group is None else self._peak(group)
+        if not peak and dialogue is not None:
+            peak = dialogue.peak_memory() or 0
+        return max(peak, self._held)
+
+    def _peak(self, group: ControlGroup) -> int:
+        return min(group.peak_memory() or 0, self._configuration.memory_size * MEGABYTE)

@@ -113,6 +113,9 @@ class FunctionConfiguration:
     """AWS_LAMBDA_INITIALIZATION_TYPE of its processes (E.2)."""
     timeout: float = 3.0
     memory_size: int = 128
+    """Megabytes."""
+    ephemeral_storage: int = 512
+    """Megabytes of an environment's temporary folder."""
     environment: Mapping[str, str] = field(default_factory=dict)
     reserved_concurrent_executions: int | None = None
     account_id: str = "123456789012"

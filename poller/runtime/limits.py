@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from poller.model import FunctionConfiguration
 from poller.runtime.control_groups import PROCESSES, ControlGroup, ControlGroups
 from poller.runtime.dialogue import Dialogue
+from poller.runtime.ephemeral_storage import StorageCount, limit_file_size
 from poller.runtime.memory import MEGABYTE, held_by
 
 _log = logging.getLogger(__name__)
@@ -27,6 +29,9 @@ class Limits:
         self._held = 0
         """Bytes at the largest look."""
         self._out_of_memory = False
+        self._storage = StorageCount()
+        self.overfull = False
+        """The process that runs, or ran last, was killed as its temporary folder held too much."""
 
     def prepare(self) -> None:
         """A new process is about to be started: make its group. Milliseconds.
@@ -36,6 +41,8 @@ class Limits:
         self.end()
         self._held = 0
         self._out_of_memory = False
+        self._storage = StorageCount()
+        self.overfull = False
         if self._groups is not None:
             try:
                 self._group = self._groups.make(self._configuration.function_name, self._configuration.memory_size)
@@ -44,6 +51,8 @@ class Limits:
 
     def begin(self, dialogue: Dialogue) -> None:
         """The process runs, and has had no event yet: from now on it is limited, and all that it started meanwhile."""
+        for pid in dialogue.pids:
+            limit_file_size(pid, self._configuration.ephemeral_storage * MEGABYTE)
         if self._group is not None:
             try:
                 for pid in dialogue.pids:
@@ -72,10 +81,20 @@ class Limits:
         if (group := self._group) is not None:
             group.kill()
 
-    def look(self, dialogue: Dialogue) -> None:
-        """Kill a process that holds more than it may with all that it started, where the kernel does not see to it."""
-        if self._group is not None:
-            return
+    def look(self, dialogue: Dialogue, temporary: Path | None, now: float) -> None:
+        """Kill a process that has more than it may, with all that it started, where the kernel does not see to it.
+
+        Called by one thread, ten times a second while there is something to do.
+        """
+        if self._group is None:
+            self._look_at_processes(dialogue)
+        if temporary is not None:
+            stored, most = self._storage.look(temporary, now), self._configuration.ephemeral_storage
+            if stored is not None and stored > most * MEGABYTE:
+                self.overfull = True
+                self._kill(dialogue, f"{-(-stored // MEGABYTE)} MB in its temporary folder, more than {most} MB")
+
+    def _look_at_processes(self, dialogue: Dialogue) -> None:
         most = self._configuration.memory_size * MEGABYTE
         held = held_by(dialogue.pids, most)
         if held is None:
@@ -85,10 +104,13 @@ class Limits:
             self._out_of_memory = True
             dialogue.kill()
         elif held.threads > PROCESSES:
-            extra = {"function": self._configuration.function_name}
-            text = "killed an environment that has %d processes and threads, more than %d"
-            _log.warning(text, held.threads, PROCESSES, extra=extra)
-            dialogue.kill()
+            self._kill(dialogue, f"{held.threads} processes and threads, more than {PROCESSES}")
+
+    def _kill(self, dialogue: Dialogue, reason: str) -> None:
+        extra = {"function": self._configuration.function_name}
+        _log.warning("killed an environment that has %s", reason, extra=extra)
+        dialogue.kill()
+        self.kill()
 
     @property
     def out_of_memory(self) -> bool:

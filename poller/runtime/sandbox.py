@@ -51,6 +51,7 @@ class Sandbox:
 
     def start(self, launch: Launch, log: Callable[[], HandlerLog]) -> Dialogue:
         """Start a process. Raises OSError; blocks for the start of a program."""
+        self._discard_overfull()
         if self.temporary is None:
             self.temporary = Path(tempfile.mkdtemp(prefix=f"{self._configuration.function_name}-"))
         if self._woken < 0:
@@ -97,7 +98,7 @@ class Sandbox:
     def look_at_memory(self) -> None:
         """Kill the process if it holds more than it may, with all that it started. Any thread."""
         if (dialogue := self.dialogue) is not None:
-            self._limits.look(dialogue)
+            self._limits.look(dialogue, self.temporary, monotonic())
 
     def ended(self) -> bool:
         """The process has ended by itself: end what is left of it. Whether it was killed for holding too much memory.
@@ -105,6 +106,7 @@ class Sandbox:
         Idempotent.
         """
         self._limits.end()
+        self._discard_overfull()
         return self._limits.out_of_memory
 
     def freeze(self) -> None:
@@ -129,7 +131,16 @@ class Sandbox:
             for fd in {self._woken, self._waker} - {-1}:
                 os.close(fd)
             self._woken = self._waker = -1
-        if folder and self.temporary is not None:
+        if folder:
+            self._discard()
+
+    def _discard_overfull(self) -> None:
+        """A folder that holds too much goes: the next process would be killed for it again."""
+        if self._limits.overfull:
+            self._discard()
+
+    def _discard(self) -> None:
+        if self.temporary is not None:
             shutil.rmtree(self.temporary, ignore_errors=True)
             self.temporary = None
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -81,18 +82,28 @@ def daemon_without_variables(event, context):
     return int(told.read_text())
 
 
+def kill_itself(event, context):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def group(event, context):
     return Path("/proc/self/cgroup").read_text(), Path("/proc/self/environ").exists() and os.getpid()
 
 
-def write(event, context):
-    """Write `event` MB into one file of the temporary folder; what became of that."""
-    path = Path(os.environ["TMPDIR"], "large")
-    block = bytes(1024 * 1024)
-    try:
-        with path.open("wb") as file:
-            for _ in range(event):
-                file.write(block)
-    except OSError as error:
-        return errno.errorcode[error.errno], path.stat().st_size
-    return None, path.stat().st_size
+def write_at(event, context):
+    """Write one byte into a file of the temporary folder, behind `event` MB of nothing; what became of that."""
+    with Path(os.environ["TMPDIR"], "large").open("wb") as file:
+        try:
+            return os.pwrite(file.fileno(), b"x", event * 1024 * 1024)
+        except OSError as error:
+            return errno.errorcode[error.errno]
+
+
+def fill(event, context):
+    """Give files of the temporary folder so many MB each, and stay; without any, tell what is there."""
+    for number, size in enumerate(event):
+        with Path(os.environ["TMPDIR"], str(number)).open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size * 1024 * 1024)
+    if event:
+        time.sleep(600)
+    return sorted(path.name for path in Path(os.environ["TMPDIR"]).iterdir())

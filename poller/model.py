@@ -123,6 +123,8 @@ class FunctionConfiguration:
     version: str = "$LATEST"
     """`$LATEST`, or the number of a published version."""
     logging: LoggingConfiguration = LoggingConfiguration()
+    control_group: Path | None = None
+    """Which one its process joins before the handler's code runs, where that is up to the process."""
     debug_port: int | None = None
     """Where its process waits for a debugger, which suspends its timeouts; None when it does not."""
 

@@ -125,10 +125,11 @@ class ControlGroups:
 
     def make(self, function_name: str, memory_size: int) -> ControlGroup:
         """A new group for a process of this function, which may hold `memory_size` megabytes. Raises OSError."""
-        name = f"poller-{os.getpid()}-{function_name}-{next(self._numbers)}"
-        group = ControlGroup(self.parent / name)
-        group.make(memory_size * MEGABYTE)
-        return group
+        while True:
+            group = ControlGroup(self.parent / f"poller-{os.getpid()}-{function_name}-{next(self._numbers)}")
+            with suppress(FileExistsError):  # of a service that is gone and had our number
+                group.make(memory_size * MEGABYTE)
+                return group
 
     def remove_leftovers(self) -> int:
         """Remove groups of services that are gone: they were killed. Returns how many there were."""

@@ -25,6 +25,9 @@ from poller.runtime.variables import environment_variables
 
 _NOT_EXECUTABLE = {errno.ENOEXEC, errno.EACCES, errno.ENOENT}
 
+_CONTROL_GROUP = "_POLLER_CONTROL_GROUP"
+"""Variable that `bootstrap` takes away before the handler is imported."""
+
 BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 
 
@@ -105,6 +108,8 @@ def _python_on_pipes(
     variables = environment_variables(
         configuration, log_stream=log_stream, temporary=temporary, runtime_folder=BOOTSTRAP.parent
     )
+    if configuration.control_group is not None:
+        variables[_CONTROL_GROUP] = str(configuration.control_group)
     process = RuntimeProcess(
         command,
         folder=configuration.code,

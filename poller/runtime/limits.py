@@ -49,6 +49,11 @@ class Limits:
             except OSError as error:
                 self._refused(error)
 
+    @property
+    def control_group(self) -> Path | None:
+        """The group of the process that is started or runs, if it has one."""
+        return None if self._group is None else self._group.path
+
     def begin(self, dialogue: Dialogue) -> None:
         """The process runs, and has had no event yet: from now on it is limited, and all that it started meanwhile."""
         for pid in dialogue.pids:

@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -62,7 +63,11 @@ class Sandbox:
         self._limits.prepare()
         try:
             dialogue = launch(
-                self._configuration, log_stream=self.log_stream, temporary=self.temporary, log=log, wake=self._woken
+                replace(self._configuration, control_group=self._limits.control_group),
+                log_stream=self.log_stream,
+                temporary=self.temporary,
+                log=log,
+                wake=self._woken,
             )
         except BaseException:
             self._limits.end()

@@ -39,8 +39,7 @@ def function(request, groups):
     made = []
 
     def make(handler, **configuration):
-        client = configuration.pop("runtime_client", request.param)
-        fn = Function(handler, runtime_client=client, timeout=120.0, **configuration)
+        fn = Function(handler, runtime_client=request.param, timeout=120.0, **configuration)
         fn.environment = ExecutionEnvironment(fn.configuration, fn._log, init_timeout=120.0, control_groups=groups)
         made.append(fn)
         return fn
@@ -100,6 +99,13 @@ def test_each_process_has_a_group_with_the_function_s_limits_before_its_first_ev
     assert found == {"memory.max": str(200 * 2**20), "memory.oom.group": "1", "pids.max": "1024"}
 
 
+@pytest.mark.parametrize("function", ["poller"], indirect=True)
+def test_python_on_pipes_is_in_its_group_before_the_handler_is_imported_and_sees_no_variable_of_that(function):
+    found = json.loads(function("greedy.group_at_import").invoke().payload)
+    assert "/poller-" in found["group"]
+    assert found["variables"] == []
+
+
 def test_what_grows_too_fast_for_any_look_is_killed_by_the_kernel_and_told_as_on_lambda(function):  # A.4
     fn = function("basic.use_memory")
     assert error_of(fn.invoke(1000)) == exited("with error: signal: killed")
@@ -155,14 +161,13 @@ def test_a_kill_from_another_thread_reaches_such_a_process_too(function):
         time.sleep(0.01)
 
 
+@pytest.mark.parametrize("function", ["aws"], indirect=True)
 def test_an_external_extension_is_in_the_group_and_its_memory_counts(function, groups, tmp_path):
     extension = tmp_path / "layer/extensions/greedy"
     extension.parent.mkdir(parents=True)
     extension.write_text(f"#!{sys.executable}\n{(HANDLERS / 'scripted_extension.py').read_text()}")
     extension.chmod(0o755)
-    fn = function(
-        "greedy.group", runtime_client="aws", layers=(tmp_path / "layer",), environment={"NOTE": str(tmp_path / "note")}
-    )
+    fn = function("greedy.group", layers=(tmp_path / "layer",), environment={"NOTE": str(tmp_path / "note")})
     fn.invoke()
     (group,) = ours(groups)
     processes = [int(pid) for pid in (group / "cgroup.procs").read_text().split()]
@@ -238,7 +243,7 @@ def test_what_a_killed_service_left_is_removed_at_the_next_start(own_group):
         killed.send_signal(signal.SIGKILL)
     (left,) = own_group.glob("poller-*-fn-1")
     assert is_running(daemon)  # nothing else knows of it
-    with in_group(own_group, PLACE) as service:
+    with in_group(own_group / LEAF, PLACE) as service:  # the group itself has children, so nothing can enter it
         assert service.stdout.read().split()[0] == str(own_group)
     assert not left.exists()
     assert not is_running(daemon)

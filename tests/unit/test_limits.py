@@ -117,11 +117,10 @@ def test_the_next_process_has_a_group_of_its_own_and_nothing_of_the_last_one_s()
 
 @pytest.mark.parametrize("groups", [Groups(), Groups(Group(refuses=True))])
 def test_a_process_that_the_kernel_gives_no_group_is_watched(groups, held, caplog):
-    refusing = list(groups.groups)
+    half_full = list(groups.groups)
     dialogue = Dialogue()
     limits = started(Limits(CONFIGURATION, groups), dialogue)
     assert "no control group for an environment, which is watched instead: [Errno" in caplog.text
-    assert [group.ends for group in refusing] == [1] * len(refusing)
     held["held"] = Held(200 * MEGABYTE, 1024)
     limits.look(dialogue, None, 0.0)
     assert dialogue.kills == 0
@@ -130,6 +129,22 @@ def test_a_process_that_the_kernel_gives_no_group_is_watched(groups, held, caplo
     assert dialogue.kills == 1
     assert limits.out_of_memory
     assert limits.peak_memory(None) == 200 * MEGABYTE + 1
+    for group in half_full:  # some may have joined: it ends with them, not before
+        assert (group.kills, group.ends) == (1, 0)
+        limits.end()
+        assert group.ends == 1
+    assert limits.out_of_memory
+
+
+def test_what_was_seen_of_one_process_is_not_done_to_the_next(tmp_path, held, monkeypatch):
+    first, second = Dialogue(), Dialogue()
+    limits = started(Limits(CONFIGURATION, None), first)
+    started(limits, second)
+    held["held"] = Held(201 * MEGABYTE, 1)
+    monkeypatch.setattr(limits._storage, "look", lambda *_: 513 * MEGABYTE)
+    limits.look(first, tmp_path, 0.0)  # it began before the second was started
+    assert (first.kills, second.kills) == (0, 0)
+    assert (limits.out_of_memory, limits.overfull) == (False, False)
 
 
 def test_too_many_threads_are_no_case_of_memory(held, caplog):

@@ -57,7 +57,7 @@ def find_place(
     home = _home(proc)
     if home.name == LEAF and (home.parent / "cgroup.subtree_control").is_file():
         parent = home.parent
-        _demand(_words(parent / "cgroup.subtree_control"), f"for the children of {parent}")
+        _demand(_words(parent / "cgroup.controllers"), f"in {parent}")
         _demand_writable(parent)
         return Place(parent, None)
     _demand(_words(home / "cgroup.controllers"), f"in {home}")

@@ -26,8 +26,6 @@ PROCESSES = 1024
 
 _END = 2.0
 """Seconds that killed processes may take to leave their group. What stays is removed by the next service."""
-_ROUNDS = 100
-"""A process may start others while they are moved or killed one by one; the kernel's own ways need one round."""
 _NAME = re.compile(r"poller-(\d+)-.+")
 
 _log = logging.getLogger(__name__)
@@ -58,13 +56,11 @@ class ControlGroup:
 
     def add(self, pid: int) -> None:
         """Take a process that was just started, and what it started meanwhile. Raises OSError."""
-        self._take(pid)
-        for _ in range(_ROUNDS):  # what is started by one that is here already is here, too
-            outside = set(threads_by_process(pid)) - set(members(self.path))
-            if not outside:
-                return
-            for child in outside:
-                self._take(child)
+        tried: set[int] = set()  # one that has ended and is not reaped yet is never here
+        while outside := {pid, *threads_by_process(pid)} - {*members(self.path)} - tried:
+            for process in outside:
+                self._take(process)
+            tried |= outside  # what they start from now on is here, too
 
     def peak_memory(self) -> int | None:
         """Bytes at the peak; None where the kernel does not tell (before 5.19), or the group is gone."""
@@ -80,7 +76,7 @@ class ControlGroup:
 
     def kill(self) -> None:
         """SIGKILL to all in it, groups below it included. Does not wait."""
-        with suppress(FileNotFoundError, ProcessLookupError):
+        with suppress(OSError):  # it is gone, and they with it
             if (self.path / "cgroup.kill").exists():  # Linux 5.14
                 self._write("cgroup.kill", 1)
                 return

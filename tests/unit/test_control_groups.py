@@ -4,11 +4,13 @@ What the kernel then does is shown in tests/cgroups, on a kernel of its own.
 """
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
+from poller.runtime import control_groups
 from poller.runtime.cgroup_place import LEAF, NoControlGroups, find_place, mount_of, own_path
 from poller.runtime.control_groups import ControlGroup, ControlGroups, count_of
 
@@ -85,8 +87,8 @@ def test_a_service_in_its_leaf_finds_the_place_again_also_as_a_worker_beside_oth
     machine.join(f"/app.slice/poller.service/{LEAF}")
     machine.group("/app.slice/poller.service", [], children="memory pids")
     assert machine.place() == (machine.own, None)
-    machine.group("/app.slice/poller.service", [], children="pids")
-    assert machine.refusal() == f"cgroups v2 have no controller memory for the children of {machine.own}"
+    machine.group("/app.slice/poller.service", [], controllers="pids")
+    assert machine.refusal() == f"cgroups v2 have no controller memory in {machine.own}"
 
 
 def test_the_root_may_have_processes_and_children(tmp_path):
@@ -144,6 +146,20 @@ def test_without_the_hierarchy_or_outside_of_what_is_mounted_there_is_no_place(m
 def test_a_read_only_hierarchy_is_told(machine, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, _: path != machine.own / "cgroup.procs")
     assert machine.refusal() == f"the service may not write to its control group {machine.own}"
+
+
+def test_a_process_joins_with_what_it_started_and_one_that_never_comes_is_tried_once(tmp_path, monkeypatch):
+    (tmp_path / "cgroup.procs").write_text("")
+    joined = []
+    monkeypatch.setattr(control_groups, "write", lambda path, text: joined.append((path.name, int(text))))
+    code = "import subprocess; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True); p.wait()"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        child = int(process.stdout.readline())
+        try:
+            ControlGroup(tmp_path).add(process.pid)
+        finally:
+            os.kill(child, signal.SIGKILL)
+    assert sorted(joined) == sorted([("cgroup.procs", process.pid), ("cgroup.procs", child)])
 
 
 def test_events_of_memory_are_counted():

@@ -2,7 +2,7 @@
 # The work is in containers/*.sh, each idempotent; targets only say what stands on what.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: languages tools docs help up down clean test lint checked audit unit covered fuzz contract integration secure faults soak e2e bench bench-growth bench-quick images engine compose s3gateway aws-servers venv format pins brokers coverage
+.PHONY: cgroups languages tools docs help up down clean test lint checked audit unit covered fuzz contract integration secure faults soak e2e bench bench-growth bench-quick images engine compose s3gateway aws-servers venv format pins brokers coverage
 
 python := .venv/bin/python
 pytest := $(python) -m pytest
@@ -62,6 +62,9 @@ tools:
 
 languages: venv ## handlers in Rust, Java and Node.js with AWS's own libraries, built anew when they have changed (before a release)
 	@$(pytest) tests/languages
+
+cgroups: venv ## limits that a kernel enforces, on one of their own: a virtual machine, with Debian's kernel (5 to 10 min)
+	@containers/own_kernel.sh $(pytest) -p no:cacheprovider --color=no tests/cgroups
 
 contract: venv engine images ## one suite for every source, one for every destination, on real brokers too
 	@$(with_brokers) $(pytest) tests/contract

@@ -64,7 +64,9 @@ NOTES = {
     "the handler means what that makes of it.",
     "Function.Layers": "References to `AWS::Serverless::LayerVersion` (`ContentUri`) or `AWS::Lambda::LayerVersion` "
     "(`Content`) of the template, each a local folder or zip archive.",
-    "Function.MemorySize": "MB of all that the function's process starts; what holds more is killed.",
+    "Function.MemorySize": "MB of all that the function's process starts; what holds more is killed. See "
+    "[limits](../how-to/limit-functions.md).",
+    "FunctionStorage.Size": "MB of an environment's temporary folder. See [limits](../how-to/limit-functions.md).",
     "Function.ReservedConcurrentExecutions": "Environments of this function at most, over all workers "
     "of the service; 0 throttles every invocation.",
     "Function.Runtime": "What runs the handler, from PATH; of Python the poller's own if it is of that version. Where "

@@ -26,7 +26,7 @@ SETTINGS = {
     "LogFiles": "auto, true or false: functions' logs in files, too; auto is true on a terminal (auto)",
     "LogFilesSize": "megabytes that the log files of one function take at most (64)",
     "Reload": "auto, true or false: run code anew once it is saved; auto is where watchfiles is installed (auto)",
-    "EnforceMemory": "true or false: kill processes of functions that hold more than MemorySize (true)",
+    "EnforceMemory": "true or false: kill what is over MemorySize, EphemeralStorage or 1,024 threads (true)",
     "Debug": "FUNCTION or FUNCTION:PORT that waits for a debugger, with one environment and no timeouts",
     "KafkaClient": "auto, kafka-python or confluent-kafka; auto is confluent-kafka where it is installed (auto)",
     "AccountId": "account in ARNs (123456789012)",

@@ -17,6 +17,8 @@ from poller.log import FunctionLog
 from poller.logs.writer import LogFiles
 from poller.model import FunctionConfiguration
 from poller.reloading import CodeWatch
+from poller.runtime.cgroup_place import NoControlGroups
+from poller.runtime.control_groups import ControlGroups, find_control_groups
 from poller.runtime.handler_log import LogSink
 from poller.runtime.memory import MemoryWatch
 from poller.runtime.pool import FunctionPool
@@ -36,6 +38,7 @@ class FunctionPools:
         state_folder: absolute.
         log_files: takes functions' logs, if they go to files.
         provisioned: environments that are kept initialised here, by function; of its `$LATEST`.
+        control_groups: what limits their processes, or why nothing of the kernel's does.
     """
 
     def __init__(
@@ -44,11 +47,14 @@ class FunctionPools:
         state_folder: Path,
         log_files: LogFiles | None,
         provisioned: Mapping[str, int] | None = None,
+        control_groups: ControlGroups | NoControlGroups | None = None,
     ) -> None:
         self.settings = settings
         self.state_folder = state_folder
         self.log_files = log_files
         self._provisioned = provisioned or {}
+        self._groups = control_groups if isinstance(control_groups, ControlGroups) else None
+        self._no_groups = str(control_groups or "") if self._groups is None else ""
         self._code = CodeWatch(state_folder) if reloads(settings.Reload) else None
         self._memory: MemoryWatch | None = None
 
@@ -84,6 +90,7 @@ class FunctionPools:
             idle_timeout=self.settings.IdleTimeout if port is None else threading.TIMEOUT_MAX,
             provisioned=0 if port is not None else self._kept(configuration),
             freeze=port is None and self.settings.Functions.get(configuration.function_name, FunctionSettings()).Freeze,
+            control_groups=self._groups if port is None else None,
         )
 
     def _kept(self, configuration: FunctionConfiguration) -> int:
@@ -98,7 +105,11 @@ class FunctionPools:
         if self._code is not None:
             self._code.start(pools)
         if self.settings.EnforceMemory == "true":
-            self._memory = MemoryWatch(lambda: [pool for pool in pools() if pool.configuration.debug_port is None])
+            self._memory = MemoryWatch(
+                lambda: [pool for pool in pools() if pool.configuration.debug_port is None],
+                by_kernel=None if self._groups is None else self._groups.parent,
+                reason=self._no_groups,
+            )
             self._memory.start()
 
     def ended(self) -> None:
@@ -129,4 +140,17 @@ def function_pools(
         _log.warning("faults are made on purpose: %s", ", ".join(faults))
     most = settings.LogFilesSize * MEGABYTE
     files = LogFiles(state_folder, most) if log_files_wanted(settings) else None
-    return FunctionPools(settings, state_folder, files, provisioned)
+    return FunctionPools(settings, state_folder, files, provisioned, control_groups(settings))
+
+
+def control_groups(settings: Settings) -> ControlGroups | NoControlGroups | None:
+    """What limits functions' processes, or why nothing of the kernel's does; None where nothing shall.
+
+    May move this process into a control group below its own, so it comes before any other is started.
+    """
+    if settings.EnforceMemory != "true":
+        return None
+    try:
+        return find_control_groups()
+    except NoControlGroups as reason:
+        return reason

@@ -113,6 +113,9 @@ class FunctionConfiguration:
     """AWS_LAMBDA_INITIALIZATION_TYPE of its processes (E.2)."""
     timeout: float = 3.0
     memory_size: int = 128
+    """Megabytes."""
+    ephemeral_storage: int = 512
+    """Megabytes of an environment's temporary folder."""
     environment: Mapping[str, str] = field(default_factory=dict)
     reserved_concurrent_executions: int | None = None
     account_id: str = "123456789012"
@@ -120,6 +123,8 @@ class FunctionConfiguration:
     version: str = "$LATEST"
     """`$LATEST`, or the number of a published version."""
     logging: LoggingConfiguration = LoggingConfiguration()
+    control_group: Path | None = None
+    """Which one its process joins before the handler's code runs, where that is up to the process."""
     debug_port: int | None = None
     """Where its process waits for a debugger, which suspends its timeouts; None when it does not."""
 

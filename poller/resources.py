@@ -48,6 +48,13 @@ def _package_type(value: Any) -> Any:
     return value
 
 
+class FunctionStorage(Model):
+    """An environment's temporary folder."""
+
+    Size: Annotated[Integer, Field(ge=512, le=10_240)] = 512
+    """MB."""
+
+
 class Function(Model):
     """A function, as CreateFunction takes it (A.7); `Code` is a local folder."""
 
@@ -60,6 +67,7 @@ class Function(Model):
     """Seconds."""
     MemorySize: Annotated[Integer, Field(ge=128, le=10_240)] = 128
     """MB."""
+    EphemeralStorage: FunctionStorage = FunctionStorage()
     Environment: FunctionEnvironment = FunctionEnvironment()
     Layers: Annotated[tuple[Text, ...], Field(max_length=5)] = ()
     ReservedConcurrentExecutions: Annotated[Integer, Field(ge=0)] | None = None
@@ -86,6 +94,7 @@ class Function(Model):
             layers=self.layers,
             timeout=float(self.Timeout),
             memory_size=self.MemorySize,
+            ephemeral_storage=self.EphemeralStorage.Size,
             environment=dict(self.Environment.Variables),
             reserved_concurrent_executions=self.ReservedConcurrentExecutions,
             account_id=self.account_id,

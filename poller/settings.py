@@ -143,7 +143,8 @@ class Settings(Model):
     """Run a function's code anew from the next invocation on when a file of it is saved. Needs the extra `dev`
     (watchfiles); `auto` is where that is installed."""
     EnforceMemory: Annotated[Literal["true", "false"], BeforeValidator(switch)] = "true"
-    """Kill a function's processes that hold more than MemorySize together, as Lambda does."""
+    """Kill a function's processes that together have more than MemorySize, 1,024 processes and threads, or
+    EphemeralStorage, as Lambda does."""
     Debug: Annotated[str, AfterValidator(debug_function)] = ""
     """A function that waits for a debugger, `FUNCTION` or `FUNCTION:PORT`; by default debugpy's port 5678, Node.js's
     9229, Java's 5005. It has one environment and no timeouts."""

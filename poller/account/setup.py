@@ -141,6 +141,7 @@ def _declared(function: Function, now: float) -> Entry:
         "Runtime": function.Runtime,
         "Timeout": function.Timeout,
         "MemorySize": function.MemorySize,
+        "EphemeralStorage": {"Size": function.EphemeralStorage.Size},
     }
     if function.Environment.Variables:
         properties["Environment"] = {"Variables": dict(function.Environment.Variables)}

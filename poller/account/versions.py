@@ -121,6 +121,7 @@ class FunctionVersion:
             runtime=properties["Runtime"],
             timeout=float(properties["Timeout"]),
             memory_size=properties["MemorySize"],
+            ephemeral_storage=properties["EphemeralStorage"]["Size"],
             environment=dict(properties.get("Environment", {}).get("Variables", {})),
             logging=logging,
             layers=base.layers if self.layers is None else self.folders[1:2],

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import resource
 import secrets
 import select
 import signal
@@ -21,6 +20,7 @@ from time import monotonic, time
 from poller.model import FunctionConfiguration, Invocation, ResponseStream
 from poller.runtime.api_server import ApiServer
 from poller.runtime.extension_host import ExtensionHost
+from poller.runtime.file_descriptors import limit_file_descriptors
 from poller.runtime.frames import Frame
 from poller.runtime.handler_log import HandlerLog
 from poller.runtime.http_wire import Request
@@ -32,8 +32,6 @@ from poller.runtime.telemetry_stream import Telemetry
 from poller.runtime.variables import trace_id
 
 NEXT = f"{VERSION}/runtime/invocation/next"
-FILE_DESCRIPTORS = 1024
-"""Limit of a handler's process (E.3)."""
 
 _LOOK = 0.1
 """Seconds between looks whether the process lives, where the kernel does not tell; and the programs of extensions."""
@@ -102,6 +100,11 @@ class ApiDialogue:
     def pid(self) -> int:
         """The number of the process."""
         return self._group.pid
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The numbers of the process and of the extensions."""
+        return (self._group.pid, *self._extensions.pids)
 
     def initialized(self, deadline: float) -> Frame:
         """Wait for the first call for an event of the runtime and of each extension, or for an error."""
@@ -201,10 +204,6 @@ class ApiDialogue:
         self._extensions.shut_down(reason, self._server)
         self._server.close()
 
-    def memory(self, most: int) -> int | None:
-        """Bytes that it holds now with all that it started, as `memory_of`. Any thread."""
-        return self._group.memory(most)
-
     def peak_memory(self) -> int | None:
         """Bytes at the peak."""
         return self._group.peak_memory()
@@ -221,10 +220,7 @@ class ApiDialogue:
             raise
         finally:
             os.close(output_end)
-        if hasattr(resource, "prlimit"):
-            with suppress(OSError, ValueError):  # it is gone already, or may have fewer
-                hard = resource.prlimit(group.pid, resource.RLIMIT_NOFILE)[1]
-                resource.prlimit(group.pid, resource.RLIMIT_NOFILE, (FILE_DESCRIPTORS, hard))
+        limit_file_descriptors(group.pid)
         return group
 
     def _wait(self, deadline: float, on_wake: Callable[[], None] | None) -> Frame:

@@ -20,7 +20,6 @@ import importlib
 import json
 import logging
 import os
-import resource
 import sys
 import termios
 import time
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from poller.runtime import frames
+    from poller.runtime.file_descriptors import out_of_reach
     from poller.runtime.lambda_context import LambdaContext
 
 
@@ -47,10 +47,8 @@ def _beside(name: str) -> Any:
 
 if not TYPE_CHECKING:
     frames = _beside("frames")
+    out_of_reach = _beside("file_descriptors").out_of_reach
     LambdaContext = _beside("lambda_context").LambdaContext
-
-FILE_DESCRIPTORS = 1024
-"""Limit of a handler's process (E.3). The protocol's own descriptors lie above it, out of reach of `os.closerange`."""
 
 _quote = json.encoder.encode_basestring_ascii
 
@@ -118,7 +116,7 @@ class Runtime:
 
     def __init__(self, marker: bytes, event_fd: int, reply_fd: int, output_fd: int, *claim_fds: int) -> None:
         self._marker = marker
-        self._event_fd, self._reply_fd, self._output_fd, *self._claim_fds = _out_of_reach(
+        self._event_fd, self._reply_fd, self._output_fd, *self._claim_fds = out_of_reach(
             event_fd, reply_fd, output_fd, *claim_fds
         )
         os.register_at_fork(after_in_child=self._close)
@@ -132,6 +130,7 @@ class Runtime:
         """Import the handler, then answer events until the end of file. Returns the exit status."""
         _set_up_logging(self)
         try:
+            _join_control_group()
             _wait_for_debugger()
             handler = load_handler(os.environ["_HANDLER"])
         except Exception as error:  # noqa: BLE001 - whatever the handler's module raises is the answer
@@ -325,17 +324,20 @@ def _wait_for_debugger() -> None:
         debugpy.wait_for_client()  # noqa: T100
 
 
-def _out_of_reach(*fds: int) -> list[int]:
-    """Move descriptors above the limit that the handler will have, closed on exec; then set that limit."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    roomy = hard == resource.RLIM_INFINITY or hard >= FILE_DESCRIPTORS + len(fds)
-    lowest = FILE_DESCRIPTORS if roomy else hard - len(fds)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + len(fds), hard))
-    moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest) for fd in fds]
-    for fd in fds:
+def _join_control_group() -> None:
+    """Where the parent says so, and before the import. It moves us, too, which may take longer than our start does."""
+    group = os.environ.pop("_POLLER_CONTROL_GROUP", None)
+    if group is None:
+        return
+    try:
+        with open("/proc/self/cgroup", "rb") as file:  # noqa: PTH123 - pathlib costs 5 ms a start
+            if file.read().rstrip().endswith(os.fsencode(f"/{group.rpartition('/')[2]}")):
+                return  # the parent was quicker
+        fd = os.open(f"{group}/cgroup.procs", os.O_WRONLY)
+        os.write(fd, b"0")
         os.close(fd)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
-    return moved
+    except OSError:
+        pass  # the parent sees that, and watches us instead
 
 
 def main() -> NoReturn:

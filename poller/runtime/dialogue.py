@@ -32,6 +32,11 @@ class Dialogue(Protocol):
         ...
 
     @property
+    def pids(self) -> tuple[int, ...]:
+        """The numbers of the process and of the environment's extensions. Any thread."""
+        ...
+
+    @property
     def has_room(self) -> bool:
         """Whether one more event may be laid."""
         ...
@@ -82,10 +87,6 @@ class Dialogue(Protocol):
         Args:
             reason: `spindown`, `timeout` or `failure`.
         """
-        ...
-
-    def memory(self, most: int) -> int | None:
-        """Bytes that it holds now with all that it started, as `memory_of`. Any thread."""
         ...
 
     def peak_memory(self) -> int | None:

@@ -15,6 +15,7 @@ from poller.faults.chance import InvocationFaults
 from poller.faults.invocation import suffer
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import compact, error_answer
+from poller.runtime.control_groups import ControlGroups
 from poller.runtime.failed import OUT_OF_MEMORY, Failed, broken, exited, explained, reported
 from poller.runtime.frames import Frame, FrameError
 from poller.runtime.handler_log import HandlerLog, LogSink
@@ -51,11 +52,12 @@ class ExecutionEnvironment:
         log_streams: Callable[[str], LogSink] | None = None,
         faults: InvocationFaults | None = None,
         init_timeout: float = INIT_TIMEOUT,
+        control_groups: ControlGroups | None = None,
     ) -> None:
         self._configuration = configuration
         self._faults = faults
         self._init_timeout = init_timeout if configuration.debug_port is None else SUSPENDED
-        self._sandbox = Sandbox(configuration)
+        self._sandbox = Sandbox(configuration, control_groups)
         self._sink = log_streams(self._sandbox.log_stream) if log_streams else log
         written = log_format(configuration)
         self._log = HandlerLog(self._sink, "", written)
@@ -290,7 +292,7 @@ class ExecutionEnvironment:
             self._log.error(payload)
 
     def _exited(self, end: ProcessExited, request_id: str) -> Failed:
-        return exited(self._log, end, request_id, out_of_memory=self._sandbox.out_of_memory)
+        return exited(self._log, end, request_id, out_of_memory=self._sandbox.ended())
 
     def _broken(self, error: FrameError, request_id: str) -> Failed:
         return broken(self._log, self._sandbox, error, request_id)

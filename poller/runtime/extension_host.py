@@ -59,6 +59,11 @@ class ExtensionHost:
             )
 
     @property
+    def pids(self) -> tuple[int, ...]:
+        """The numbers of the programs' processes. Any thread."""
+        return () if self._processes is None else self._processes.pids
+
+    @property
     def ready(self) -> bool:
         """Whether the init of all is over."""
         return self._api.ready

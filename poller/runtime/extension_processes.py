@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
 
+from poller.runtime.file_descriptors import limit_file_descriptors
 from poller.runtime.layers import opt
 from poller.runtime.output import Output
 from poller.runtime.process_group import ProcessGroup, exit_reason
@@ -68,8 +69,14 @@ class ExtensionProcesses:
             raise
         finally:
             os.close(output_end)
+        limit_file_descriptors(group.pid)
         self._groups[output_fd] = (path.name, group)
         self._watch(output_fd)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The numbers of the processes. Any thread."""
+        return tuple(group.pid for _, group in list(self._groups.values()))
 
     def owns(self, fd: int) -> bool:
         """Whether a ready descriptor is for `serve`."""

@@ -69,6 +69,11 @@ class ExtensionsBeside:
         """Whether there are programs that live on when the process has ended."""
         return self._host.running
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The numbers of the programs' processes. Any thread."""
+        return self._host.pids
+
     def owns(self, fd: int) -> bool:
         """Whether a ready descriptor is for `serve`."""
         return self._server.owns(fd) or self._host.owns(fd)

@@ -50,7 +50,7 @@ def broken(log: HandlerLog, sandbox: Sandbox, error: FrameError, request_id: str
     assert sandbox.dialogue is not None
     end = ProcessExited(sandbox.dialogue.close(), undelivered=False)
     sandbox.dialogue = None
-    return exited(log, end, request_id, out_of_memory=sandbox.out_of_memory)
+    return exited(log, end, request_id, out_of_memory=sandbox.ended())
 
 
 def never_started(log: HandlerLog, reason: Exception, request_id: str) -> Failed:

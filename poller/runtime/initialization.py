@@ -112,7 +112,7 @@ class Initialization:
             frame = dialogue.initialized(deadline)
         except ProcessExited as end:
             sandbox.dialogue = None
-            raise exited(log, end, log.request_id, out_of_memory=sandbox.out_of_memory) from None
+            raise exited(log, end, log.request_id, out_of_memory=sandbox.ended()) from None
         except FrameError as error:
             raise broken(log, sandbox, error, log.request_id) from None
         sandbox.initialized()

@@ -26,6 +26,9 @@ from poller.runtime.variables import environment_variables
 
 _NOT_EXECUTABLE = {errno.ENOEXEC, errno.EACCES, errno.ENOENT}
 
+_CONTROL_GROUP = "_POLLER_CONTROL_GROUP"
+"""Variable that `bootstrap` takes away before the handler is imported."""
+
 BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 
 
@@ -114,9 +117,11 @@ def _python_on_pipes(
     )
     extended = with_layers(variables, configuration.runtime, opt(configuration.layers))
     beside = ExtensionsBeside(configuration, extended, log=log, telemetry=telemetry)
+    group = configuration.control_group
+    own = beside.variables if group is None else {**beside.variables, _CONTROL_GROUP: str(group)}
     try:
         process = RuntimeProcess(
-            command, folder=configuration.code, variables=beside.variables, output=output, wake=wake, beside=beside
+            command, folder=configuration.code, variables=own, output=output, wake=wake, beside=beside
         )
     except BaseException:
         beside.close()

@@ -1,7 +1,8 @@
-"""How much memory a process and all that it started hold, and the thread that sees to MemorySize (E.3).
+"""How much memory and how many threads processes have with all that they started, and the thread that looks (E.3).
 
-On Lambda a kernel's control group kills what grows too large. Here a look ten times a second does, as it needs no
-rights: what grows and shrinks again between two looks is not seen. Memory that processes share counts once.
+On Lambda the kernel limits both, and here, too, where it lets us make control groups. Elsewhere a look ten times a
+second does, as it needs no rights: what grows and shrinks again between two looks is not seen. Memory that processes
+share counts once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 INTERVAL = 0.1
 """Seconds between two looks."""
@@ -24,31 +25,45 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _log = logging.getLogger(__name__)
 
 
-def memory_of(pid: int, most: int) -> int | None:
-    """Bytes that a process holds with all its descendants; None when it is gone or the system does not tell.
+class Held(NamedTuple):
+    """What processes hold together."""
 
-    What is shared is counted for each at first, which is quick, and precisely only where that is more than `most`.
+    memory: int
+    """Bytes."""
+    threads: int
+
+
+def held_by(pids: Iterable[int], most: int) -> Held | None:
+    """What processes hold with all their descendants; None when they are gone or the system does not tell.
+
+    Memory that is shared is counted for each at first, which is quick, and precisely only where that is more than
+    `most`.
     """
-    tree = _tree(pid)
-    resident = [size for process in tree if (size := _resident(process)) is not None]
+    processes: dict[int, int] = {}
+    for pid in pids:
+        processes |= threads_by_process(pid)
+    resident = [size for process in processes if (size := _resident(process)) is not None]
     if not resident:
         return None
-    total = sum(resident)
-    if total <= most or len(resident) == 1:
-        return total
-    return sum(_proportional(process) for process in tree)
+    memory = sum(resident)
+    if memory > most and len(resident) > 1:
+        memory = sum(map(_proportional, processes))
+    return Held(memory, sum(processes.values()))
 
 
-def _tree(pid: int) -> list[int]:
-    found = [pid]
-    for process in found:  # grows on the way
+def threads_by_process(pid: int, proc: Path = Path("/proc")) -> dict[int, int]:
+    """A process and its descendants, as far as their parents live, with their numbers of threads."""
+    found: dict[int, int] = {}
+    waiting = [pid]
+    for process in waiting:  # grows on the way
         try:
-            tasks = os.listdir(f"/proc/{process}/task")  # noqa: PTH208 - names are all we want
+            tasks = os.listdir(f"{proc}/{process}/task")  # noqa: PTH208 - names are all we want
         except OSError:
             continue
+        found[process] = len(tasks)
         for task in tasks:
             with suppress(OSError):
-                found += map(int, Path(f"/proc/{process}/task/{task}/children").read_bytes().split())
+                waiting += map(int, Path(f"{proc}/{process}/task/{task}/children").read_bytes().split())
     return found
 
 
@@ -82,19 +97,29 @@ class MemoryWatch:
 
     Args:
         watched: the pools as they are now.
+        by_kernel: where control groups are; None where there are none.
+        reason: why there are none.
     """
 
-    def __init__(self, watched: Callable[[], Iterable[Watched]]) -> None:
+    def __init__(
+        self, watched: Callable[[], Iterable[Watched]], *, by_kernel: Path | None = None, reason: str = ""
+    ) -> None:
         self._watched = watched
+        self._by_kernel = by_kernel
+        self._reason = reason
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
 
     def start(self) -> None:
-        """Look from now on, where the system tells what processes hold."""
-        if _resident(os.getpid()) is None:
+        """Look from now on, where the system tells what processes hold. Says once in the log who enforces limits."""
+        if self._by_kernel is not None:
+            _log.info("MemorySize is enforced by the kernel, with control groups in %s", self._by_kernel)
+        elif _resident(os.getpid()) is None:
             _log.warning("MemorySize is not enforced: this system does not tell what processes hold")
             return
-        _log.info("MemorySize is enforced by a look at each busy environment's processes every %g s", INTERVAL)
+        else:
+            text = "MemorySize is enforced by a look at each busy environment's processes every %g s%s"
+            _log.info(text, INTERVAL, self._reason and f", as {self._reason}")
         self._thread.start()
 
     def stop(self) -> None:

@@ -41,6 +41,11 @@ class PipeDialogue:
         """The number of the process."""
         return self.process.pid
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of the process and of the extensions' programs. Any thread."""
+        return (self.process.pid, *self._beside.pids)
+
     def initialized(self, deadline: float) -> Frame:
         """Wait for the end of init, of the process and of each extension."""
         frame = self.process.receive(deadline, _nothing)
@@ -127,10 +132,6 @@ class PipeDialogue:
     def leave(self, reason: str) -> None:
         """Tell the extensions of the end, and let all go."""
         self._beside.leave(reason)
-
-    def memory(self, most: int) -> int | None:
-        """Bytes that it holds now with all that it started, as `memory_of`. Any thread."""
-        return self.process.memory(most)
 
     def peak_memory(self) -> int | None:
         """Bytes at the peak."""

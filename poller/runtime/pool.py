@@ -27,6 +27,7 @@ from queue import Empty
 from poller.faults.chance import InvocationFaults
 from poller.model import FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import error_answer, stopped, throttled
+from poller.runtime.control_groups import ControlGroups
 from poller.runtime.environment import ExecutionEnvironment
 from poller.runtime.environment_thread import Ahead, EnvironmentThread, Job, wait_for_ends
 from poller.runtime.handler_log import LogSink
@@ -60,6 +61,7 @@ class FunctionPool:
         init_timeout: float = INIT_TIMEOUT,
         provisioned: int = 0,
         freeze: bool = False,
+        control_groups: ControlGroups | None = None,
     ) -> None:
         """Start nothing yet.
 
@@ -73,6 +75,7 @@ class FunctionPool:
             init_timeout: seconds of the init phase (E.3).
             provisioned: environments that are kept initialised, as far as the concurrency lets.
             freeze: whether processes of environments without work are stopped (E.3).
+            control_groups: limit what its processes may use; without them `look_at_memory` does.
         """
         self.configuration = configuration
         self._sink = log
@@ -81,6 +84,7 @@ class FunctionPool:
         self.idle_timeout = idle_timeout
         self._init_timeout = init_timeout
         self.freeze = freeze
+        self._control_groups = control_groups
         self._lock = threading.Lock()
         """Guards all that follows. Nothing blocks, calls back or writes while it is held."""
         self._roster = Roster(provisioned)
@@ -246,6 +250,7 @@ class FunctionPool:
             log_streams=self._log_streams,
             faults=self._faults_on_purpose,
             init_timeout=self._init_timeout,
+            control_groups=self._control_groups,
         )
 
     def _renew(self, worker: EnvironmentThread) -> None:

@@ -214,10 +214,6 @@ class RuntimeProcess:
         """SIGKILL to the whole group. Any thread, any time, does not wait."""
         self._group.kill()
 
-    def memory(self, most: int) -> int | None:
-        """Bytes that it holds now with all that it started, as `memory_of`. Any thread."""
-        return self._group.memory(most)
-
     def peak_memory(self) -> int | None:
         """Bytes of memory at the peak; None when the process is gone or the system does not tell."""
         return self._group.peak_memory()

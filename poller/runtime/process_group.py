@@ -18,7 +18,6 @@ from pathlib import Path
 from time import monotonic
 
 from poller.runtime.leftovers import kill_leftovers
-from poller.runtime.memory import memory_of
 from poller.runtime.output import Output
 
 
@@ -127,10 +126,6 @@ class ProcessGroup:
     def returncode(self) -> int:
         """The exit status, after `end`."""
         return self._process.returncode
-
-    def memory(self, most: int) -> int | None:
-        """Bytes that it holds now with all that it started, as `memory_of`. Any thread."""
-        return memory_of(self.pid, most)
 
     def peak_memory(self) -> int | None:
         """Bytes of memory at the peak; None when the process is gone or the system does not tell."""

@@ -8,14 +8,17 @@ import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
 from poller.model import FunctionConfiguration
+from poller.runtime.control_groups import ControlGroups
 from poller.runtime.dialogue import Dialogue
 from poller.runtime.freezing import Freezing
 from poller.runtime.handler_log import HandlerLog
 from poller.runtime.launch import Launch
+from poller.runtime.limits import Limits
 from poller.runtime.memory import MEGABYTE
 from poller.runtime.telemetry_stream import Telemetry
 from poller.runtime.variables import log_stream_name
@@ -30,20 +33,17 @@ class Sandbox:
     Owned by the environment's thread; only `kill`, `wake` and `look_at_memory` may be called from others.
     """
 
-    def __init__(self, configuration: FunctionConfiguration) -> None:
+    def __init__(self, configuration: FunctionConfiguration, groups: ControlGroups | None = None) -> None:
         self.cold_starts = 0
         """Processes started so far."""
         self.dialogue: Dialogue | None = None
         """With the process that runs; None when there is none."""
         self.killed = threading.Event()
-        self.out_of_memory = False
-        """The process that runs, or ran last, was killed for holding more than it may."""
         self._last: Dialogue | None = None
         """The one that was started last: its extensions may outlive it, until `settle`."""
         self._reason = "failure"
         """Why it ended."""
-        self._held = 0
-        """Bytes at the largest look of `look_at_memory`."""
+        self._limits = Limits(configuration, groups)
         self._configuration = configuration
         self.log_stream = _log_stream(configuration)
         self.temporary: Path | None = None
@@ -57,6 +57,7 @@ class Sandbox:
 
     def start(self, launch: Launch, log: Callable[[], HandlerLog], telemetry: Telemetry) -> Dialogue:
         """Start a process after `settle`. Raises OSError; blocks for the start of a program."""
+        self._discard_overfull()
         if self.temporary is None:
             self.temporary = Path(tempfile.mkdtemp(prefix=f"{self._configuration.function_name}-"))
         if self._woken < 0:
@@ -64,17 +65,22 @@ class Sandbox:
             for fd in (woken, waker):
                 os.set_blocking(fd, False)
             self._woken, self._waker = woken, waker
-        dialogue = launch(
-            self._configuration,
-            log_stream=self.log_stream,
-            temporary=self.temporary,
-            log=log,
-            telemetry=telemetry,
-            wake=self._woken,
-        )
+        self._limits.prepare()
+        try:
+            dialogue = launch(
+                replace(self._configuration, control_group=self._limits.control_group),
+                log_stream=self.log_stream,
+                temporary=self.temporary,
+                log=log,
+                telemetry=telemetry,
+                wake=self._woken,
+            )
+        except BaseException:
+            self._limits.end()
+            raise
+        self._limits.begin(dialogue)
         self.cold_starts += 1
-        self._memory = self._held = 0
-        self.out_of_memory = False
+        self._memory = 0
         with self._lock:
             self.dialogue = self._last = dialogue
             if self.killed.is_set():
@@ -98,17 +104,20 @@ class Sandbox:
             dialogue = self._last
         if dialogue is not None:
             dialogue.kill()
+        self._limits.kill()
 
     def look_at_memory(self) -> None:
-        """Kill the process if it holds more than MemorySize, with all that it started. Any thread."""
-        dialogue, most = self.dialogue, self._configuration.memory_size * MEGABYTE
-        held = None if dialogue is None else dialogue.memory(most)
-        if dialogue is None or held is None:
-            return
-        self._held = max(self._held, held)
-        if held > most:
-            self.out_of_memory = True
-            dialogue.kill()
+        """Kill the process if it holds more than it may, with all that it started. Any thread."""
+        if (dialogue := self.dialogue) is not None:
+            self._limits.look(dialogue, self.temporary, monotonic())
+
+    def ended(self) -> bool:
+        """The process has ended by itself. Whether it was killed for holding too much memory. Idempotent.
+
+        What is left of it ends in `settle`.
+        """
+        self._discard_overfull()
+        return self._limits.out_of_memory
 
     def freeze(self) -> None:
         """Stop the processes until `thaw` or `reset`. Idempotent."""
@@ -130,12 +139,16 @@ class Sandbox:
             self.dialogue = None
 
     def settle(self) -> None:
-        """After the end of the process: let its extensions leave, for up to 2 s if there are any. Idempotent."""
+        """After the end of the process: let its extensions leave, for up to 2 s if there are any. Idempotent.
+
+        Whatever is left then of both ends with their control group, if they have one.
+        """
         if self.dialogue is None and self._last is not None:
             self._last.leave(self._reason)
             self._reason = "failure"
             with self._lock:
                 self._last = None
+            self._limits.end()
 
     def close(self, *, folder: bool) -> None:
         """Let go what a next process would need, after `reset`; the temporary folder only if asked. Idempotent."""
@@ -144,14 +157,22 @@ class Sandbox:
             for fd in {self._woken, self._waker} - {-1}:
                 os.close(fd)
             self._woken = self._waker = -1
-        if folder and self.temporary is not None:
+        if folder:
+            self._discard()
+
+    def _discard_overfull(self) -> None:
+        """A folder that holds too much goes: the next process would be killed for it again."""
+        if self._limits.overfull:
+            self._discard()
+
+    def _discard(self) -> None:
+        if self.temporary is not None:
             shutil.rmtree(self.temporary, ignore_errors=True)
             self.temporary = None
 
     def sample_memory(self) -> None:
         """Look at the peak memory of the process."""
-        peak = self.dialogue.peak_memory() if self.dialogue is not None else None
-        self._memory = max(self._memory, peak or 0, self._held)
+        self._memory = max(self._memory, self._limits.peak_memory(self.dialogue))
         self._memory_due = monotonic() + _MEMORY_INTERVAL
 
     def initialized(self) -> None:

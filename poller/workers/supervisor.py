@@ -27,7 +27,7 @@ from poller.api.endpoint import Endpoint, door
 from poller.api.health import application
 from poller.api.server import HttpServer, bind
 from poller.assembly import labels_of
-from poller.function_pools import log_files_wanted
+from poller.function_pools import control_groups, log_files_wanted
 from poller.mapping_runner import status_of
 from poller.metrics import Metrics, StateCollector
 from poller.policy.retrying import BackOff
@@ -73,6 +73,7 @@ def supervise(template: Template) -> int:
     """
     settings = template.settings
     listener = bind(settings.Bind, settings.Port)
+    control_groups(settings)  # workers start in the group that it moves us to, and find the others by that
     workers = Workers(template, shares_of(template, settings.Workers))
     registry = CollectorRegistry()
     registry.register(TotalsCollector(workers.reports))

@@ -4,6 +4,7 @@ import http.client
 import http.server
 import json
 import os
+import resource
 import sys
 import threading
 import time
@@ -38,6 +39,8 @@ class Listener(http.server.BaseHTTPRequestHandler):
 
 
 script = os.environ.get("EXTENSION", "")
+if script == "limits":
+    note("files", *resource.getrlimit(resource.RLIMIT_NOFILE))
 if script == "crash":
     sys.exit(4)
 events = json.dumps({"events": ["INVOKE"] if script == "no shutdown" else ["INVOKE", "SHUTDOWN"]})

@@ -111,6 +111,14 @@ def test_a_new_function_is_pending_with_aws_defaults_and_active_when_it_is_looke
     }
 
 
+def test_the_size_of_the_temporary_folder_is_the_environments(function: AccountFunctions) -> None:  # E.3
+    function.functions.update_function_configuration("f", {"EphemeralStorage": {"Size": 1024}})
+    assert function.functions.get_function_configuration("f")["EphemeralStorage"] == {"Size": 1024}
+    configuration = function.environments.configuration("f")
+    assert configuration is not None
+    assert configuration.ephemeral_storage == 1024
+
+
 def test_updates_begin_in_progress_and_each_has_two_revisions(function: AccountFunctions) -> None:
     calls = function.functions
     revisions = [calls.get_function_configuration("f")["RevisionId"]]

@@ -16,7 +16,7 @@ import pytest
 TESTS = Path(__file__).parents[1]
 PAGE = TESTS.parent / "docs/reference/behaviour.md"
 MARK = re.compile(r"(as )?AWS\b.*|choice|extension\b.*|differs: .+|not supported: .+")
-REFERENCE = re.compile(r"`((?:unit|integration|contract|faults|fuzz|e2e)/\w+\.py)::(\w+)`")
+REFERENCE = re.compile(r"`((?:unit|cgroups|integration|contract|faults|fuzz|e2e)/\w+\.py)::(\w+)`")
 TESTS_NAMED = re.compile(f"{REFERENCE.pattern}(, {REFERENCE.pattern})*")
 NONE = "\N{EN DASH}"
 

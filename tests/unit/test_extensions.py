@@ -104,6 +104,11 @@ def test_an_external_extension_is_told_of_each_event_and_of_the_end(extended_fun
     assert "extension speaks" in fn.lines
 
 
+def test_an_extension_has_the_file_descriptors_of_a_function(extended_function, tmp_path):  # E.3
+    assert extended_function("limits").invoke(["echo", 1]).payload == b"1"
+    assert told(tmp_path)[0] == ["files", 1024, 1024]
+
+
 @pytest.mark.parametrize(
     ("event", "error", "reason"),
     [(["child"], "Sandbox.Timedout", "timeout"), (["exit", 3], "Runtime.ExitError", "failure")],

@@ -13,7 +13,7 @@ from unit.test_pool import Answers, submit
 from poller.function_pools import FunctionPools
 from poller.model import FunctionConfiguration
 from poller.runtime import memory
-from poller.runtime.memory import MEGABYTE, MemoryWatch, memory_of
+from poller.runtime.memory import MEGABYTE, MemoryWatch, held_by
 from poller.settings import Settings
 
 
@@ -76,6 +76,16 @@ def test_a_function_within_its_limit_is_left_alone_and_its_children_count_in_the
     assert 60 <= used <= 128
 
 
+def test_where_the_kernel_does_not_limit_processes_a_function_with_more_than_1024_is_killed(pool, caplog):  # E.3
+    one, lines = pool("greedy.waits_with_threads")
+    answers = Answers()
+    submit(one, answers, request_id="id-1", event=1030)
+    text = "RequestId: id-1 Error: Runtime exited with error: signal: killed"
+    assert error_of(answers.wait(1)[0]) == {"errorType": "Runtime.ExitError", "errorMessage": text}
+    assert "Runtime.OutOfMemory" not in lines[-1]
+    assert re.search(r"killed an environment that has \d{4} processes and threads, more than 1024", caplog.text)
+
+
 def test_nothing_is_killed_where_the_settings_say_so_or_where_somebody_debugs(tmp_path):
     pools = FunctionPools(Settings(EnforceMemory="false", Reload="false"), tmp_path, None)
     pools.start(list)
@@ -97,13 +107,15 @@ def test_what_processes_share_counts_once():
         try:
             for _ in range(4):
                 process.stdout.readline()
-            assert memory_of(process.pid, 10**12) > 4 * 64 * MEGABYTE  # quick, and enough to see that it is below
-            assert 64 * MEGABYTE < memory_of(process.pid, 128 * MEGABYTE) < 128 * MEGABYTE
+            quick = held_by([process.pid], 10**12)
+            assert quick.memory > 4 * 64 * MEGABYTE  # enough to see that it is below
+            assert 64 * MEGABYTE < held_by([process.pid], 128 * MEGABYTE).memory < 128 * MEGABYTE
+            assert quick.threads == 4
         finally:
-            for pid in reversed(memory._tree(process.pid)):
+            for pid in reversed(list(memory.threads_by_process(process.pid))):
                 os.kill(pid, 9)
     assert not is_running(process.pid)
-    assert memory_of(process.pid, 0) is None
+    assert held_by([process.pid], 0) is None
 
 
 def test_a_system_that_does_not_tell_is_said_once(monkeypatch, caplog):

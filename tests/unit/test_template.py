@@ -228,6 +228,7 @@ Globals:
     Handler: app.handler
     CodeUri: code
     Timeout: !Ref Timeout
+    EphemeralStorage: {Size: 2048}
     Environment: {Variables: {WHERE: !Sub "${AWS::Region}/${AWS::AccountId}"}}
 Metadata:
   Poller:
@@ -267,7 +268,7 @@ Resources:
     loaded = load(tmp_path, text, parameters={"Brokers": "x:1, y:2"}, environment={"POLLER_PARAMETER_Timeout": "9"})
     configuration = loaded.functions[0].configuration()
     assert configuration.function_arn == "arn:aws:lambda:eu-west-1:000000000042:function:Telemetry"
-    assert (configuration.timeout, configuration.memory_size) == (9.0, 256)
+    assert (configuration.timeout, configuration.memory_size, configuration.ephemeral_storage) == (9.0, 256, 2048)
     assert configuration.environment == {
         "WHERE": "eu-west-1/000000000042",
         "SELF": "poller",
@@ -511,11 +512,20 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         ],
     ),
     "ranges of a function": (
-        document(function={"Timeout": 0, "MemorySize": 127, "ReservedConcurrentExecutions": -1, "FunctionName": "a b"}),
+        document(
+            function={
+                "Timeout": 0,
+                "MemorySize": 127,
+                "EphemeralStorage": {"Size": 511},
+                "ReservedConcurrentExecutions": -1,
+                "FunctionName": "a b",
+            }
+        ),
         [
             "Resources.Telemetry.Properties.FunctionName: \"a b\" is not 1 to 64 letters, digits, '-' or '_'",
             "Resources.Telemetry.Properties.Timeout: 0 is below 1",
             "Resources.Telemetry.Properties.MemorySize: 127 is below 128",
+            "Resources.Telemetry.Properties.EphemeralStorage.Size: 511 is below 512",
             "Resources.Telemetry.Properties.ReservedConcurrentExecutions: -1 is below 0",
         ],
     ),

@@ -1,0 +1,40 @@
+"""Most file descriptors of a function's process (E.3). Also loaded inside of it, so: the standard library only."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+
+FILE_DESCRIPTORS = 1024
+
+
+def limit_file_descriptors(pid: int) -> None:
+    """Let a process that was just started open so many and no more, and so all that it starts. Any thread.
+
+    Soft limit and hard: Node.js, Java and Go raise the first to the second by themselves. Where the system cannot limit
+    another process (not Linux), the process keeps our limit. Python on pipes limits itself with `out_of_reach`.
+    """
+    if hasattr(resource, "prlimit"):
+        try:
+            _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            most = FILE_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(FILE_DESCRIPTORS, hard)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
+        except (OSError, ValueError):
+            pass  # it is gone already, or may have fewer
+
+
+def out_of_reach(*fds: int) -> list[int]:
+    """Move our own descriptors above the limit that the handler will have, closed on exec; then set that limit.
+
+    There they are out of reach of `os.closerange`, too.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    roomy = hard == resource.RLIM_INFINITY or hard >= FILE_DESCRIPTORS + len(fds)
+    lowest = FILE_DESCRIPTORS if roomy else hard - len(fds)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + len(fds), hard))
+    moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest) for fd in fds]
+    for fd in fds:
+        os.close(fd)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, lowest))
+    return moved

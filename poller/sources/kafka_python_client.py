@@ -9,15 +9,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kafka import errors as kafka_errors
 from kafka.net.compat import KafkaNetClient
 
-from poller.errors import SourceError, SourceRejected
+from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.sources import kafka_refusals
 from poller.sources.kafka_oauth import TokenError
+from poller.sources.kafka_python_crowd import crowd
+from poller.sources.kafka_python_loop import drive_on_owners_thread
 from poller.sources.kafka_refusals import Refusal, tls_refusal, token_refusal
+from poller.sources.kafka_security import InvalidKeys
 
 REFUSALS: dict[type[Exception], Refusal] = {
     kafka_errors.SaslAuthenticationFailedError: kafka_refusals.SASL,
@@ -41,6 +46,7 @@ class Connections:
     def __init__(self) -> None:
         self.client: KafkaNetClient | None = None
         self._failure: Exception | None = None
+        self._in_crowd = False
 
     def make(self, **options: Any) -> KafkaNetClient:
         """The client. It is kept here, as the constructor that asks for it leaves it behind when it fails."""
@@ -49,6 +55,14 @@ class Connections:
         # Consumer and producer forget to pass allow_auto_create_topics on, and would make a topic by asking for it.
         client.cluster.config["allow_auto_create_topics"] = False
         self._watch(client._manager)
+        return client
+
+    def make_on_owners_thread(self, **options: Any) -> KafkaNetClient:
+        """As `make`, for a consumer that is polled all the time: it needs no thread of the client's."""
+        client = self.make(**options)
+        drive_on_owners_thread(client)
+        crowd.join()
+        self._in_crowd = True
         return client
 
     def _watch(self, manager: Any) -> None:
@@ -77,6 +91,9 @@ class Connections:
         """Close what is left of the client."""
         client = self.client
         self.forget()
+        if self._in_crowd:
+            self._in_crowd = False
+            crowd.leave()
         if client is not None:
             client.close()
 
@@ -90,6 +107,32 @@ class Connections:
         if isinstance(failure, TokenError):
             return token_refusal(failure, addresses)
         return refusal_of(failure, addresses) if failure is not None else None
+
+    @contextmanager
+    def translated(self, addresses: str) -> Iterator[None]:
+        """No error of the client leaves the block, save what was raised inside of a callback.
+
+        Raises:
+            SourceUnavailable: the cluster cannot be reached.
+            SourceRejected: it refuses.
+        """
+        try:
+            yield
+        except SourceError:
+            raise
+        except TokenError as error:
+            raise token_refusal(error, addresses) from None
+        except InvalidKeys as error:
+            raise kafka_refusals.KEYS.rejected(f"Kafka at {addresses}: {error}") from None
+        except kafka_errors.KafkaTimeoutError as error:
+            refused = self.refused(addresses)
+            raise refused or SourceUnavailable(f"no Kafka broker answers at {addresses}") from error
+        except Exception as error:
+            cause = error.__cause__
+            if isinstance(error, kafka_errors.KafkaError) and cause and not isinstance(cause, kafka_errors.KafkaError):
+                raise cause from None
+            refused = refusal_of(error, addresses)
+            raise refused or SourceUnavailable(f"Kafka at {addresses}: {error}") from error
 
 
 def _keep_last_words(transport: Any) -> None:

@@ -23,7 +23,7 @@ from poller.sources import Features, Listener, kafka_header_names
 from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead, record_head
 from poller.sources.kafka_lag import ASK_TIMEOUT, KafkaLag, Known
 from poller.sources.kafka_positions import is_to_be_kept, place_text, time_to_go_on
-from poller.sources.kafka_python_client import Connections, keep_finished_joins
+from poller.sources.kafka_python_client import Connections, is_told_to_join, keep_finished_joins
 from poller.sources.kafka_python_crowd import opening_of
 from poller.sources.kafka_python_loop import spare_turns
 from poller.sources.kafka_python_options import consumer_options, from_consumer_records, offsets_to_commit
@@ -134,8 +134,8 @@ class KafkaSource:
                 self._place(consumer, cut)
             try:
                 polled = consumer.poll(timeout_ms=max_wait * 1000)
-                if not polled and consumer._coordinator.need_rejoin():  # noqa: SLF001 - there is no public way to ask
-                    polled = consumer.poll(timeout_ms=0)  # it was told of a rebalance; others wait for it to join
+                if not polled and is_told_to_join(consumer._coordinator):  # noqa: SLF001 - there is no public way
+                    polled = consumer.poll(timeout_ms=0)  # others wait for it
             except WITHOUT_OFFSET as error:
                 self._place(consumer, asked_offsets(error, consumer))
         records: list[Record] = []

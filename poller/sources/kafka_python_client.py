@@ -185,9 +185,14 @@ def keep_finished_joins(coordinator: Any) -> None:
     """Let a group's answer count that came between two polls.
 
     kafka-python 3.0.12 throws it away and joins anew, which makes every other member join anew: a member that polls in
-    short slices, as the loop does while it waits for results, would keep its group rebalancing for ever.
+    short slices, as the loop does while it waits for results, would keep its group rebalancing for ever. And the leader
+    of a group that joins anew since its topic has more partitions takes itself to be done as soon as it has shared them
+    out, so that a poll which ends right then leaves the group unjoined.
     """
-    join = coordinator.join_group_async
+    join, need_rejoin = coordinator.join_group_async, coordinator.need_rejoin
+
+    def is_joining() -> bool:
+        return coordinator._join_task is not None or bool(need_rejoin())
 
     async def join_group_async(timeout_ms: float | None = None) -> Any:
         task = coordinator._join_task
@@ -196,3 +201,9 @@ def keep_finished_joins(coordinator: Any) -> None:
         return await join(timeout_ms)
 
     coordinator.join_group_async = join_group_async
+    coordinator.need_rejoin = is_joining
+
+
+def is_told_to_join(coordinator: Any) -> bool:
+    """Whether the group rebalances, and has not heard from this member yet."""
+    return coordinator._join_task is None and bool(coordinator.need_rejoin())

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.consumer.fetcher import ConsumerRecord
 
@@ -23,8 +23,9 @@ from poller.sources import Features, Listener, kafka_header_names
 from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead, record_head
 from poller.sources.kafka_lag import ASK_TIMEOUT, KafkaLag, Known
 from poller.sources.kafka_positions import is_to_be_kept, place_text, time_to_go_on
-from poller.sources.kafka_python_client import Connections, is_told_to_join, keep_finished_joins
+from poller.sources.kafka_python_client import Connections, Rebalances, is_told_to_join, keep_finished_joins
 from poller.sources.kafka_python_crowd import opening_of
+from poller.sources.kafka_python_fetching import IDLE_AFTER, set_fetch_wait, unpark
 from poller.sources.kafka_python_loop import spare_turns
 from poller.sources.kafka_python_options import consumer_options, from_consumer_records, offsets_to_commit
 from poller.sources.kafka_python_positions import WITHOUT_OFFSET, asked_offsets, offsets_of
@@ -45,10 +46,6 @@ _COMMIT_PAUSE = 0.1
 _REBALANCE_TIMEOUT = 5.0
 """Seconds: a heartbeat until all members know of a rebalance, and their RevocationGrace."""
 _CLOSE_TIMEOUT = 2.0
-_IDLE_AFTER = 1.0
-_IDLE_PART, _IDLE_FETCH_WAIT = 0.25, 2.0
-"""Of the time that nothing came, brokers hold a fetch for a quarter, two seconds at most: they answer at once when
-something comes. Short fetches cost 10 % of a core, and matter only while partitions are paused, resumed or assigned."""
 
 
 class KafkaSource:
@@ -107,7 +104,7 @@ class KafkaSource:
 
     def _subscribe(self, consumer: KafkaConsumer) -> None:
         try:
-            consumer.subscribe([self._settings.topic], listener=_Rebalances(self))
+            consumer.subscribe([self._settings.topic], listener=Rebalances(self._assigned, self._revoked, self._lost))
         except (TypeError, ValueError):
             raise SourceRejected(f"{self._settings.topic!r} cannot be the name of a topic") from None
 
@@ -125,8 +122,9 @@ class KafkaSource:
             SourceRejected: the topic is gone, or is not allowed any more.
         """
         consumer = self._opened()
-        self._tune_fetches(consumer)
-        self._unpark(consumer)
+        quiet = time.monotonic() - self._quiet_since
+        set_fetch_wait(consumer, usual=self._settings.fetch_max_wait, paused=bool(self._paused), quiet=quiet)
+        unpark(consumer)
         polled: dict[TopicPartition, list[ConsumerRecord]] = {}
         with self._translated():
             if self._cut:
@@ -152,20 +150,6 @@ class KafkaSource:
         else:
             self._watch.look(consumer)
         return records
-
-    def _tune_fetches(self, consumer: KafkaConsumer) -> None:
-        quiet = time.monotonic() - self._quiet_since
-        wait = self._settings.fetch_max_wait
-        if not self._paused and quiet > _IDLE_AFTER:
-            wait = min(quiet * _IDLE_PART, _IDLE_FETCH_WAIT)
-        consumer._fetcher.config["fetch_max_wait_ms"] = int(wait * 1000)  # noqa: SLF001 - read anew for each fetch
-
-    def _unpark(self, consumer: KafkaConsumer) -> None:
-        # kafka-python 3.0.12 gives back the records it parked for a paused partition only while this slot is None, but
-        # leaves a drained batch in it: without this the end of a resumed partition stays stuck until others get more.
-        fetcher = consumer._fetcher  # noqa: SLF001 - there is no public way to ask
-        if fetcher._paused_partition_records and not fetcher._next_partition_records:  # noqa: SLF001
-            fetcher._next_partition_records = None  # noqa: SLF001
 
     def _start_over(self, partition: TopicPartition, shard: Shard) -> None:
         # The topic was made anew or its log was cut: the offsets in flight name other records now.
@@ -320,7 +304,7 @@ class KafkaSource:
         """No error of the client leaves this file, save what the loop's own listener raised inside of it."""
         return self._connections.translated(self._settings.addresses)
 
-    # Called by _Rebalances with the owner parked in poll or close, so there is no lock.
+    # Called by the client from inside of poll or close.
 
     def _assigned(self, partitions: Collection[TopicPartition]) -> None:
         for topic, number in partitions:
@@ -328,7 +312,7 @@ class KafkaSource:
             self._owned[shard] = partition
             self._heads[partition] = (shard, record_head(topic, number))
         self._quiet_since = (
-            time.monotonic() - _IDLE_AFTER
+            time.monotonic() - IDLE_AFTER
         )  # others may come soon, and would wait for the fetch under way
         assert self._listener is not None
         self._listener.assigned([self._heads[partition][0] for partition in partitions])
@@ -363,19 +347,3 @@ class KafkaSource:
             self._next.pop(partition, None)
             self._cut.pop(partition, None)
             self._uncommitted.pop(partition, None)
-
-
-class _Rebalances(ConsumerRebalanceListener):
-    """Hands the client's rebalance calls on; they come from inside of the source's own calls."""
-
-    def __init__(self, source: KafkaSource) -> None:
-        self._source = source
-
-    def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        self._source._assigned(assigned)  # noqa: SLF001 - the other half of one class
-
-    def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        self._source._revoked(revoked)  # noqa: SLF001
-
-    def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:  # by default the same as revoked
-        self._source._lost(lost)  # noqa: SLF001

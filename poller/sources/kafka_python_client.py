@@ -9,10 +9,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.net.compat import KafkaNetClient
 
@@ -171,6 +172,9 @@ def refusal_of(error: Exception, addresses: str) -> SourceRejected | None:
     return None
 
 
+_OnPartitions = Callable[[Collection[TopicPartition]], None]
+
+
 class _FinishedJoin:
     """A finished join that is taken for one under way, so that its outcome is used."""
 
@@ -207,3 +211,22 @@ def keep_finished_joins(coordinator: Any) -> None:
 def is_told_to_join(coordinator: Any) -> bool:
     """Whether the group rebalances, and has not heard from this member yet."""
     return coordinator._join_task is None and bool(coordinator.need_rejoin())
+
+
+class Rebalances(ConsumerRebalanceListener):
+    """Hands the client's rebalance calls on; they come from inside of the owner's own calls."""
+
+    def __init__(self, assigned: _OnPartitions, revoked: _OnPartitions, lost: _OnPartitions) -> None:
+        self._assigned, self._revoked, self._lost = assigned, revoked, lost
+
+    def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """The member has these, too."""
+        self._assigned(assigned)
+
+    def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """The member is about to give these up."""
+        self._revoked(revoked)
+
+    def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
+        """They are another's already; by default that is the same as revoked."""
+        self._lost(lost)

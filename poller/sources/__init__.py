@@ -49,9 +49,8 @@ class Source(Protocol):
     def open(self, listener: Listener) -> None:
         """Connect and subscribe. Blocks at most a few seconds.
 
-        The listener is called only while this thread is inside `open`, `poll` or `close` (for kafka-python on the
-        client's I/O thread, with this one parked), so it may change the loop's state without a lock. `revoked` may
-        block for the grace time; what it returns is committed before the shards go.
+        The listener is called only on this thread, inside of `open`, `poll` or `close`, so it may change the loop's
+        state without a lock. `revoked` may block for the grace time; what it returns is committed before the shards go.
         """
 
     def renew_login(self) -> None:

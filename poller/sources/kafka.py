@@ -9,29 +9,27 @@ Settings and the translation into the event are in kafka_event.py; here is the c
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
-from kafka.cluster import ClusterMetadata
 from kafka.consumer.fetcher import ConsumerRecord
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.model import Progress, Record, Shard
 from poller.sources import Features, Listener, kafka_header_names
-from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead, record_head, to_records
+from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead, record_head
 from poller.sources.kafka_lag import ASK_TIMEOUT, KafkaLag, Known
-from poller.sources.kafka_oauth import TokenError
 from poller.sources.kafka_positions import is_to_be_kept, place_text, time_to_go_on
-from poller.sources.kafka_python_client import Connections, keep_finished_joins, refusal_of
+from poller.sources.kafka_python_client import Connections, Rebalances, is_told_to_join, keep_finished_joins
+from poller.sources.kafka_python_crowd import opening_of
+from poller.sources.kafka_python_fetching import IDLE_AFTER, set_fetch_wait, unpark
+from poller.sources.kafka_python_loop import spare_turns
+from poller.sources.kafka_python_options import consumer_options, from_consumer_records, offsets_to_commit
 from poller.sources.kafka_python_positions import WITHOUT_OFFSET, asked_offsets, offsets_of
-from poller.sources.kafka_refusals import ACCESS, KEYS, token_refusal
-from poller.sources.kafka_security import InvalidKeys, kafka_python_options
+from poller.sources.kafka_python_watch import TopicWatch
 
 _log = logging.getLogger(__name__)
 
@@ -43,20 +41,11 @@ _REBALANCED = (
     kafka_errors.UnknownMemberIdError,
     kafka_errors.FencedInstanceIdError,
 )
-_REQUEST_TIMEOUT = 10.0
-"""Seconds: how long a hung broker goes unnoticed. The client's 30 s outlast every session."""
-_METADATA_AGE = 10.0
-"""Seconds until partitions that are added are read. The client's five minutes are for clusters of thousands."""
 _COMMIT_TIMEOUT = 1.0
 _COMMIT_PAUSE = 0.1
 _REBALANCE_TIMEOUT = 5.0
 """Seconds: a heartbeat until all members know of a rebalance, and their RevocationGrace."""
 _CLOSE_TIMEOUT = 2.0
-_IDLE_AFTER = 1.0
-_IDLE_FETCH_WAIT = 0.5
-"""Seconds: short fetches cost 10 % of a core, and matter only while partitions are paused and resumed."""
-_TOPIC_MISSING = 5.0
-"""Seconds a topic may be absent from the metadata while it is read: a broker that starts knows none at first."""
 
 
 class KafkaSource:
@@ -71,22 +60,20 @@ class KafkaSource:
         self._event_head = event_head(settings)
         self._listener: Listener | None = None
         self._connections = Connections()
+        self._watch = TopicWatch(settings, self._connections)
         self._tokens = settings.security.token_source()
         self._consumer: KafkaConsumer | None = None
         self._owned: dict[Shard, TopicPartition] = {}
         self._heads: dict[TopicPartition, tuple[Shard, bytes]] = {}
         self._next: dict[TopicPartition, int] = {}
-        self._at_start: set[int] = set()
-        """Partitions that the topic had when it was opened, unless it was missing meanwhile."""
         self._cut: dict[TopicPartition, int | None] = {}
         """Partitions whose log was found cut outside of `poll`, for the next one to place."""
         self._uncommitted: dict[TopicPartition, int] = {}
         self._commit_after = 0.0
         self._paused: set[Shard] = set()
-        self._idle_after = 0.0
+        self._quiet_since = 0.0
+        """When records or partitions came last."""
         self._lag = KafkaLag(self._ends)
-        self._trouble_since: tuple[type[SourceError], float] | None = None
-        """What kind of trouble, and since when."""
 
     def open(self, listener: Listener) -> None:
         """Connect, find the topic, and subscribe; the group is joined in the first polls. Never creates the topic.
@@ -97,67 +84,29 @@ class KafkaSource:
         """
         self._listener = listener
         try:
-            with self._translated():
+            with opening_of(self._settings.bootstrap_servers).place(self._settings.connect_timeout), self._translated():
                 kafka_header_names.install()
                 if self._tokens is not None:
                     self._tokens.token()  # here it may take its time; the client waits for it on its only thread
-                consumer = KafkaConsumer(**self._options())
+                self._watch = TopicWatch(self._settings, self._connections)
+                consumer = KafkaConsumer(
+                    **consumer_options(self._settings, self._tokens),
+                    kafka_client=self._connections.make_on_owners_thread,
+                )
                 self._consumer = consumer
                 keep_finished_joins(consumer._coordinator)  # noqa: SLF001 - a defect can only be mended inside
-                self._subscribe(consumer, self._metadata)
+                spare_turns(consumer)
+                self._subscribe(consumer)
+                self._watch.find()
         except SourceError:
             self.close()
             raise
 
-    def _options(self) -> dict[str, Any]:
-        settings = self._settings
-        return {
-            "bootstrap_servers": list(settings.bootstrap_servers),
-            "group_id": settings.group_id,
-            "client_id": settings.client_id,
-            "partition_assignment_strategy": [CooperativeStickyAssignor],  # only partitions that move pay
-            "enable_auto_commit": False,
-            "auto_offset_reset": "none",  # `_place` decides
-            # AWS does not say which. A handler should not act on records whose transaction was taken back.
-            "isolation_level": "read_committed",
-            "max_poll_records": settings.max_poll_records,
-            # The owner polls once a second whatever handlers do, so a minute without a poll is a hung program.
-            "max_poll_interval_ms": 60_000,
-            "session_timeout_ms": int(settings.session_timeout * 1000),
-            "heartbeat_interval_ms": int(settings.session_timeout * 100),  # members learn of a rebalance by heartbeat
-            "fetch_max_wait_ms": int(settings.fetch_max_wait * 1000),
-            "request_timeout_ms": int(max(settings.session_timeout, _REQUEST_TIMEOUT) * 1000),
-            "metadata_max_age_ms": int(_METADATA_AGE * 1000),
-            "reconnect_backoff_max_ms": 1000,  # the default of 30 s outlasts the restart of a broker
-            "bootstrap_timeout_ms": int(settings.connect_timeout * 1000),
-            "metrics_enabled": False,
-            "kafka_client": self._connections.make,
-            **kafka_python_options(settings.security, self._tokens),
-        }
-
-    @property
-    def _metadata(self) -> ClusterMetadata:
-        assert self._connections.client is not None
-        cluster: ClusterMetadata = self._connections.client.cluster
-        return cluster
-
-    def _subscribe(self, consumer: KafkaConsumer, metadata: ClusterMetadata) -> None:
-        topic, addresses = self._settings.topic, self._settings.addresses
+    def _subscribe(self, consumer: KafkaConsumer) -> None:
         try:
-            consumer.subscribe([topic], listener=_Rebalances(self))
+            consumer.subscribe([self._settings.topic], listener=Rebalances(self._assigned, self._revoked, self._lost))
         except (TypeError, ValueError):
-            raise SourceRejected(f"{topic!r} cannot be the name of a topic") from None
-        for _ in range(3):  # a topic that was made a moment ago may miss in the first answer
-            answered = threading.Event()
-            metadata.request_update().add_both(lambda _, answered=answered: answered.set())
-            if not answered.wait(self._settings.connect_timeout):
-                raise SourceUnavailable(f"Kafka at {addresses} does not answer about topic {topic}")
-            if (partitions := metadata.partitions_for_topic(topic)) is not None:
-                self._at_start = set(partitions)
-                return
-            if topic in metadata.unauthorized_topics:
-                raise ACCESS.rejected(f"Kafka at {addresses} does not allow topic {topic}")
-        raise SourceRejected(f"topic {topic} does not exist on {addresses}")
+            raise SourceRejected(f"{self._settings.topic!r} cannot be the name of a topic") from None
 
     def renew_login(self) -> None:
         """Take the settings anew from where they come from."""
@@ -173,8 +122,9 @@ class KafkaSource:
             SourceRejected: the topic is gone, or is not allowed any more.
         """
         consumer = self._opened()
-        self._tune_fetches(consumer)
-        self._unpark(consumer)
+        quiet = time.monotonic() - self._quiet_since
+        set_fetch_wait(consumer, usual=self._settings.fetch_max_wait, paused=bool(self._paused), quiet=quiet)
+        unpark(consumer)
         polled: dict[TopicPartition, list[ConsumerRecord]] = {}
         with self._translated():
             if self._cut:
@@ -182,6 +132,8 @@ class KafkaSource:
                 self._place(consumer, cut)
             try:
                 polled = consumer.poll(timeout_ms=max_wait * 1000)
+                if not polled and is_told_to_join(consumer._coordinator):  # noqa: SLF001 - there is no public way
+                    polled = consumer.poll(timeout_ms=0)  # others wait for it
             except WITHOUT_OFFSET as error:
                 self._place(consumer, asked_offsets(error, consumer))
         records: list[Record] = []
@@ -194,22 +146,10 @@ class KafkaSource:
         if self._uncommitted and time.monotonic() >= self._commit_after:
             self._commit(consumer)
         if polled:
-            self._idle_after = time.monotonic() + _IDLE_AFTER
+            self._quiet_since = time.monotonic()
         else:
-            self._look_for_trouble(consumer)
+            self._watch.look(consumer)
         return records
-
-    def _tune_fetches(self, consumer: KafkaConsumer) -> None:
-        busy = self._paused or time.monotonic() < self._idle_after
-        wait = self._settings.fetch_max_wait if busy else _IDLE_FETCH_WAIT
-        consumer._fetcher.config["fetch_max_wait_ms"] = int(wait * 1000)  # noqa: SLF001 - read anew for each fetch
-
-    def _unpark(self, consumer: KafkaConsumer) -> None:
-        # kafka-python 3.0.12 gives back the records it parked for a paused partition only while this slot is None, but
-        # leaves a drained batch in it: without this the end of a resumed partition stays stuck until others get more.
-        fetcher = consumer._fetcher  # noqa: SLF001 - there is no public way to ask
-        if fetcher._paused_partition_records and not fetcher._next_partition_records:  # noqa: SLF001
-            fetcher._next_partition_records = None  # noqa: SLF001
 
     def _start_over(self, partition: TopicPartition, shard: Shard) -> None:
         # The topic was made anew or its log was cut: the offsets in flight name other records now.
@@ -223,7 +163,7 @@ class KafkaSource:
         """Let partitions that have no valid offset go on where `kafka_positions` says."""
         settings = self._settings
         times = {
-            partition: time_to_go_on(settings, offset, added=partition.partition not in self._at_start)
+            partition: time_to_go_on(settings, offset, added=partition.partition not in self._watch.at_start)
             for partition, offset in asked.items()
             if partition in self._heads
         }
@@ -280,7 +220,7 @@ class KafkaSource:
     def _commit(self, consumer: KafkaConsumer) -> None:
         with self._translated():
             try:
-                consumer.commit(_offsets(self._uncommitted), timeout_ms=int(_COMMIT_TIMEOUT * 1000))
+                consumer.commit(offsets_to_commit(self._uncommitted), timeout_ms=int(_COMMIT_TIMEOUT * 1000))
             except (*_REBALANCED, kafka_errors.RetriableError) as error:
                 _log.info("a commit of group %s has to wait: %s", self._settings.group_id, error)
                 self._commit_after = time.monotonic() + _COMMIT_PAUSE
@@ -317,8 +257,7 @@ class KafkaSource:
 
     def partitions(self) -> int | None:
         """Of the topic, as of the last metadata."""
-        found = None if self._consumer is None else self._metadata.partitions_for_topic(self._settings.topic)
-        return len(found) if found else None
+        return None if self._consumer is None else self._watch.partitions()
 
     def _position(self, consumer: KafkaConsumer, partition: TopicPartition) -> int | None:
         try:
@@ -343,7 +282,7 @@ class KafkaSource:
             _log.warning("group %s was not left properly: %s", self._settings.group_id, error)
         finally:
             self._connections.close()
-            self._consumer = self._trouble_since = None
+            self._consumer = None
             self._forget(list(self._heads))
 
     def _finish_rebalance(self, consumer: KafkaConsumer) -> None:
@@ -361,57 +300,20 @@ class KafkaSource:
             raise SourceUnavailable(f"not connected to Kafka at {self._settings.addresses}")
         return self._consumer
 
-    def _look_for_trouble(self, consumer: KafkaConsumer) -> None:
-        # The client waits in silence for brokers that went away and for a topic that was deleted.
-        topic, addresses = self._settings.topic, self._settings.addresses
-        trouble: SourceError
-        if consumer._coordinator.coordinator_unknown():  # noqa: SLF001 - there is no public way to ask
-            if (refused := self._connections.refused(addresses)) is not None:
-                raise refused
-            patience = self._settings.session_timeout
-            trouble = SourceUnavailable(f"no Kafka broker answers at {addresses} for group {self._settings.group_id}")
-        elif self._metadata.partitions_for_topic(topic) is None:
-            self._at_start.clear()  # if it comes back it is another topic, and all in it is new
-            patience = _TOPIC_MISSING
-            trouble = SourceRejected(f"topic {topic} does not exist any more on {addresses}")
-        else:
-            self._trouble_since = None
-            return
-        now = time.monotonic()
-        if self._trouble_since is None or self._trouble_since[0] is not type(trouble):
-            self._trouble_since = type(trouble), now
-        if now - self._trouble_since[1] > patience:
-            raise trouble
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self) -> AbstractContextManager[None]:
         """No error of the client leaves this file, save what the loop's own listener raised inside of it."""
-        addresses = self._settings.addresses
-        try:
-            yield
-        except SourceError:
-            raise
-        except TokenError as error:
-            raise token_refusal(error, addresses) from None
-        except InvalidKeys as error:
-            raise KEYS.rejected(f"Kafka at {addresses}: {error}") from None
-        except kafka_errors.KafkaTimeoutError as error:
-            refused = self._connections.refused(addresses)
-            raise refused or SourceUnavailable(f"no Kafka broker answers at {addresses}") from error
-        except Exception as error:
-            cause = error.__cause__
-            if isinstance(error, kafka_errors.KafkaError) and cause and not isinstance(cause, kafka_errors.KafkaError):
-                raise cause from None
-            refused = refusal_of(error, addresses)
-            raise refused or SourceUnavailable(f"Kafka at {addresses}: {error}") from error
+        return self._connections.translated(self._settings.addresses)
 
-    # Called by _Rebalances with the owner parked in poll or close, so there is no lock.
+    # Called by the client from inside of poll or close.
 
     def _assigned(self, partitions: Collection[TopicPartition]) -> None:
         for topic, number in partitions:
             partition, shard = TopicPartition(topic, number), f"{topic}-{number}"
             self._owned[shard] = partition
             self._heads[partition] = (shard, record_head(topic, number))
+        self._quiet_since = (
+            time.monotonic() - IDLE_AFTER
+        )  # others may come soon, and would wait for the fetch under way
         assert self._listener is not None
         self._listener.assigned([self._heads[partition][0] for partition in partitions])
 
@@ -421,7 +323,7 @@ class KafkaSource:
         going = {partition: self._uncommitted[partition] for partition in partitions if partition in self._uncommitted}
         if going and self._consumer is not None:
             # Goes out before the request that gives the partitions up, on the same connection.
-            self._consumer.commit_async(_offsets(going)).add_errback(self._commit_failed)
+            self._consumer.commit_async(offsets_to_commit(going)).add_errback(self._commit_failed)
         self._forget(partitions)
 
     def _commit_failed(self, error: Exception) -> None:
@@ -445,31 +347,3 @@ class KafkaSource:
             self._next.pop(partition, None)
             self._cut.pop(partition, None)
             self._uncommitted.pop(partition, None)
-
-
-def from_consumer_records(some: Sequence[ConsumerRecord], shard: Shard, head: bytes) -> list[Record]:
-    """The client's records as ours. Pure."""
-    _topics, _partitions, _epochs, offsets, times, kinds, keys, values, headers, *_ = zip(*some, strict=True)
-    if None in times:  # a message format from before Kafka 0.10 has none
-        times = tuple(-1 if time is None else time for time in times)
-    return to_records(shard, head, offsets, zip(kinds, times, strict=True), keys, values, headers)
-
-
-def _offsets(positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, OffsetAndMetadata]:
-    return {partition: OffsetAndMetadata(position, "", -1) for partition, position in positions.items()}
-
-
-class _Rebalances(ConsumerRebalanceListener):
-    """Hands the client's rebalance calls on; they come on its I/O thread."""
-
-    def __init__(self, source: KafkaSource) -> None:
-        self._source = source
-
-    def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        self._source._assigned(assigned)  # noqa: SLF001 - the other half of one class
-
-    def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        self._source._revoked(revoked)  # noqa: SLF001
-
-    def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:  # by default the same as revoked
-        self._source._lost(lost)  # noqa: SLF001

@@ -9,15 +9,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.net.compat import KafkaNetClient
 
-from poller.errors import SourceError, SourceRejected
+from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.sources import kafka_refusals
 from poller.sources.kafka_oauth import TokenError
+from poller.sources.kafka_python_crowd import crowd
+from poller.sources.kafka_python_loop import drive_on_owners_thread
 from poller.sources.kafka_refusals import Refusal, tls_refusal, token_refusal
+from poller.sources.kafka_security import InvalidKeys
 
 REFUSALS: dict[type[Exception], Refusal] = {
     kafka_errors.SaslAuthenticationFailedError: kafka_refusals.SASL,
@@ -41,6 +47,7 @@ class Connections:
     def __init__(self) -> None:
         self.client: KafkaNetClient | None = None
         self._failure: Exception | None = None
+        self._in_crowd = False
 
     def make(self, **options: Any) -> KafkaNetClient:
         """The client. It is kept here, as the constructor that asks for it leaves it behind when it fails."""
@@ -49,6 +56,14 @@ class Connections:
         # Consumer and producer forget to pass allow_auto_create_topics on, and would make a topic by asking for it.
         client.cluster.config["allow_auto_create_topics"] = False
         self._watch(client._manager)
+        return client
+
+    def make_on_owners_thread(self, **options: Any) -> KafkaNetClient:
+        """As `make`, for a consumer that is polled all the time: it needs no thread of the client's."""
+        client = self.make(**options)
+        drive_on_owners_thread(client)
+        crowd.join()
+        self._in_crowd = True
         return client
 
     def _watch(self, manager: Any) -> None:
@@ -77,6 +92,9 @@ class Connections:
         """Close what is left of the client."""
         client = self.client
         self.forget()
+        if self._in_crowd:
+            self._in_crowd = False
+            crowd.leave()
         if client is not None:
             client.close()
 
@@ -90,6 +108,32 @@ class Connections:
         if isinstance(failure, TokenError):
             return token_refusal(failure, addresses)
         return refusal_of(failure, addresses) if failure is not None else None
+
+    @contextmanager
+    def translated(self, addresses: str) -> Iterator[None]:
+        """No error of the client leaves the block, save what was raised inside of a callback.
+
+        Raises:
+            SourceUnavailable: the cluster cannot be reached.
+            SourceRejected: it refuses.
+        """
+        try:
+            yield
+        except SourceError:
+            raise
+        except TokenError as error:
+            raise token_refusal(error, addresses) from None
+        except InvalidKeys as error:
+            raise kafka_refusals.KEYS.rejected(f"Kafka at {addresses}: {error}") from None
+        except kafka_errors.KafkaTimeoutError as error:
+            refused = self.refused(addresses)
+            raise refused or SourceUnavailable(f"no Kafka broker answers at {addresses}") from error
+        except Exception as error:
+            cause = error.__cause__
+            if isinstance(error, kafka_errors.KafkaError) and cause and not isinstance(cause, kafka_errors.KafkaError):
+                raise cause from None
+            refused = refusal_of(error, addresses)
+            raise refused or SourceUnavailable(f"Kafka at {addresses}: {error}") from error
 
 
 def _keep_last_words(transport: Any) -> None:
@@ -128,6 +172,9 @@ def refusal_of(error: Exception, addresses: str) -> SourceRejected | None:
     return None
 
 
+_OnPartitions = Callable[[Collection[TopicPartition]], None]
+
+
 class _FinishedJoin:
     """A finished join that is taken for one under way, so that its outcome is used."""
 
@@ -142,9 +189,14 @@ def keep_finished_joins(coordinator: Any) -> None:
     """Let a group's answer count that came between two polls.
 
     kafka-python 3.0.12 throws it away and joins anew, which makes every other member join anew: a member that polls in
-    short slices, as the loop does while it waits for results, would keep its group rebalancing for ever.
+    short slices, as the loop does while it waits for results, would keep its group rebalancing for ever. And the leader
+    of a group that joins anew since its topic has more partitions takes itself to be done as soon as it has shared them
+    out, so that a poll which ends right then leaves the group unjoined.
     """
-    join = coordinator.join_group_async
+    join, need_rejoin = coordinator.join_group_async, coordinator.need_rejoin
+
+    def is_joining() -> bool:
+        return coordinator._join_task is not None or bool(need_rejoin())
 
     async def join_group_async(timeout_ms: float | None = None) -> Any:
         task = coordinator._join_task
@@ -153,3 +205,28 @@ def keep_finished_joins(coordinator: Any) -> None:
         return await join(timeout_ms)
 
     coordinator.join_group_async = join_group_async
+    coordinator.need_rejoin = is_joining
+
+
+def is_told_to_join(coordinator: Any) -> bool:
+    """Whether the group rebalances, and has not heard from this member yet."""
+    return coordinator._join_task is None and bool(coordinator.need_rejoin())
+
+
+class Rebalances(ConsumerRebalanceListener):
+    """Hands the client's rebalance calls on; they come from inside of the owner's own calls."""
+
+    def __init__(self, assigned: _OnPartitions, revoked: _OnPartitions, lost: _OnPartitions) -> None:
+        self._assigned, self._revoked, self._lost = assigned, revoked, lost
+
+    def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """The member has these, too."""
+        self._assigned(assigned)
+
+    def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """The member is about to give these up."""
+        self._revoked(revoked)
+
+    def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
+        """They are another's already; by default that is the same as revoked."""
+        self._lost(lost)

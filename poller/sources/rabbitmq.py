@@ -23,7 +23,7 @@ from pika.spec import Basic, BasicProperties
 
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.model import Progress, Record, Shard
-from poller.sources import Features, Listener, amqp_table
+from poller.sources import Features, Listener, amqp_frames, amqp_table
 from poller.sources.rabbitmq_event import RabbitMQSettings, build_event, event_head, prefetch_of, to_record
 from poller.sources.rabbitmq_queue_type import QueueType, queue_type
 from poller.sources.rabbitmq_refusals import is_stream, name_of, translated
@@ -100,6 +100,7 @@ class RabbitMQSource:
             with translated(self._settings):
                 amqp_table.install()
                 self._connection = pika.BlockingConnection(self._parameters())
+                amqp_frames.install(self._connection)
                 self._channel = channel = self._connection.channel()
                 self._look_at_queue(channel)
                 self._learn_type(self._connection)

@@ -19,8 +19,9 @@ from fuzz.odd import no_hang, utf8_text
 from fuzz.tally import tried
 from poller.model import MAXIMUM_PAYLOAD
 from poller.sources import amqp_table, kafka_event, kafka_header_names, rabbitmq_event
-from poller.sources.kafka import KafkaSource, from_consumer_records
+from poller.sources.kafka import KafkaSource
 from poller.sources.kafka_event import KafkaSettings
+from poller.sources.kafka_python_options import from_consumer_records
 from poller.sources.rabbitmq import RabbitMQSource
 from poller.sources.rabbitmq_event import RabbitMQSettings
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from kafka.consumer.fetcher import ConsumerRecord
 
 from poller.model import Record
-from poller.sources.kafka import KafkaSource, from_consumer_records
+from poller.sources.kafka import KafkaSource
 from poller.sources.kafka_event import KafkaSettings, build_event, event_head, record_head
 from poller.sources.kafka_librdkafka_options import from_messages
+from poller.sources.kafka_python_options import from_consumer_records
 from poller.sources.kafka_security import KafkaSecurity
 
 SELF_MANAGED = KafkaSettings(["b1.example:9092", "b2.example:9092"], topic="orders", group_id="group")

@@ -1,0 +1,168 @@
+"""kafka-python's event loop on the thread that owns the consumer, instead of on one of its own.
+
+The client runs its coroutines (connections, heartbeats, metadata) on a thread that it starts, and every call of a
+consumer goes there and back several times: with hundreds of consumers in a process, and twice as many threads that want
+the interpreter's lock, they spend their time on taking turns. The client can also drive its loop from within the call
+that waits, and does so where that thread was never started. A source polls at least once a second whatever happens, so
+heartbeats are sent from there.
+"""
+
+# mypy: allow-untyped-calls
+# kafka-python has no annotations.
+# ruff: noqa: SLF001 - there is no public way to do any of this
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from kafka import KafkaConsumer
+from kafka import errors as kafka_errors
+from kafka.future import Future
+from kafka.net.transport import KafkaTCPTransport
+
+_LOOK_INTERVAL = 0.001
+"""Seconds between two looks at the sockets while there is other work to do."""
+
+_READ_SIZE = 64 * 1024
+"""Bytes of one read. The client's own 4 KiB give up the interpreter's lock 256 times for a megabyte."""
+
+_IDLE_TURN = 100.0
+"""Milliseconds that the loop is driven at once when nothing is fetched, as the client would sleep."""
+
+_SHORTEST_TURN = 5.0
+"""Milliseconds in which an answer can come to a heartbeat, when nothing is fetched: the caller may not be back for a
+second."""
+
+
+class Selector(selectors.DefaultSelector):
+    """For the client's option `selector`: looks at the sockets when it may wait, and now and then when it may not.
+
+    The client makes several turns of its loop for every call, and looks in each; a look gives up the interpreter's
+    lock, which all other threads of the process are after.
+    """
+
+    _next_look = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """What is ready; nothing when it was looked at a moment ago and there is no time to wait."""
+        if timeout is not None and timeout <= 0 and time.monotonic() < self._next_look:
+            return []
+        ready = super().select(timeout)
+        self._next_look = time.monotonic() + _LOOK_INTERVAL
+        return ready
+
+
+def drive_on_owners_thread(client: Any) -> None:
+    """Keep a client from starting its thread; its owner's calls drive the loop from here on, and nobody else may.
+
+    Args:
+        client: a KafkaNetClient that was just made.
+    """
+    net, manager = client._net, client._manager
+    _replace(net, start=_nothing, wakeup=_nothing)  # there is no other thread to wake
+    build_transport = manager._build_transport
+
+    async def _build_transport(*args: Any, **others: Any) -> Any:
+        transport = await build_transport(*args, **others)
+        if type(transport) is KafkaTCPTransport:  # TLS has its own ways to read and write
+            _replace(transport, _sock_recv=_in_large_pieces(transport), write=_at_once(transport))
+        return transport
+
+    _replace(manager, _build_transport=_build_transport)
+
+
+def spare_turns(consumer: KafkaConsumer) -> None:
+    """Let polls of a consumer drive the loop when there is something to wait for, and a little while records flow."""
+    coordinator, fetcher = consumer._coordinator, consumer._fetcher
+    net, manager = consumer._net, consumer._manager
+    ensure_ready, fetch = coordinator.ensure_coordinator_ready, fetcher.fetch_records
+
+    def ensure_coordinator_ready(timeout_ms: float | None = None) -> bool:
+        return not coordinator.coordinator_unknown() or bool(ensure_ready(timeout_ms))
+
+    def send_fetches() -> Any:
+        sending = fetcher._send_fetches_async()  # it is a coroutine, but waits for nothing
+        try:
+            sending.send(None)
+        except StopIteration as sent:
+            return sent.value
+        raise RuntimeError(
+            "this kafka-python waits while it sends fetches; poller/sources/kafka_python_loop.py does not"
+        )
+
+    def fetch_records(max_records: int | None = None, *, update_offsets: bool = True, timeout_ms: float = 0) -> Any:
+        records, idle = fetch(max_records, update_offsets=update_offsets, timeout_ms=timeout_ms)
+        if records:
+            net.poll(timeout_ms=0)
+            net.drain()
+        elif idle:
+            with suppress(kafka_errors.KafkaTimeoutError):
+                net.run(manager.wait_for, Future(), max(_SHORTEST_TURN, min(timeout_ms, _IDLE_TURN)))
+        return records, False
+
+    _replace(coordinator, ensure_coordinator_ready=ensure_coordinator_ready)
+    _replace(coordinator, time_to_next_poll=lambda: float("inf"))  # heartbeats are sent while the poll waits
+    _replace(fetcher, send_fetches=send_fetches, fetch_records=fetch_records)
+
+
+def wait_for(client: Any, future: Any, timeout: float) -> bool:
+    """Drive the loop until a future is done, well or not, or `timeout` seconds are over: whether it is."""
+    with suppress(kafka_errors.KafkaError):
+        client._net.run(client._manager.wait_for, future, timeout * 1000)
+    return bool(future.is_done)
+
+
+def _replace(of: Any, **methods: Callable[..., Any]) -> None:
+    for name, method in methods.items():
+        setattr(of, name, method)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _in_large_pieces(transport: Any) -> Callable[[], tuple[bytes, Exception | None]]:
+    receive = transport._sock_recv
+
+    def _sock_recv() -> tuple[bytes, Exception | None]:
+        pieces: list[bytes] = []
+        while True:
+            try:
+                piece = transport._sock.recv(_READ_SIZE)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                piece = b""
+            if not piece:
+                # The connection is at its end. That shows again, unless there is something to be handled first.
+                return (b"".join(pieces), None) if pieces else receive()
+            pieces.append(piece)
+            if len(piece) < _READ_SIZE:
+                break
+        return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), None
+
+    return _sock_recv
+
+
+def _at_once(transport: Any) -> Callable[[bytes], None]:
+    """Write what the socket takes right away; the client would wait for two turns of the loop first."""
+    queue = transport.write
+
+    def write(data: bytes) -> None:
+        if transport._writing or transport._closed or not transport._write or not data:
+            queue(data)
+            return
+        try:
+            sent = transport._sock.send(data)
+        except OSError:  # full, or broken: the client's own task meets that again, and tells
+            sent = 0
+        else:
+            transport.last_write = time.monotonic()
+        if sent < len(data):
+            queue(memoryview(data)[sent:])
+
+    return write

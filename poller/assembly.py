@@ -39,8 +39,8 @@ if TYPE_CHECKING:  # they bring their client's library, which is loaded only whe
     from poller.sources.rabbitmq_event import RabbitMQSettings
 
 RECORDS_OF_A_POLL = {"kafka-python": 500, "confluent-kafka": 200}
-"""Most records of one poll, unless a batch has more. With fewer, the cost of a poll shows. With more, decoding them takes
-longer than handlers need for what is in flight: they wait, and then the poller waits for them."""
+"""Most records of one poll, unless a batch has more. With fewer, the cost of a poll shows. With more, decoding them
+takes longer than handlers do for what is in flight: so they wait, and then the poller waits for them."""
 
 READ_AHEAD = 256 * 1024
 """Encoded bytes that wait per shard at least before its source is paused. After a pause a source takes milliseconds to

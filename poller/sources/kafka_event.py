@@ -163,7 +163,7 @@ def _encoded_alike(  # noqa: PLR0917 - columns, in the order of the event
 ) -> list[bytes]:
     """The JSON of records without headers that all have a value, and all a key or none; TypeError if that is not so."""
     row = b'%b,"offset":%%d,"timestamp":%%d,"timestampType":"%b",' % (head.replace(b"%", b"%%"), time)
-    if keys.count(None) == len(keys):
+    if keys[0] is None and keys.count(None) == len(keys):
         row += b'"value":"%b","headers":[]}'
         return list(map(row.__mod__, zip(offsets, times, map(b64encode, values), strict=True)))  # type: ignore[arg-type]
     row += b'"key":"%b","value":"%b","headers":[]}'

@@ -9,31 +9,19 @@ from __future__ import annotations
 
 import logging
 import queue
-import random
 import threading
-import uuid
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 
 from poller.clock import Clock
 from poller.committing import Committing
 from poller.errors import LOGIN_REFUSED, SourceError, SourceRejected
 from poller.giving_up import Delivered, GivingUp
-from poller.mapping_plan import FAILED, OK, MappingPlan, PollerChange, PollerState, failure_text
-from poller.model import (
-    SOURCE_TIMEOUT_CAP,
-    Batch,
-    Discard,
-    Invocation,
-    InvocationResult,
-    Progress,
-    Record,
-    Shard,
-)
+from poller.invoking import Answered, Invoking
+from poller.mapping_plan import MappingPlan, PollerChange, PollerState
+from poller.model import Discard, Progress, Record, Shard
 from poller.policy.lane import Lane
 from poller.policy.lanes import Lanes
-from poller.policy.reporting import read_outcome
 from poller.policy.retrying import BackOff
 from poller.reports import Reports
 from poller.sources import Listener, Source, as_queue
@@ -52,13 +40,6 @@ _ENCODED = attrgetter("encoded")
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Answered:
-    lane: Lane
-    batch: Batch
-    result: InvocationResult
-
-
 class EventPoller:
     """One poller of one mapping: `run` on a thread of its own until `stop`; tests drive `step`."""
 
@@ -68,9 +49,10 @@ class EventPoller:
         self._source = source
         self._queue = as_queue(source)
         self._lanes = lanes
-        self._reports: Reports[_Answered | Delivered] = Reports(source.wake)
+        self._reports: Reports[Answered | Delivered] = Reports(source.wake)
         self._giving_up = GivingUp(source, lanes, self._reports.report)
         self._committing = Committing(source, lanes)
+        self._invoking = Invoking(source, clock, self._reports.report)
         self._clock = clock
         self._changes: queue.SimpleQueue[tuple[PollerChange, threading.Event]] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -271,28 +253,9 @@ class EventPoller:
             if isinstance(item, Discard):
                 self._discard(lane, item)
             else:
-                self._invoke(lane, item, now, wall)
+                self._invoking.invoke(lane, item, self._plan, now=now, wall=wall)
 
-    def _invoke(self, lane: Lane, batch: Batch, now: float, wall: float) -> None:
-        if batch.event is None:
-            batch.event = self._source.build_event(batch.records)
-        # Not uuid4: it reads the kernel's random numbers, and giving the interpreter's lock up for that costs 0.25 ms.
-        batch.request_id = str(uuid.UUID(int=random.getrandbits(128), version=4))
-        metrics = self._plan.metrics
-        metrics.count("invoked_event_count", len(batch.records))
-        if batch.attempt == 1 and not batch.throttles:
-            metrics.observe("batch_size", len(batch.records))
-            metrics.observe("batching_window_wait_seconds", now - batch.first_seen)
-            if newest := _newest(batch.records):
-                metrics.observe("iterator_age_seconds", wall - newest / 1000)
-
-        def on_result(result: InvocationResult) -> None:
-            self._reports.report(_Answered(lane, batch, result))
-
-        invocation = Invocation(batch.request_id, batch.event, self._plan.function_arn, SOURCE_TIMEOUT_CAP)
-        self._plan.pool.submit(invocation, on_result, wait=True)
-
-    def _apply(self, reported: Sequence[_Answered | Delivered], now: float) -> None:
+    def _apply(self, reported: Sequence[Answered | Delivered], now: float) -> None:
         """Carry out what answers and deliveries mean. Also runs inside `_on_revoked`, so it calls no client."""
         if reported:
             self._slice = SHORTEST_SLICE
@@ -301,28 +264,12 @@ class EventPoller:
             match item:
                 case Delivered():
                     self._giving_up.finish(item, self._plan)
-                case _Answered(lane, batch, result) if lane in self._lanes:
-                    self._judge(lane, batch, result, now)
+                case Answered(lane, batch, _) if lane in self._lanes:
+                    decisions = self._invoking.judge(item, self._plan, self.state, now)
+                    for discard in self._lanes.resolve(lane, batch, decisions, now):
+                        self._discard(lane, discard)
                 case _:
                     pass  # revoked meanwhile: the shard's next owner reads it again
-
-    def _judge(self, lane: Lane, batch: Batch, result: InvocationResult, now: float) -> None:
-        plan = self._plan
-        ordered = self._source.features.ordered
-        outcome = read_outcome(batch.records, result, ordered=ordered, report=plan.report_batch_item_failures)
-        plan.metrics.observe("invocation_duration_seconds", result.duration)
-        if outcome.failed:
-            _log.warning(
-                "%s", failure_text(batch, outcome, result), extra={**self._extra, "request_id": batch.request_id}
-            )
-            if outcome.invoked:
-                plan.metrics.count("failed_invoke_event_count", len(batch.records))
-            else:
-                plan.metrics.count("invoke_error_count")
-        self.state.last_processing_result = FAILED if outcome.thrown or outcome.problem else OK
-        decisions = plan.retry.decide(batch, outcome, result, now=now, wall=self._clock.time())
-        for discard in self._lanes.resolve(lane, batch, decisions, now):
-            self._discard(lane, discard)
 
     def _discard(self, lane: Lane, discard: Discard) -> None:
         self._giving_up.give_up(lane, discard, self._plan)
@@ -376,11 +323,3 @@ class EventPoller:
 
     def _on_commit_failed(self) -> None:
         self._plan.metrics.count("commit_error_count")
-
-
-def _newest(records: Sequence[Record]) -> int:
-    """Timestamp of the newest record: the last one of its shard, and where there are several, the latest of all."""
-    last = records[-1]
-    if records[0].shard == last.shard:
-        return last.timestamp
-    return max(record.timestamp for record in records)

@@ -10,13 +10,13 @@ finished.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from itertools import groupby
 from operator import attrgetter
 
 from poller.model import Batch, Complete, Decision, Discard, Progress, Record, Retry, Return, Shard
 from poller.policy.batching import BatchingLimits, RecordBuffer, WindowStart
 from poller.policy.lane import ALL_SHARDS, Lane, restricted, with_only
 from poller.policy.retrying import MAXIMUM_PAYLOAD_SIZE_EXCEEDED, RECORD_AGE_EXCEEDED
+from poller.policy.runs import runs_of
 
 _SHARD = attrgetter("shard")
 
@@ -99,8 +99,7 @@ class Lanes:
     def extend(self, records: Sequence[Record], now: float) -> int:
         """Take up polled records; returns how many did not match the filter."""
         filtered_out = 0
-        for shard, group in groupby(records, key=_SHARD):
-            arrived = list(group)
+        for shard, arrived in runs_of(records, _SHARD):
             lane = self._lane_of(shard, arrived[0].position, now)
             lane.tails[shard] = arrived[-1].position + 1
             kept = arrived

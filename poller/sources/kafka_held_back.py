@@ -40,7 +40,8 @@ class HeldBack(Generic[M]):
         """To the loop. The client goes on with them as a rule."""
         self._stop, self._go_on = stop, go_on
         self._stopped: set[int] = set()
-        self._kept: dict[int, deque[M]] = {}
+        self._kept: dict[int, deque[Sequence[M]]] = {}
+        """In runs, as they came: what is taken whole costs nothing for each message."""
         self._bytes: dict[int, int] = {}
         self._total = 0
 
@@ -55,11 +56,11 @@ class HeldBack(Generic[M]):
     def first(self, partition: int) -> M | None:
         """The oldest message that is kept of a partition."""
         kept = self._kept.get(partition)
-        return kept[0] if kept else None
+        return kept[0][0] if kept else None
 
     def add(self, partition: int, messages: Sequence[M]) -> None:
-        """Keep these behind those that are kept; stops the partition when that is too much."""
-        self._kept.setdefault(partition, deque()).extend(messages)
+        """Keep these behind those that are kept, one at least; stops the partition when that is too much."""
+        self._kept.setdefault(partition, deque()).append(messages)
         self._count(partition, _size(messages))
         if (self._bytes[partition] > EACH or self._total > ALL) and partition not in self._stopped:
             self._stopped.add(partition)
@@ -71,7 +72,12 @@ class HeldBack(Generic[M]):
             if most <= 0:
                 return
             kept = self._kept.pop(partition)
-            taken = [kept.popleft() for _ in range(min(most, len(kept)))]
+            taken: list[M] = []
+            while kept and len(taken) < most:
+                run, room = kept.popleft(), most - len(taken)
+                taken += run[:room]
+                if len(run) > room:
+                    kept.appendleft(run[room:])
             if kept:
                 self._kept[partition] = kept  # at the end: the others' turn is next
                 self._count(partition, -_size(taken))

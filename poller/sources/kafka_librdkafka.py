@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, TopicPartition
 
 from poller.errors import SourceError, SourceUnavailable
 from poller.model import Progress, Record, Shard
+from poller.policy.runs import runs_of
 from poller.sources import Features, Listener
 from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead, record_head
 from poller.sources.kafka_held_back import HeldBack
@@ -171,15 +172,15 @@ class LibrdkafkaSource:
                     for one in some:
                         self._take_news(one, records)
                 else:
-                    self._sort(some, records)
+                    self._sort(list(some), records)
         else:
             self._sort(messages, records)
         return records
 
-    def _sort(self, messages: Iterable[Message], records: list[Record]) -> None:
+    def _sort(self, messages: Sequence[Message], records: list[Record]) -> None:
         """By partition: what may be given joins `records`, the rest is held back."""
-        for partition, group in groupby(messages, Message.partition):
-            number, run = partition or 0, list(group)
+        for partition, run in runs_of(messages, Message.partition):
+            number = partition or 0
             if number not in self._heads:
                 continue
             first, last = run[0].offset() or 0, run[-1].offset() or 0

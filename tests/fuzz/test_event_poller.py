@@ -300,11 +300,13 @@ class TheLoop(RuleBasedStateMachine):
 @pytest.fixture(autouse=True)
 def silence() -> Iterator[None]:
     """Failures are the point here, and telling each of them is most of the time."""
-    logger = logging.getLogger("poller.event_poller")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    loggers = [logging.getLogger(name) for name in ("poller.event_poller", "poller.invoking", "poller.giving_up")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     yield
-    logger.setLevel(before)
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
 
 
 TheLoop.TestCase.settings = settings(

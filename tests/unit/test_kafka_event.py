@@ -186,6 +186,30 @@ def test_both_clients_records_become_the_same(record: ConsumerRecord) -> None:
     assert found == translated(record)
 
 
+@given(st.lists(consumed_records, min_size=1, max_size=5))
+def test_records_that_come_together_are_as_each_by_itself(together: list[ConsumerRecord]) -> None:
+    found = from_consumer_records(together, "orders-0", record_head("orders", 0))
+    assert found == [from_consumer_records([one], "orders-0", record_head("orders", 0))[0] for one in together]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        consumed(key=None),
+        consumed(key=b""),
+        consumed(None, key=b"k"),
+        consumed(None),
+        consumed(key=b"k", headers=[("a", None)]),
+        consumed(key=b"k", timestamp=-1),
+        consumed(key=b"k", timestamp_type=1),
+    ],
+)
+@pytest.mark.parametrize("usual", [consumed(key=b"k"), consumed()])
+def test_one_record_unlike_the_others_changes_nothing_of_them(usual: ConsumerRecord, other: ConsumerRecord) -> None:
+    found = from_consumer_records([usual, other, usual], "orders-0", record_head("orders", 0))
+    assert found == [translated(usual), translated(other), translated(usual)]
+
+
 def test_both_clients_number_the_kinds_of_timestamps_in_their_own_way() -> None:
     message = Message(topic="orders", partition=0, offset=1, value=b"v", timestamp=(TIMESTAMP_LOG_APPEND_TIME, 5))
     (found,) = from_messages([message], "orders-0", record_head("orders", 0))

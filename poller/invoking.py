@@ -6,7 +6,6 @@ A part of the poll loop, on its thread; answers are reported by threads of the p
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from poller.mapping_plan import FAILED, OK, MappingPlan, PollerState, failure_te
 from poller.model import SOURCE_TIMEOUT_CAP, Batch, Decision, Invocation, InvocationResult, Record
 from poller.policy.lane import Lane
 from poller.policy.reporting import read_outcome
+from poller.request_ids import new_request_id
 from poller.sources import Source
 
 _log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Invoking:
         """Hand a batch over. Does not wait: its answer is reported, once."""
         if batch.event is None:
             batch.event = self._source.build_event(batch.records)
-        batch.request_id = request_id()
+        batch.request_id = new_request_id()
         metrics = plan.metrics
         metrics.count("invoked_event_count", len(batch.records))
         if batch.attempt == 1 and not batch.throttles:
@@ -77,17 +77,6 @@ class Invoking:
                 plan.metrics.count("invoke_error_count")
         state.last_processing_result = FAILED if outcome.thrown or outcome.problem else OK
         return plan.retry.decide(batch, outcome, result, now=now, wall=self._clock.time())
-
-
-def request_id() -> str:
-    """A random UUID (version 4), as the request id of one attempt.
-
-    Not `uuid4`: it reads the kernel's random numbers, and giving the interpreter's lock up for that costs 0.25 ms. Put
-    together here, as a `UUID` on the way costs as much again.
-    """
-    digits = f"{random.getrandbits(128):032x}"
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def _newest(records: Sequence[Record]) -> int:

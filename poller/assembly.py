@@ -38,10 +38,6 @@ if TYPE_CHECKING:  # they bring their client's library, which is loaded only whe
     from poller.sources.kafka_event import KafkaSettings
     from poller.sources.rabbitmq_event import RabbitMQSettings
 
-RECORDS_OF_A_POLL = {"kafka-python": 500, "confluent-kafka": 200}
-"""Most records of one poll, unless a batch has more. With fewer, the cost of a poll shows. With more, decoding them
-takes longer than handlers do for what is in flight: so they wait, and then the poller waits for them."""
-
 READ_AHEAD = 256 * 1024
 """Encoded bytes that wait per shard at least before its source is paused. After a pause a source takes milliseconds to
 go on, and a batch of a hundred small records is worked off in less."""
@@ -199,12 +195,12 @@ def source_of(
         from poller.sources.rabbitmq import RabbitMQSource  # noqa: PLC0415
 
         return RabbitMQSource(_rabbitmq_settings(mapping), lambda: _applied(_rabbitmq_settings, renewed()))
-    client = kafka_client(kafka)
-    settings = _kafka_settings(client, number, mapping)
+    settings = _kafka_settings(number, mapping)
 
     def renewed_settings() -> KafkaSettings | None:
-        return _applied(partial(_kafka_settings, client, number), renewed())
+        return _applied(partial(_kafka_settings, number), renewed())
 
+    client = kafka_client(kafka)
     if number == 0:
         _log.info("reads topic %s with %s", settings.topic, client, extra={"mapping": mapping.name})
     if client == "confluent-kafka":
@@ -232,7 +228,7 @@ def _rabbitmq_settings(mapping: EventSourceMapping) -> RabbitMQSettings:
     )
 
 
-def _kafka_settings(client: str, number: int | str, mapping: EventSourceMapping) -> KafkaSettings:
+def _kafka_settings(number: int | str, mapping: EventSourceMapping) -> KafkaSettings:
     from poller.sources.kafka_event import KafkaSettings  # noqa: PLC0415
 
     return KafkaSettings(
@@ -244,7 +240,7 @@ def _kafka_settings(client: str, number: int | str, mapping: EventSourceMapping)
         client_id=f"poller-{mapping.name}-{number}",
         event_source="aws:kafka" if mapping.kind == "MSK" else "SelfManagedKafka",
         event_source_arn=mapping.EventSourceArn,
-        max_poll_records=max(RECORDS_OF_A_POLL[client], mapping.BatchSize),
+        max_poll_records=max(500, mapping.BatchSize),
         security=mapping.security,
     )
 

@@ -34,8 +34,8 @@ _IDLE_TURN = 100.0
 """Milliseconds that the loop is driven at once when nothing is fetched, as the client would sleep."""
 
 _SHORTEST_TURN = 5.0
-"""Milliseconds in which an answer can come to a heartbeat, when nothing is fetched: the caller may not be back for a
-second."""
+"""Milliseconds in which an answer can come to a heartbeat, when all partitions are paused: the caller may not be back
+for a second."""
 
 
 class Selector(selectors.DefaultSelector):
@@ -96,12 +96,18 @@ def spare_turns(consumer: KafkaConsumer) -> None:
 
     def fetch_records(max_records: int | None = None, *, update_offsets: bool = True, timeout_ms: float = 0) -> Any:
         records, idle = fetch(max_records, update_offsets=update_offsets, timeout_ms=timeout_ms)
+        if not records and any(not fetcher._subscriptions.is_paused(one) for one in fetcher._paused_partition_records):
+            # It was resumed, but found parked only after another partition, which is paused now, had been.
+            records, idle = fetch(max_records, update_offsets=update_offsets, timeout_ms=0)
         if records:
             net.poll(timeout_ms=0)
             net.drain()
         elif idle:
+            subscriptions = fetcher._subscriptions
+            all_paused = len(subscriptions.paused_partitions()) == len(subscriptions.assignment)
+            shortest = _SHORTEST_TURN if all_paused else 0.0
             with suppress(kafka_errors.KafkaTimeoutError):
-                net.run(manager.wait_for, Future(), max(_SHORTEST_TURN, min(timeout_ms, _IDLE_TURN)))
+                net.run(manager.wait_for, Future(), max(shortest, min(timeout_ms, _IDLE_TURN)))
         return records, False
 
     _replace(coordinator, ensure_coordinator_ready=ensure_coordinator_ready)

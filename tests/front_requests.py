@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from poller.fronts.request import FrontRequest
@@ -53,7 +52,7 @@ class AnsweringPool:
                 stream.begin(answer.content_type)
                 stream.take(answer.payload[:3])
                 stream.take(answer.payload[3:])
-                answer = replace(answer, payload=b"") if answer.function_error is None else answer
+                answer = answer._replace(payload=b"") if answer.function_error is None else answer
             on_result(answer)
 
 

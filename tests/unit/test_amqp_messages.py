@@ -29,6 +29,11 @@ results = st.builds(
     st.sampled_from([200, 429, 500]),
     st.none() | st.just("Unhandled"),
     st.text(max_size=10),
+    duration=st.just(0.0),  # not kept, as neither is what follows
+    init_duration=st.none(),
+    log_tail=st.just(b""),
+    content_type=st.just(""),
+    streamed=st.just(False),
 )
 
 

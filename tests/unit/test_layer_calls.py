@@ -156,6 +156,14 @@ def test_layers_and_versions_are_listed_by_what_they_are_for_in_pages(service: S
     assert refused(client.list_layers, CompatibleRuntime="cobol")[1] == "ValidationException"
 
 
+def test_an_arn_names_a_layer_as_every_arn_does_that_follows_the_pattern(service: Service) -> None:
+    """A.7: the pattern lets an ARN have no partition."""
+    made = service.publish(f"arn::lambda:us-east-1:{ACCOUNT}:layer:partless")
+    assert made["LayerArn"] == f"{LAYER}:partless"
+    found = service.client.get_layer_version_by_arn(Arn=f"arn::lambda:us-east-1:{ACCOUNT}:layer:partless:1")
+    assert found["LayerVersionArn"] == f"{LAYER}:partless:1"
+
+
 def test_what_is_not_there_or_not_ours_is_told(service: Service) -> None:
     client = service.client
     assert refused(client.get_layer_version, LayerName="nobody", VersionNumber=1) == (404, MISSING, GONE)

@@ -80,8 +80,8 @@ class Functions(Protocol):
             ApiError: 409, it cannot run.
         """
 
-    def at_account_limit(self, function_name: str) -> bool:
-        """Whether the account's concurrency leaves nothing to this function now (A.2)."""
+    def at_account_limit(self, function_name: str, qualifier: str) -> bool:
+        """Whether the account's concurrency leaves nothing to this function, version or alias now (A.2)."""
 
 
 class AsynchronousQueue(Protocol):
@@ -225,7 +225,7 @@ class Invocations:
         called = asked.called
         if len(payload) <= READ_HERE:
             _refuse_no_json(payload)
-        if self._functions.at_account_limit(called.name):
+        if self._functions.at_account_limit(called.name, called.qualifier):
             on_result(throttled(head.request_id, "ConcurrentInvocationLimitExceeded"))
             return
         invocation = Invocation(

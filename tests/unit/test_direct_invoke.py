@@ -59,7 +59,7 @@ class Functions:
     def pool(self, function_name: str, qualifier: str = "") -> Any:
         return self.one if function_name == "f" else None
 
-    def at_account_limit(self, function_name: str) -> bool:
+    def at_account_limit(self, function_name: str, qualifier: str = "") -> bool:
         return False
 
 

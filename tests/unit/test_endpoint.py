@@ -51,7 +51,7 @@ class Functions:
     def pool(self, function_name: str, qualifier: str = "") -> Any:
         return self.only if function_name == "f" else None
 
-    def at_account_limit(self, function_name: str) -> bool:
+    def at_account_limit(self, function_name: str, qualifier: str = "") -> bool:
         return self.full
 
 

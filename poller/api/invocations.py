@@ -292,11 +292,11 @@ def _refuse_unread(result: InvocationResult) -> None:
         return
     try:
         error = json.loads(result.payload)
-        unread = error["errorType"] == "Runtime.UnmarshalError"
+        unread, text = error["errorType"] == "Runtime.UnmarshalError", str(error["errorMessage"])
     except (ValueError, LookupError, TypeError, RecursionError):  # the function's own words
         return
     if unread:
-        reason = str(error["errorMessage"]).removeprefix("Unable to unmarshal input: ")
+        reason = text.removeprefix("Unable to unmarshal input: ")
         found = _PLACE.fullmatch(reason)
         text = no_json(found[1], int(found[2]), int(found[3])) if found else no_json(reason)
         raise ApiError(400, "InvalidRequestContentException", text)

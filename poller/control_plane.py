@@ -167,9 +167,9 @@ class ControlPlane:
         self.account.catalogue.refuse_unready(function_name, qualifier)
         return self._environments.target(function_name, qualifier)
 
-    def at_account_limit(self, function_name: str) -> bool:
-        """Whether the functions that reserve no concurrency use up what the others leave (A.2), and this is one."""
-        return self._environments.at_account_limit(function_name)
+    def at_account_limit(self, function_name: str, qualifier: str = "") -> bool:
+        """As `Environments.at_account_limit`."""
+        return self._environments.at_account_limit(function_name, qualifier)
 
     def functions(self) -> Iterable[FunctionSnapshot]:
         """Every function as `/metrics` shows it."""

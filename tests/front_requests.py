@@ -69,7 +69,7 @@ class Account:
     def pool(self, function_name: str, qualifier: str = "") -> Any:
         return self.only if function_name in self.there else None
 
-    def at_account_limit(self, function_name: str) -> bool:
+    def at_account_limit(self, function_name: str, qualifier: str = "") -> bool:
         return self.full
 
     def has(self, function_name: str, qualifier: str = "") -> bool:

@@ -238,8 +238,8 @@ class Catalogue:
             except (LookupError, TypeError, ValueError, AttributeError) as error:
                 _log.error("function %s cannot be restored, its documents are not of this program: %r", name, error)
                 continue
-            versions = {key: _checked(version) for key, version in entry.published.items()}
-            entry = replace(entry, latest=_checked(entry.latest), published=versions)
+            versions = {key: as_it_can_run(version) for key, version in entry.published.items()}
+            entry = replace(entry, latest=as_it_can_run(entry.latest), published=versions)
             self._entries = {**self._entries, name: entry}
             self._run(entry)
         if kept or self._is_ours:
@@ -248,9 +248,10 @@ class Catalogue:
             self.collect()
 
 
-def _checked(version: FunctionVersion) -> FunctionVersion:
+def as_it_can_run(version: FunctionVersion) -> FunctionVersion:
+    """The version, failed where a folder is gone that it runs on. Blocks for the disk."""
     gone = next((folder for folder in version.folders if not folder.is_dir()), None)
     if gone is None:
-        return version
+        return replace(version, failure="")
     _log.error("%s of function %s cannot run: %s is gone", version.version, version.name, gone)
     return replace(version, failure=f"{CODE_IS_GONE} ({gone})")

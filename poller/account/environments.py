@@ -195,16 +195,19 @@ class Environments:
 
     # --- figures ------------------------------------------------------------------------------------------------------
 
-    def at_account_limit(self, name: str) -> bool:
-        """Whether the functions that reserve no concurrency use up what the others leave (A.2), and this is one."""
+    def at_account_limit(self, name: str, qualifier: str = "") -> bool:
+        """Whether the functions that reserve no concurrency use up what the others leave (A.2), and this is one.
+
+        A version always has what is kept initialised of it (E.3).
+        """
         function = self._functions.get(name)
         if function is None or function.reserved is not None:
             return False
-        if function.set_aside and function.busy() < function.set_aside:
+        if function.set_aside and function.has_free(self._version(name, qualifier) or ""):
             return False
         left = self._for_unreserved
         for one in self._unreserved:
-            left -= max(one.busy(), one.set_aside)
+            left -= one.taken() if one.set_aside else one.busy()
         return left <= 0
 
     def unreserved(self) -> int:

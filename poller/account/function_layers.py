@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from poller.account.catalogue import as_it_can_run
 from poller.account.configs_usage import CODE_SIZE_UNZIPPED, size_of
 from poller.account.layer_shelf import LayerShelf
 from poller.account.versions import FunctionVersion, UsedLayer
@@ -57,19 +58,23 @@ class FunctionLayers:
     def fitted(self, version: FunctionVersion) -> FunctionVersion:
         """A function that is to be like this, with its layers brought together. Blocks for the disk.
 
+        It has failed where its code or a layer is not there any more, which is then left as it is.
+
         Raises:
             ApiError: 400, they are too large together.
             StateError: the disk does not take it.
         """
         if not version.layers:
-            return replace(version, opt=None)
+            return as_it_can_run(replace(version, opt=None))
+        if not all(layer.package.folder.is_dir() for layer in version.layers):
+            return as_it_can_run(version)
         size = sum(map(size_of, (version.code.folder, *(layer.package.folder for layer in version.layers))))
         if size > CODE_SIZE_UNZIPPED:
             text = f"Function code combined with layers exceeds the maximum allowed size of {CODE_SIZE_UNZIPPED} bytes."
             raise invalid_parameter(f"{text} The actual size is {size} bytes.")
         if len(version.layers) == 1:
-            return replace(version, opt=None)
+            return as_it_can_run(replace(version, opt=None))
         packages = self._shelf.catalogue.packages
         merged = packages.add_merged([layer.package for layer in version.layers])
         packages.let_go(merged)  # the caller holds `changing`, and nothing is removed without it
-        return replace(version, opt=merged.folder)
+        return as_it_can_run(replace(version, opt=merged.folder))

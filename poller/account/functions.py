@@ -183,9 +183,7 @@ class Functions:
             refuse_revision(request.get("RevisionId"), entry.latest.revision_id)
             properties = dict(entry.latest.properties)
             properties["Architectures"] = request.get("Architectures", properties["Architectures"])
-            latest = replace(
-                entry.latest, properties=properties, code=package, is_folder=given.folder is not None, failure=""
-            )
+            latest = replace(entry.latest, properties=properties, code=package, is_folder=given.folder is not None)
             return self._updated(entry, latest, publish=request.get("Publish", False), dry=request.get("DryRun", False))
 
     def update_function_configuration(self, function_name: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ LAYER, LAYER_VERSION = "Layer", "LayerVersion"
 
 _NAMED = Structure({"LayerName": LAYER_NAME})
 _NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
-_PARTS = re.compile(r"arn:[^:]+:lambda:([^:]+):([^:]+):layer:([^:]+)(?::([0-9]+))?", re.ASCII)
+_PARTS = re.compile(r"arn:[^:]*:lambda:([^:]+):([^:]+):layer:([^:]+)(?::([0-9]+))?", re.ASCII)
 
 _log = logging.getLogger(__name__)
 

@@ -173,6 +173,14 @@ class RunningFunction:
                 busy += running.pool.busy
         return busy
 
+    def taken(self) -> int:
+        """Concurrency that others do not have: what is in work, and what is kept initialised beyond that."""
+        return self.busy() + sum(map(self._free, self._provisioned))
+
+    def has_free(self, version: str) -> bool:
+        """Whether fewer invocations of a version are in work than environments of it are kept initialised."""
+        return self._free(version) > 0
+
     def stats(self) -> PoolStats:
         """A snapshot over all versions, with what those did that are no more."""
         with self._lock:
@@ -200,6 +208,10 @@ class RunningFunction:
             self._hand_over(*job, wait=True)  # to a pool that has stopped, which says so
 
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _free(self, version: str) -> int:
+        running = self._pools.get(version)
+        return max(0, self._provisioned.get(version, 0) - (0 if running is None else running.pool.busy))
 
     def _provide(self) -> None:
         """With the lock held: what is to be initialised of published versions, once there is something that runs."""

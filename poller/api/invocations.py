@@ -80,8 +80,8 @@ class Functions(Protocol):
             ApiError: 409, it cannot run.
         """
 
-    def at_account_limit(self, function_name: str) -> bool:
-        """Whether the account's concurrency leaves nothing to this function now (A.2)."""
+    def at_account_limit(self, function_name: str, qualifier: str) -> bool:
+        """Whether the account's concurrency leaves nothing to this function, version or alias now (A.2)."""
 
 
 class AsynchronousQueue(Protocol):
@@ -225,7 +225,7 @@ class Invocations:
         called = asked.called
         if len(payload) <= READ_HERE:
             _refuse_no_json(payload)
-        if self._functions.at_account_limit(called.name):
+        if self._functions.at_account_limit(called.name, called.qualifier):
             on_result(throttled(head.request_id, "ConcurrentInvocationLimitExceeded"))
             return
         invocation = Invocation(
@@ -292,11 +292,11 @@ def _refuse_unread(result: InvocationResult) -> None:
         return
     try:
         error = json.loads(result.payload)
-        unread = error["errorType"] == "Runtime.UnmarshalError"
+        unread, text = error["errorType"] == "Runtime.UnmarshalError", str(error["errorMessage"])
     except (ValueError, LookupError, TypeError, RecursionError):  # the function's own words
         return
     if unread:
-        reason = str(error["errorMessage"]).removeprefix("Unable to unmarshal input: ")
+        reason = text.removeprefix("Unable to unmarshal input: ")
         found = _PLACE.fullmatch(reason)
         text = no_json(found[1], int(found[2]), int(found[3])) if found else no_json(reason)
         raise ApiError(400, "InvalidRequestContentException", text)

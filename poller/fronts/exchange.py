@@ -125,7 +125,7 @@ class Exchange:
         pool = functions.pool(function_name, qualifier)
         if pool is None:
             raise LookupError(function_name)
-        if functions.at_account_limit(function_name):
+        if functions.at_account_limit(function_name, qualifier):
             on_result(throttled(request.request_id, "ConcurrentInvocationLimitExceeded"))
             return
         arn = f"arn:aws:lambda:{functions.region}:{functions.account_id}:function:{function_name}"

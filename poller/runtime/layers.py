@@ -77,7 +77,11 @@ def copy_over(layer: Path, folder: Path) -> None:
     Raises:
         OSError: it cannot be copied.
     """
-    for parent, folders, files in os.walk(layer):
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for parent, folders, files in os.walk(layer, onerror=fail):
         there = folder / Path(parent).relative_to(layer)
         for name in (*folders, *files):
             source, target = Path(parent, name), there / name

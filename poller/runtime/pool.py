@@ -310,12 +310,13 @@ class FunctionPool:
     def _done(self, worker: EnvironmentThread, result: InvocationResult) -> Job | None:
         """Count, and take the next waiting job, or wait for one."""
         with self._lock:
-            if result.status >= 500:  # noqa: PLR2004
-                self._faults += 1
-            else:
-                self._invocations += 1
-                self._errors += result.function_error is not None
-            return self._roster.following(worker)
+            self._faults += (is_fault := result.status >= 500)  # noqa: PLR2004
+            self._invocations += not is_fault
+            self._errors += not is_fault and result.function_error is not None
+            following, leaves = self._roster.following(worker), worker in self._roster.leaving
+        if leaves:
+            self._replenish()  # before the callback, which may invoke again and take its place
+        return following
 
     def _ready(self, worker: EnvironmentThread) -> Job | None:
         """A worker is prepared: as `_done`, but for the counts."""

@@ -121,7 +121,7 @@ class Roster:
         for other in self.workers.values() if self.lying and not crowded else ():
             if other.ahead and (jobs := self.take_back(other)):
                 return jobs[0]
-        if self.running and not worker.outdated and not crowded:
+        if self.running and not worker.outdated and not crowded and not self._gives_way(worker):
             place = len(self.idle)
             if worker.prewarming is None:  # below those that are paid for anyway
                 while place and self.idle[place - 1].prewarming is not None:
@@ -236,16 +236,28 @@ class Roster:
     # --- provisioned concurrency -----------------------------------------------------------------------------------
 
     def provision(self, provisioned: int) -> None:
-        """Keep so many environments initialised from now on; those that are too many become ones on demand."""
+        """Keep so many environments initialised from now on; those that are too many become ones on demand.
+
+        Where there is no room, idle ones on demand go at once, others when they are free.
+        """
         self.provisioned = provisioned
         kept = [worker for worker in self.workers.values() if worker.prewarming is not None]
         for worker in kept[provisioned:]:
             worker.prewarming = None
+        lacking = min(provisioned, self.limit) - len(kept) - max(0, self.limit - len(self.workers))
+        for worker in [one for one in self.idle if one.prewarming is None][: max(0, lacking)]:
+            self.idle.remove(worker)
+            self.leave(worker)
+            worker.inbox.put(None)
 
     def lacks(self) -> bool:
         """Whether there are fewer than are to be kept initialised."""
         have = sum(worker.prewarming is not None for worker in self.workers.values())
         return self.running and have < self.provisioned
+
+    def _gives_way(self, worker: EnvironmentThread) -> bool:
+        """Whether one on demand takes a place that one lacks which is to be kept initialised."""
+        return worker.prewarming is None and len(self.workers) >= self.limit and self.lacks()
 
     def warm_up(self, worker: EnvironmentThread) -> bool:
         """Whether it may initialise its environment now; not when it has got a job, which does the same."""

@@ -41,7 +41,7 @@ class Plane:
     def pool(self, function_name: str, qualifier: str = "") -> Any:
         return Pool() if function_name == "f" else None
 
-    def at_account_limit(self, function_name: str) -> bool:
+    def at_account_limit(self, function_name: str, qualifier: str = "") -> bool:
         return False
 
     def __getattr__(self, name: str) -> Any:

@@ -59,7 +59,7 @@ class Functions:
     def pool(self, function_name: str, qualifier: str = "") -> Any:
         return self.one if function_name == "f" else None
 
-    def at_account_limit(self, function_name: str) -> bool:
+    def at_account_limit(self, function_name: str, qualifier: str = "") -> bool:
         return False
 
 
@@ -157,6 +157,7 @@ LONG = {
     "chunks": request(body=b"3\r\n[1]\r\n0\r\n\r\n", Content_Length="", Transfer_Encoding="chunked"),
     "another method": request(method="PUT"),
     "an older HTTP": request().replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "two hosts, of which the first is a function URL's": request().replace(b"Host:", b"Host: u.lambda-url.x\r\nHost:"),
 }
 
 

@@ -51,7 +51,7 @@ class Functions:
     def pool(self, function_name: str, qualifier: str = "") -> Any:
         return self.only if function_name == "f" else None
 
-    def at_account_limit(self, function_name: str) -> bool:
+    def at_account_limit(self, function_name: str, qualifier: str = "") -> bool:
         return self.full
 
 
@@ -355,7 +355,7 @@ def test_what_the_function_s_process_could_not_read_is_the_caller_s_fault_if_it_
 
 def test_a_large_payload_s_function_error_is_the_function_s_own() -> None:
     service = Service()
-    for own in (b'{"errorType":"ValueError"}', b"[]", b"null", b"no JSON"):
+    for own in (b'{"errorType":"ValueError"}', b'{"errorType":"Runtime.UnmarshalError"}', b"[]", b"null", b"no JSON"):
         service.functions.only.answer = InvocationResult("r", own, function_error="Unhandled")
         assert service.ask(content=b'"%b"' % (b"x" * READ_HERE)).content == own
 

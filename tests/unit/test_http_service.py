@@ -186,7 +186,7 @@ class Functions:
     def pool(self, function_name: str, qualifier: str = "") -> Any:
         return self._pool
 
-    def at_account_limit(self, function_name: str) -> bool:
+    def at_account_limit(self, function_name: str, qualifier: str = "") -> bool:
         return False
 
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import stat
 import sys
 import urllib.request
@@ -154,6 +155,14 @@ def test_layers_and_versions_are_listed_by_what_they_are_for_in_pages(service: S
     assert {"listed", "unspecific"} <= set(names)
     assert refused(client.list_layers, MaxItems=51)[1] == "ValidationException"
     assert refused(client.list_layers, CompatibleRuntime="cobol")[1] == "ValidationException"
+
+
+def test_an_arn_names_a_layer_as_every_arn_does_that_follows_the_pattern(service: Service) -> None:
+    """A.7: the pattern lets an ARN have no partition."""
+    made = service.publish(f"arn::lambda:us-east-1:{ACCOUNT}:layer:partless")
+    assert made["LayerArn"] == f"{LAYER}:partless"
+    found = service.client.get_layer_version_by_arn(Arn=f"arn::lambda:us-east-1:{ACCOUNT}:layer:partless:1")
+    assert found["LayerVersionArn"] == f"{LAYER}:partless:1"
 
 
 def test_what_is_not_there_or_not_ours_is_told(service: Service) -> None:
@@ -383,3 +392,29 @@ def test_a_version_of_python_is_found_in_the_layer_of_that_version(service: Serv
     arn = service.client.publish_layer_version(LayerName="site", Content={"ZipFile": content})["LayerVersionArn"]
     service.create("site", [arn])
     assert service.told("site") == ["site", "n"]
+
+
+def test_a_function_whose_layer_is_lost_cannot_run_until_it_has_others(tmp_path: Path) -> None:
+    """A.7: whatever else of it is changed meanwhile."""
+    service = Service(tmp_path)
+    service.start()
+    try:
+        layers = [service.publish(name, name, name)["LayerVersionArn"] for name in ("one", "two")]
+        service.create("f", layers)
+        assert service.told("f") == ["two", "two"]
+        service.stop()
+        for folder in (tmp_path / ".poller" / "code").glob("*/python"):
+            shutil.rmtree(folder.parent)
+        service.start()
+        content = zip_of(("app.py", SAYS))
+        service.client.update_function_code(FunctionName="f", ZipFile=content)
+        service.client.update_function_configuration(FunctionName="f", Description="d")
+        found = service.client.get_function_configuration(FunctionName="f")
+        assert (found["State"], [layer["Arn"] for layer in found["Layers"]]) == ("Failed", layers)
+        assert refused(service.client.invoke, FunctionName="f")[:2] == (409, CONFLICT)
+        again = [service.publish(name, name, name)["LayerVersionArn"] for name in ("one", "two")]
+        service.client.update_function_configuration(FunctionName="f", Layers=again)
+        assert service.client.get_function_configuration(FunctionName="f")["State"] == "Active"
+        assert service.told("f") == ["two", "two"]
+    finally:
+        service.stop()

@@ -10,7 +10,7 @@ import pytest
 from handlers.rig import Function
 from templates import document, load, problems
 
-from poller.runtime.layers import changed, opt, with_layers
+from poller.runtime.layers import changed, copy_over, opt, with_layers
 
 SERVERLESS, LAMBDA = "AWS::Serverless::LayerVersion", "AWS::Lambda::LayerVersion"
 PYTHON = f"python3.{sys.version_info[1]}"
@@ -180,3 +180,9 @@ def test_what_is_wrong_with_layers_is_told(tmp_path):
     )
     [problem] = problems(tmp_path, with_layer(SERVERLESS, "layer", Unknown=1))
     assert problem == "Resources.Libraries.Properties.Unknown: unknown property"
+
+
+def test_a_layer_that_is_gone_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:  # E.2
+    (tmp_path / "opt").mkdir()
+    with pytest.raises(FileNotFoundError):
+        copy_over(tmp_path / "gone", tmp_path / "opt")

@@ -307,6 +307,25 @@ def test_the_number_can_be_changed_while_it_runs(pool):
     assert one.provisioned_concurrency().status == "READY"
 
 
+def test_those_on_demand_make_room_once_they_are_free(pool, tmp_path):  # E.3
+    gate, answers = Gate(tmp_path), Answers()
+    one = pool("gate.handler", tmp_path, provisioned=0, reserved_concurrent_executions=2)
+    for name in "ab":
+        submit(one, answers, event=gate.event(name), request_id=name)
+    gate.entered("a", "b")
+    gate.open("a")
+    on_demand = {json.loads(answers.wait(1)[0].payload)}
+    wait_for(lambda: one.stats().busy == 1)
+    one.provision(2)
+    wait_for(lambda: available(one) == 1)  # in place of the one that was idle
+    gate.open("b")
+    on_demand.add(json.loads(answers.wait(2)[1].payload))
+    wait_for(lambda: available(one) == 2)
+    assert one.provisioned_concurrency() == ProvisionedConcurrency(2, 2, None)
+    assert not on_demand.intersection(pids(one))
+    assert one.stats().environments == 2
+
+
 def test_one_that_is_not_provisioned_any_more_ends_when_it_is_idle(pool, monkeypatch):
     monkeypatch.setattr(prewarming, "LOOK", 0.01)
     one = pool(provisioned=1, idle_timeout=0.02)

@@ -300,11 +300,24 @@ def test_what_is_provisioned_of_one_function_the_others_do_not_have(world: World
     assert not environments.at_account_limit("g")
     environments.provision("f", {"1": 1000})
     assert environments.at_account_limit("g")
-    assert not environments.at_account_limit("f")
+    assert environments.at_account_limit("f")
+    assert not environments.at_account_limit("f", "1")
     assert world.pool("1").provisioned == 1000
     environments.provision("f", {})
     assert not environments.at_account_limit("g")
     assert world.pool("1").provisioned == 0
+
+
+def test_a_version_has_what_is_provisioned_of_it_whatever_other_versions_do(world: World) -> None:  # E.3, A.2
+    environments = world.environments
+    world.put(LATEST, FIRST)
+    environments.put("g", {"$LATEST": replace(LATEST, function_name="g", reserved_concurrent_executions=998)}, {})
+    environments.provision("f", {"1": 1})
+    world.submit()
+    assert environments.at_account_limit("f")  # the other one is the version's
+    assert not environments.at_account_limit("f", "1")
+    world.submit("1")
+    assert environments.at_account_limit("f", "1")
 
 
 def test_functions_without_a_reservation_share_what_the_others_leave(world: World) -> None:

@@ -16,7 +16,7 @@ from poller.faults.invocation import suffer
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import compact, error_answer
 from poller.runtime.control_groups import ControlGroups
-from poller.runtime.failed import OUT_OF_MEMORY, Failed, broken, exited, explained, reported
+from poller.runtime.failed import OUT_OF_MEMORY, Failed, broken, ended_beside, exited, explained, reported
 from poller.runtime.frames import Frame, FrameError
 from poller.runtime.handler_log import HandlerLog, LogSink
 from poller.runtime.initialization import INIT_TIMEOUT, Initialization
@@ -281,7 +281,8 @@ class ExecutionEnvironment:
                 payload = bytes(frame.payload)
                 name = str(frame.header.get("error_type"))
                 if frame.header.get("fatal"):
-                    self._sandbox.reset()
+                    if (killed := ended_beside(self._log, self._sandbox, request_id)) is not None:
+                        raise killed
                 elif name != "Function.ResponseSizeTooLarge":
                     self._log_error(payload)
                 raise Failed(payload, reported(name), seconds=_seconds(frame))

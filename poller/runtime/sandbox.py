@@ -119,6 +119,11 @@ class Sandbox:
         self._discard_overfull()
         return self._limits.out_of_memory
 
+    @property
+    def exceeded(self) -> bool:
+        """Whether the process that runs, or ran last, was killed with all beside it, as it had more than it may."""
+        return self._limits.exceeded
+
     def freeze(self) -> None:
         """Stop the processes until `thaw` or `reset`. Idempotent."""
         self._freezing.freeze(self.dialogue)

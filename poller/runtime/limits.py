@@ -154,8 +154,8 @@ class Limits:
         """Bytes of memory at the peak of the process that runs, or ran last, as far as the system tells."""
         group = self._group
         peak = 0 if group is None else self._peak(group)
-        if not peak and dialogue is not None:
-            peak = dialogue.peak_memory() or 0
+        if dialogue is not None and (self._watched or not peak):  # not all may be in the group
+            peak = max(peak, dialogue.peak_memory() or 0)
         return max(peak, self._held)
 
     def _peak(self, group: ControlGroup) -> int:

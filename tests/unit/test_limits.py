@@ -136,6 +136,14 @@ def test_a_process_that_the_kernel_gives_no_group_is_watched(groups, held, caplo
     assert limits.out_of_memory
 
 
+def test_where_only_extensions_are_in_the_group_the_process_s_own_memory_is_told():
+    group = Group(refuses=True)
+    group.peak = MEGABYTE
+    dialogue = Dialogue()
+    limits = started(Limits(CONFIGURATION, Groups(group)), dialogue)
+    assert limits.peak_memory(dialogue) == 50 * MEGABYTE
+
+
 def test_what_was_seen_of_one_process_is_not_done_to_the_next(tmp_path, held, monkeypatch):
     first, second = Dialogue(), Dialogue()
     limits = started(Limits(CONFIGURATION, None), first)

@@ -8,12 +8,14 @@ from time import monotonic
 import pytest
 from handlers.extension_rig import told
 from handlers.rig import HANDLERS, error_of, exited, is_running
+from unit.test_pool import Answers, submit
 
 from poller.model import FunctionConfiguration
 from poller.runtime import limits
 from poller.runtime.extension_host import ExtensionHost
 from poller.runtime.initialization import Initialization
 from poller.runtime.memory import Held
+from poller.runtime.pool import FunctionPool
 from poller.runtime.sandbox import Sandbox
 
 
@@ -74,6 +76,47 @@ def test_after_a_prewarming_that_failed_extensions_do_not_stay_until_the_next_tr
     assert fn.environment.prewarm(20.0) == "Extension.InitError"
     [[pid]] = told(tmp_path, "pid")
     assert not is_running(pid)
+
+
+def test_when_extensions_cannot_be_let_go_the_event_that_follows_is_answered(
+    extended_configuration, monkeypatch, caplog
+):
+    failures = [RuntimeError("out of luck")]
+    shut_down = ExtensionHost.shut_down
+
+    def fail_once(self, reason, server):
+        shut_down(self, reason, server)
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(ExtensionHost, "shut_down", fail_once)
+    pool = FunctionPool(
+        FunctionConfiguration("fn", **extended_configuration()), log=lambda *_: None, account_concurrency=1
+    )
+    answers = Answers()
+    pool.start()
+    try:
+        submit(pool, answers, event=["exit", 3])
+        submit(pool, answers, event=["echo", 2])
+        assert [result.payload[:1] for result in answers.wait(2)] == [b"{", b"2"]
+    finally:
+        pool.stop()
+    assert "RuntimeError: out of luck" in caplog.text
+
+
+def test_what_extensions_have_ends_also_when_they_cannot_be_let_go():
+    class Leaving:
+        def leave(self, reason):
+            raise RuntimeError(reason)
+
+    sandbox = Sandbox(FunctionConfiguration("fn", HANDLERS, "a.b"))
+    ended = []
+    sandbox._limits.end = lambda: ended.append(True)
+    sandbox._last = Leaving()
+    with pytest.raises(RuntimeError, match="failure"):
+        sandbox.settle()
+    sandbox.settle()
+    assert ended == [True]
 
 
 def test_who_asks_for_the_programs_while_they_are_let_go_gets_them_or_none():

@@ -201,8 +201,10 @@ class ApiDialogue:
 
     def leave(self, reason: str) -> None:
         """Tell the extensions of the end, and let all go."""
-        self._extensions.shut_down(reason, self._server)
-        self._server.close()
+        try:
+            self._extensions.shut_down(reason, self._server)
+        finally:
+            self._server.close()
 
     def peak_memory(self) -> int | None:
         """Bytes at the peak."""

@@ -325,19 +325,10 @@ def _wait_for_debugger() -> None:
 
 
 def _join_control_group() -> None:
-    """Where the parent says so, and before the import. It moves us, too, which may take longer than our start does."""
+    """Where the parent says so, and before the import."""
     group = os.environ.pop("_POLLER_CONTROL_GROUP", None)
-    if group is None:
-        return
-    try:
-        with open("/proc/self/cgroup", "rb") as file:  # noqa: PTH123 - pathlib costs 5 ms a start
-            if file.read().rstrip().endswith(os.fsencode(f"/{group.rpartition('/')[2]}")):
-                return  # the parent was quicker
-        fd = os.open(f"{group}/cgroup.procs", os.O_WRONLY)
-        os.write(fd, b"0")
-        os.close(fd)
-    except OSError:
-        pass  # the parent sees that, and watches us instead
+    if group is not None:
+        _beside("own_control_group").join(group)
 
 
 def main() -> NoReturn:

@@ -16,7 +16,7 @@ from poller.faults.invocation import suffer
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import compact, error_answer
 from poller.runtime.control_groups import ControlGroups
-from poller.runtime.failed import OUT_OF_MEMORY, Failed, broken, exited, explained, reported
+from poller.runtime.failed import OUT_OF_MEMORY, Failed, broken, ended_beside, exited, explained, reported
 from poller.runtime.frames import Frame, FrameError
 from poller.runtime.handler_log import HandlerLog, LogSink
 from poller.runtime.initialization import INIT_TIMEOUT, Initialization
@@ -102,9 +102,12 @@ class ExecutionEnvironment:
         self._log = HandlerLog(self._sink, str(uuid.uuid4()), self._init.log_format)
         try:
             self._sandbox.reset()
-            return self._init.phase(limit)
+            failure = self._init.phase(limit)
         except OSError as error:
             return self._no_process(error)
+        if failure is not None:
+            self._sandbox.settle()  # the next try may be a minute away
+        return failure
 
     def freeze(self) -> None:
         """Stop the processes until the next `invoke` or `stop`. Idempotent; for the owner while nothing is in work."""
@@ -184,10 +187,10 @@ class ExecutionEnvironment:
         limit = min(configuration.timeout, invocation.timeout_cap or configuration.timeout)
         if configuration.debug_port is not None:
             limit = SUSPENDED
-        if self._sandbox.dialogue is None:
-            self._sandbox.settle()
         if not self._init.done:
             self._init.phase(self._init_timeout)
+        if self._sandbox.dialogue is None:
+            self._sandbox.settle()  # here, as it takes nothing of the event's time
         init = self._init.to_report()
         started = monotonic()
         function_error = failure = None
@@ -261,7 +264,10 @@ class ExecutionEnvironment:
                 self._sandbox.dialogue = None
                 begun = dialogue.was_begun(invocation, undelivered=end.undelivered)
                 if not (begun or final or self._sandbox.killed.is_set()):
-                    continue  # it had died between two invocations: not this event's fault
+                    # It had died between two invocations: not this event's fault, nor of its time.
+                    self._sandbox.settle()
+                    started = monotonic()
+                    continue
                 raise self._exited(end, invocation.request_id) from None
             except FrameError as error:
                 raise self._broken(error, invocation.request_id) from None
@@ -281,7 +287,8 @@ class ExecutionEnvironment:
                 payload = bytes(frame.payload)
                 name = str(frame.header.get("error_type"))
                 if frame.header.get("fatal"):
-                    self._sandbox.reset()
+                    if (killed := ended_beside(self._log, self._sandbox, request_id)) is not None:
+                        raise killed
                 elif name != "Function.ResponseSizeTooLarge":
                     self._log_error(payload)
                 raise Failed(payload, reported(name), seconds=_seconds(frame))

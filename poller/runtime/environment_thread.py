@@ -88,7 +88,7 @@ class EnvironmentThread(threading.Thread):
                 following = self.pool._done(self, result)  # noqa: SLF001
                 call_back(job.on_result, result)
                 if result.function_error:
-                    self.environment.settle()
+                    self._settle()
                 job = following or self._next_job()
         finally:
             try:
@@ -163,6 +163,12 @@ class EnvironmentThread(threading.Thread):
             # Nothing is known of the process any more.
             self.environment.stop(grace=0)
             return error_answer(invocation.request_id, 500, f"{type(error).__name__}: {error}")
+
+    def _settle(self) -> None:
+        try:
+            self.environment.settle()
+        except Exception:  # noqa: BLE001 - logged: an event that was taken over meanwhile must not suffer
+            _log.exception("The end of extensions of %s", self.pool.configuration.function_name)
 
     def _feed(self) -> None:
         """Lay ahead what waits, as far as there is room."""

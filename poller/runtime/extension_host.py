@@ -61,7 +61,8 @@ class ExtensionHost:
     @property
     def pids(self) -> tuple[int, ...]:
         """The numbers of the programs' processes. Any thread."""
-        return () if self._processes is None else self._processes.pids
+        processes = self._processes  # which its own thread may let go meanwhile
+        return () if processes is None else processes.pids
 
     @property
     def ready(self) -> bool:

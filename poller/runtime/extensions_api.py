@@ -212,6 +212,7 @@ class ExtensionsApi:
             return Answer(None)
         reply = self._event_of(extension)
         extension.untold.popleft()
+        extension.waits = False  # its call before may have hung up
         return Answer(reply)
 
     def _init_error(self, request: Request) -> Answer:

@@ -141,8 +141,10 @@ class ExtensionsBeside:
 
     def leave(self, reason: str) -> None:
         """Tell of the end, wait up to 2 s, and let all go. The process's own descriptors have left the poll."""
-        self._host.shut_down(reason, self._server)
-        self._server.close()
+        try:
+            self._host.shut_down(reason, self._server)
+        finally:
+            self._server.close()
 
     def kill(self) -> None:
         """SIGKILL to all programs. Does not wait."""

@@ -53,6 +53,19 @@ def broken(log: HandlerLog, sandbox: Sandbox, error: FrameError, request_id: str
     return exited(log, end, request_id, out_of_memory=sandbox.ended())
 
 
+def ended_beside(log: HandlerLog, sandbox: Sandbox, request_id: str) -> Failed | None:
+    """An extension has ended: the process is ended, too. None when that was the extension's own doing.
+
+    Where the environment had more than it may, all in it are killed, and an extension is often gone before the
+    function's process, which has more memory to give back: that is an exit of the function all the same.
+    """
+    sandbox.reset()
+    if not sandbox.exceeded:
+        return None
+    end = ProcessExited(-signal.SIGKILL, undelivered=False)
+    return exited(log, end, request_id, out_of_memory=sandbox.ended())
+
+
 def never_started(log: HandlerLog, reason: Exception, request_id: str) -> Failed:
     """There is no program to start; that is logged, too."""
     text = f"RequestId: {request_id} Error: {reason}"

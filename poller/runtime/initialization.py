@@ -8,7 +8,7 @@ from time import monotonic
 
 from poller.model import FunctionConfiguration
 from poller.runtime.debugger import HOST
-from poller.runtime.failed import Failed, broken, exited, never_started, reported
+from poller.runtime.failed import Failed, broken, ended_beside, exited, never_started, reported
 from poller.runtime.frames import FrameError
 from poller.runtime.handler_log import HandlerLog
 from poller.runtime.launch import find_runtime
@@ -119,7 +119,10 @@ class Initialization:
         kind = frame.header.get("type")
         if kind == "init_error":
             payload = bytes(frame.payload)
-            if not (dialogue.logs_errors or frame.header.get("fatal")):
+            if frame.header.get("fatal"):
+                if (killed := ended_beside(log, sandbox, log.request_id)) is not None:
+                    raise killed
+            elif not dialogue.logs_errors:
                 log.error(payload)
             sandbox.reset()
             raise Failed(payload, reported(str(frame.header.get("error_type"))))

@@ -37,6 +37,8 @@ class Limits:
         """Bytes at the largest look."""
         self._out_of_memory = False
         self._storage = StorageCount()
+        self._too_much = False
+        """A look killed the process that runs, or ran last, whatever there was too much of."""
         self.overfull = False
         """The process that runs, or ran last, was killed as its temporary folder held too much."""
 
@@ -49,7 +51,7 @@ class Limits:
         with self._lock:
             self._dialogue = None
             self._held = 0
-            self._out_of_memory = self.overfull = False
+            self._out_of_memory = self._too_much = self.overfull = False
             self._storage = StorageCount()
             self._watched = True
         if self._groups is not None:
@@ -112,7 +114,10 @@ class Limits:
         held = held_by(dialogue.pids, most)
         if held is None:
             return
-        self._held = max(self._held, held.memory)
+        with self._lock:
+            if dialogue is not self._dialogue:
+                return  # the next one has nothing of this
+            self._held = max(self._held, held.memory)
         if held.memory > most:
             self._kill(dialogue, None, out_of_memory=True)
         elif held.threads > PROCESSES:
@@ -125,6 +130,7 @@ class Limits:
         with self._lock:
             if dialogue is not self._dialogue:
                 return
+            self._too_much = True
             self._out_of_memory = self._out_of_memory or out_of_memory
             self.overfull = self.overfull or overfull
             dialogue.kill()
@@ -139,12 +145,17 @@ class Limits:
         group = self._group
         return self._out_of_memory or (group is not None and group.out_of_memory())
 
+    @property
+    def exceeded(self) -> bool:
+        """Whether the process that runs, or ran last, was killed for having more than it may, of whatever."""
+        return self._too_much or self.out_of_memory
+
     def peak_memory(self, dialogue: Dialogue | None) -> int:
         """Bytes of memory at the peak of the process that runs, or ran last, as far as the system tells."""
         group = self._group
         peak = 0 if group is None else self._peak(group)
-        if not peak and dialogue is not None:
-            peak = dialogue.peak_memory() or 0
+        if dialogue is not None and (self._watched or not peak):  # not all may be in the group
+            peak = max(peak, dialogue.peak_memory() or 0)
         return max(peak, self._held)
 
     def _peak(self, group: ControlGroup) -> int:

@@ -129,4 +129,7 @@ class MemoryWatch:
     def _run(self) -> None:
         while not self._stopping.wait(INTERVAL):
             for pool in self._watched():
-                pool.look_at_memory()
+                try:
+                    pool.look_at_memory()
+                except Exception:  # noqa: BLE001 - logged: the limits of all others hang on this thread
+                    _log.exception("A look at the memory of a function failed")

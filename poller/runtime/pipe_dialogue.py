@@ -48,11 +48,11 @@ class PipeDialogue:
 
     def initialized(self, deadline: float) -> Frame:
         """Wait for the end of init, of the process and of each extension."""
-        frame = self.process.receive(deadline, _nothing)
+        frame = self.process.receive(deadline, None)
         if frame.header.get("type") != "ready":
             return frame
         if not self._beside.runtime_is_ready():
-            frame = self.process.receive(deadline, _nothing)
+            frame = self.process.receive(deadline, None)
         self._beside.init_is_over()
         if self._beside.registered:
             self._told = self._beside
@@ -166,7 +166,3 @@ def _header(invocation: Invocation, limit: float, slot: int | None, trace: str) 
         f'"invoked_function_arn":{_quote(invocation.invoked_function_arn)},"trace_id":"{trace}",'
         f'"client_context":{"null" if context is None else _quote(context)},"slot":{"null" if slot is None else slot}}}'
     ).encode()
-
-
-def _nothing() -> None:
-    pass

@@ -136,12 +136,12 @@ class RuntimeProcess:
         """Whether all frames are out: what is sent now goes into the pipe, not into our memory."""
         return not self._writers
 
-    def receive(self, deadline: float, on_wake: Callable[[], None]) -> Frame:
+    def receive(self, deadline: float, on_wake: Callable[[], None] | None) -> Frame:
         """Wait for the next frame from the process, and hand out its output meanwhile.
 
         Args:
             deadline: monotonic seconds. An answer that has arrived by then counts, however late we look.
-            on_wake: called when the descriptor `wake` became readable; it may send.
+            on_wake: called when the descriptor `wake` became readable; it may send. None: what comes next looks anyway.
 
         Raises:
             TimeoutError: the deadline has passed. The process still runs: `close` it.
@@ -218,13 +218,16 @@ class RuntimeProcess:
         """Bytes of memory at the peak; None when the process is gone or the system does not tell."""
         return self._group.peak_memory()
 
-    def _serve(self, fd: int, on_wake: Callable[[], None]) -> None:
+    def _serve(self, fd: int, on_wake: Callable[[], None] | None) -> None:
         """Do what a ready descriptor is ready for, the answers apart."""
         if fd == self._output.fd:
             self._output.read()
             self._watch_output()
         elif fd == self._wake:
-            on_wake()
+            if on_wake is None:
+                os.read(fd, 4096)  # left there it would end every wait
+            else:
+                on_wake()
         elif self._beside is not None and self._beside.owns(fd):
             self._beside.serve(fd)
         elif fd != self._reply:

@@ -119,6 +119,11 @@ class Sandbox:
         self._discard_overfull()
         return self._limits.out_of_memory
 
+    @property
+    def exceeded(self) -> bool:
+        """Whether the process that runs, or ran last, was killed with all beside it, as it had more than it may."""
+        return self._limits.exceeded
+
     def freeze(self) -> None:
         """Stop the processes until `thaw` or `reset`. Idempotent."""
         self._freezing.freeze(self.dialogue)
@@ -144,11 +149,13 @@ class Sandbox:
         Whatever is left then of both ends with their control group, if they have one.
         """
         if self.dialogue is None and self._last is not None:
-            self._last.leave(self._reason)
-            self._reason = "failure"
-            with self._lock:
-                self._last = None
-            self._limits.end()
+            try:
+                self._last.leave(self._reason)
+            finally:
+                self._reason = "failure"
+                with self._lock:
+                    self._last = None
+                self._limits.end()
 
     def close(self, *, folder: bool) -> None:
         """Let go what a next process would need, after `reset`; the temporary folder only if asked. Idempotent."""

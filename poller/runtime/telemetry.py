@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 TELEMETRY = "/2022-07-01/telemetry"
@@ -95,7 +95,10 @@ def _destination(wanted: Mapping[str, Any]) -> tuple[int, str, str]:
         raise ValueError("the method of a destination is POST or PUT")
     if wanted.get("encoding", "JSON") != "JSON":
         raise ValueError("the encoding of a destination is JSON")
-    return found, address.path or "/", method
+    path = (address.path or "/") + (address.query and f"?{address.query}")
+    if not path.isascii() or not path.isprintable() or " " in path:
+        raise ValueError("the path of a destination is ASCII without blanks, others percent-encoded")
+    return found, path, method
 
 
 class Event(NamedTuple):
@@ -146,9 +149,13 @@ def _as_object(line: str) -> Any:
     if not line.startswith("{"):
         return line
     try:
-        return json.loads(line)
+        return json.loads(line, parse_constant=_no_json)
     except (ValueError, RecursionError):
         return line
+
+
+def _no_json(name: str) -> NoReturn:
+    raise ValueError(f"{name} is Python's, not JSON's")
 
 
 def subscribed(wanted: Subscription, *, again: bool) -> dict[str, Any]:

@@ -22,6 +22,7 @@ SLOW = {
     "test_environment",
     "test_error_table",
     "test_extensions",
+    "test_extensions_leaving",
     "test_go",
     "test_environment_kills",
     "test_faults_on_purpose",

@@ -61,6 +61,16 @@ def test_the_next_event_waits_for_those_who_are_told_of_events():  # E.3
     assert api.idle
 
 
+def test_one_that_hung_up_and_gets_its_event_later_is_at_work_then():  # E.3
+    api = api_with("one")
+    register(api, "one", ["INVOKE"])
+    call(api, "GET", "event/next", lambda_extension_identifier="i-0")
+    api.announce(INVOKE)  # nobody takes it: the call has hung up
+    late = call(api, "GET", "event/next", lambda_extension_identifier="i-0").reply
+    assert json.loads(late.body) == INVOKE
+    assert not api.idle
+
+
 def test_what_makes_no_sense_is_refused():
     api = api_with("ext")
     assert refusal(register(api, "")) == (403, "Extension.InvalidExtensionName")

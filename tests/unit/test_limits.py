@@ -136,6 +136,14 @@ def test_a_process_that_the_kernel_gives_no_group_is_watched(groups, held, caplo
     assert limits.out_of_memory
 
 
+def test_where_only_extensions_are_in_the_group_the_process_s_own_memory_is_told():
+    group = Group(refuses=True)
+    group.peak = MEGABYTE
+    dialogue = Dialogue()
+    limits = started(Limits(CONFIGURATION, Groups(group)), dialogue)
+    assert limits.peak_memory(dialogue) == 50 * MEGABYTE
+
+
 def test_what_was_seen_of_one_process_is_not_done_to_the_next(tmp_path, held, monkeypatch):
     first, second = Dialogue(), Dialogue()
     limits = started(Limits(CONFIGURATION, None), first)
@@ -144,7 +152,8 @@ def test_what_was_seen_of_one_process_is_not_done_to_the_next(tmp_path, held, mo
     monkeypatch.setattr(limits._storage, "look", lambda *_: 513 * MEGABYTE)
     limits.look(first, tmp_path, 0.0)  # it began before the second was started
     assert (first.kills, second.kills) == (0, 0)
-    assert (limits.out_of_memory, limits.overfull) == (False, False)
+    assert (limits.out_of_memory, limits.exceeded, limits.overfull) == (False, False, False)
+    assert limits.peak_memory(None) == 0
 
 
 def test_too_many_threads_are_no_case_of_memory(held, caplog):
@@ -152,7 +161,7 @@ def test_too_many_threads_are_no_case_of_memory(held, caplog):
     limits = started(Limits(CONFIGURATION, None), dialogue)
     held["held"] = Held(10, 1025)
     limits.look(dialogue, None, 0.0)
-    assert (dialogue.kills, limits.out_of_memory) == (1, False)
+    assert (dialogue.kills, limits.out_of_memory, limits.exceeded) == (1, False, True)
     assert "killed an environment that has 1025 processes and threads, more than 1024" in caplog.text
     held["held"] = None  # it is gone
     limits.look(dialogue, None, 0.1)

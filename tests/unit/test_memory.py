@@ -4,10 +4,11 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from importlib.util import find_spec
 
 import pytest
-from handlers.rig import HANDLERS, error_of, is_running
+from handlers.rig import HANDLERS, PATIENCE, error_of, is_running
 from unit.test_pool import Answers, submit
 
 from poller.function_pools import FunctionPools
@@ -95,6 +96,28 @@ def test_nothing_is_killed_where_the_settings_say_so_or_where_somebody_debugs(tm
     pools.start(lambda: [one])
     assert list(pools._memory._watched()) == []
     pools.stop()
+
+
+def test_a_look_that_fails_ends_no_other_look(monkeypatch, caplog):
+    monkeypatch.setattr(memory, "INTERVAL", 0.001)
+
+    class Broken:
+        def look_at_memory(self):
+            raise RuntimeError("out of luck")
+
+    class Sound:
+        seen = threading.Event()
+
+        def look_at_memory(self):
+            self.seen.set()
+
+    watch = MemoryWatch(lambda: [Broken(), Sound()])
+    watch.start()
+    try:
+        assert Sound.seen.wait(PATIENCE)
+    finally:
+        watch.stop()
+    assert "RuntimeError: out of luck" in caplog.text
 
 
 def test_what_processes_share_counts_once():

@@ -13,6 +13,7 @@ import pytest
 from handlers.rig import HANDLERS, Function, error_of, exited, is_running, wait_until_gone
 
 from poller.runtime.handler_log import MAXIMUM_EVENT
+from poller.runtime.process import RuntimeProcess
 from poller.runtime.process_group import exit_reason
 
 
@@ -113,6 +114,22 @@ def test_killed_between_two_invocations_costs_the_next_one_nothing_but_a_start(f
     again = json.loads(fn.invoke().payload)
     assert again["calls"] == 1
     assert again["pid"] != pid
+
+
+def test_a_wake_that_came_too_late_does_not_end_every_wait_of_the_next_init(function, monkeypatch):
+    fn = function("basic.count")
+    fn.invoke()
+    served, serve = [], RuntimeProcess._serve
+
+    def note(self, fd, on_wake):
+        served.append(fd)
+        serve(self, fd, on_wake)
+
+    monkeypatch.setattr(RuntimeProcess, "_serve", note)
+    fn.environment._sandbox.reset()
+    fn.environment.wake()
+    assert fn.invoke(request_id="id-2").function_error is None
+    assert served.count(fn.environment._sandbox._woken) == 1
 
 
 def test_killed_while_the_event_is_still_going_out_the_event_runs_in_a_new_process(function):

@@ -44,6 +44,8 @@ def put(api, path, body, identifier="i-0"):
         ({**GOOD, "destination": {"protocol": "UDP", "URI": "http://sandbox:1"}}, "the destination is HTTP"),
         ({**GOOD, "destination": {"protocol": "HTTP", "URI": "http://elsewhere:1"}}, "the destination is HTTP"),
         ({**GOOD, "destination": {"protocol": "HTTP", "URI": "http://sandbox:99999"}}, "Port out of range"),
+        ({**GOOD, "destination": {"protocol": "HTTP", "URI": "http://sandbox:1/\u00e4"}}, "is ASCII without blanks"),
+        ({**GOOD, "destination": {"protocol": "HTTP", "URI": "http://sandbox:1/a b"}}, "is ASCII without blanks"),
         ({**GOOD, "destination": {**GOOD["destination"], "method": "GET"}}, "POST or PUT"),
         ({**GOOD, "destination": {**GOOD["destination"], "encoding": "XML"}}, "encoding of a destination is JSON"),
         ({**GOOD, "destination": {"protocol": "TCP", "port": 0}}, "1 to 65535"),
@@ -67,6 +69,8 @@ def test_a_subscription_has_defaults():
         "ext", TELEMETRY, "2022-07-01", frozenset({"function"}), 8080, "/", "POST", 10_000, 262_144, 1.0
     )
     assert subscription(LOGS, "ext", json.dumps(GOOD).encode()).schema == "2020-08-15"
+    asked = wanted(destination={"protocol": "HTTP", "URI": "http://sandbox.localdomain:8080/here?of=me"})
+    assert asked.path == "/here?of=me"
     over_tcp = wanted(destination={"protocol": "TCP", "port": 9000})
     assert (over_tcp.port, over_tcp.path) == (9000, "")
 
@@ -117,6 +121,7 @@ def test_who_is_no_extension_or_comes_late_or_by_both_apis_is_refused():
         (TELEMETRY, "2022-07-01", Event("function", '{"a": 1}', 0.0), ("function", '{"a": 1}')),
         (TELEMETRY, "2022-12-13", Event("function", '{"a": 1}', 0.0), ("function", {"a": 1})),
         (TELEMETRY, "2025-01-29", Event("function", "{no", 0.0), ("function", "{no")),
+        (TELEMETRY, "2025-01-29", Event("function", '{"a": NaN}', 0.0), ("function", '{"a": NaN}')),  # no JSON
         (TELEMETRY, "2025-01-29", Event("function", "text", 0.0), ("function", "text")),
         (TELEMETRY, "2025-01-29", Event("extension", '{"a": 1}', 0.0), ("extension", '{"a": 1}')),
     ],

@@ -1,0 +1,140 @@
+"""Whatever ends an environment, its extensions leave in time, and what ended it is told (A.4, E.3)."""
+
+import os
+import signal
+import threading
+from time import monotonic
+
+import pytest
+from handlers.extension_rig import told
+from handlers.rig import HANDLERS, error_of, exited, is_running
+from unit.test_pool import Answers, submit
+
+from poller.model import FunctionConfiguration
+from poller.runtime import limits
+from poller.runtime.extension_host import ExtensionHost
+from poller.runtime.initialization import Initialization
+from poller.runtime.memory import Held
+from poller.runtime.pool import FunctionPool
+from poller.runtime.sandbox import Sandbox
+
+
+def test_too_much_memory_is_told_though_the_extension_is_seen_to_end_first(
+    extended_function, tmp_path, monkeypatch
+):  # A.4
+    monkeypatch.setattr(limits, "held_by", lambda *_: Held(10**12, 1))
+    fn = extended_function()
+    assert fn.invoke(["echo", 1]).payload == b"1"
+    [[pid]] = told(tmp_path, "pid")
+    # As all are killed at once, but a process with much memory takes longer to end.
+    fn.environment._sandbox.dialogue.kill = lambda: os.kill(pid, signal.SIGKILL)
+
+    def look():
+        fn.wait_for_line("child")
+        fn.environment.look_at_memory()
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    result = fn.invoke(["child"])
+    looking.join()
+    assert error_of(result) == exited("with error: signal: killed")
+    assert fn.report().endswith("\tStatus: error\tError Type: Runtime.OutOfMemory")
+
+
+@pytest.mark.parametrize("end", ["dies idle", "init error"])
+def test_that_extensions_of_an_environment_that_ended_leave_takes_nothing_of_the_next_event_s_time(
+    extended_function, monkeypatch, end
+):  # E.3
+    fn = extended_function("" if end == "dies idle" else end)
+    settled, deadlines = [], []
+    settle, inside = Sandbox.settle, Initialization.inside_invocation
+
+    def note_settled(self):
+        settle(self)
+        settled.append(monotonic())
+
+    def note_deadline(self, deadline):
+        assert self._sandbox._last is None, "an extension has still to leave"
+        deadlines.append(deadline)
+        inside(self, deadline)
+
+    if end == "dies idle":
+        assert fn.invoke(["echo", 1]).payload == b"1"
+        os.kill(fn.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, fn.pid, os.WEXITED | os.WNOWAIT)
+    monkeypatch.setattr(Sandbox, "settle", note_settled)
+    monkeypatch.setattr(Initialization, "inside_invocation", note_deadline)
+    error = fn.invoke(["echo", 2], request_id="id-2").function_error
+    assert error == (None if end == "dies idle" else "Unhandled")
+    [deadline] = deadlines
+    before_init = settled[-2]  # the last one is init's own, with nothing to do
+    assert deadline >= before_init + fn.configuration.timeout
+
+
+def test_after_a_prewarming_that_failed_extensions_do_not_stay_until_the_next_try(extended_function, tmp_path):
+    fn = extended_function("init error")
+    assert fn.environment.prewarm(20.0) == "Extension.InitError"
+    [[pid]] = told(tmp_path, "pid")
+    assert not is_running(pid)
+
+
+def test_when_extensions_cannot_be_let_go_the_event_that_follows_is_answered(
+    extended_configuration, monkeypatch, caplog
+):
+    failures = [RuntimeError("out of luck")]
+    shut_down = ExtensionHost.shut_down
+
+    def fail_once(self, reason, server):
+        shut_down(self, reason, server)
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(ExtensionHost, "shut_down", fail_once)
+    pool = FunctionPool(
+        FunctionConfiguration("fn", **extended_configuration()), log=lambda *_: None, account_concurrency=1
+    )
+    answers = Answers()
+    pool.start()
+    try:
+        submit(pool, answers, event=["exit", 3])
+        submit(pool, answers, event=["echo", 2])
+        assert [result.payload[:1] for result in answers.wait(2)] == [b"{", b"2"]
+    finally:
+        pool.stop()
+    assert "RuntimeError: out of luck" in caplog.text
+
+
+def test_what_extensions_have_ends_also_when_they_cannot_be_let_go():
+    class Leaving:
+        def leave(self, reason):
+            raise RuntimeError(reason)
+
+    sandbox = Sandbox(FunctionConfiguration("fn", HANDLERS, "a.b"))
+    ended = []
+    sandbox._limits.end = lambda: ended.append(True)
+    sandbox._last = Leaving()
+    with pytest.raises(RuntimeError, match="failure"):
+        sandbox.settle()
+    sandbox.settle()
+    assert ended == [True]
+
+
+def test_who_asks_for_the_programs_while_they_are_let_go_gets_them_or_none():
+    class Programs:
+        pids = (1, 2)
+
+    class Host(ExtensionHost):
+        """Lets the programs go as soon as somebody has looked at them."""
+
+        @property
+        def _processes(self):
+            programs, self.programs = self.programs, None
+            return programs
+
+        @_processes.setter
+        def _processes(self, programs):
+            self.programs = programs
+
+    host = Host(FunctionConfiguration("fn", HANDLERS, "a.b"), log=None, poll=None, telemetry=None)
+    host._processes = Programs()
+    assert (host.pids, host.pids) == ((1, 2), ())

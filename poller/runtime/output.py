@@ -78,7 +78,8 @@ class Output:
         fcntl.ioctl(self.fd, termios.FIONREAD, self._pending)
         left = int.from_bytes(self._pending, sys.byteorder)
         while True:
-            count = self.read(min(max(left, 1), _CHUNK))
+            # What came since is a line more likely than a byte: asking for one would tear it at the end of an event.
+            count = self.read(min(left, _CHUNK) if left > 0 else _CHUNK)
             left -= count
             if not until_marked:
                 self._pass_markers()

@@ -1,5 +1,6 @@
 """Output belongs to the event that wrote it, also when the next event writes before the first answer is read (E.5)."""
 
+import fcntl
 import os
 
 import pytest
@@ -75,6 +76,18 @@ def test_at_the_end_everything_is_handed_out_and_the_markers_are_left_out(pipe):
     pipe.output.read(7)
     pipe.output.drain()
     assert pipe.events == [b"one\ntwo\nthree\n" + pipe.output.marker[:3]]
+
+
+def test_a_line_that_comes_while_the_end_is_read_stays_whole(pipe, monkeypatch):
+    def look(fd, request, pending, ioctl=fcntl.ioctl):
+        ioctl(fd, request, pending)
+        pipe.write(b"a line\n")
+
+    emitted = []
+    monkeypatch.setattr("poller.runtime.output.fcntl.ioctl", look)
+    monkeypatch.setattr(pipe.output, "_emit", emitted.append)
+    pipe.output.drain()
+    assert emitted == [b"a line\n"]
 
 
 def test_an_output_that_the_handler_closed_is_not_waited_for(pipe):

@@ -25,7 +25,7 @@ from poller.sources.kafka_lag import ASK_TIMEOUT, KafkaLag, Known
 from poller.sources.kafka_positions import is_to_be_kept, place_text, time_to_go_on
 from poller.sources.kafka_python_client import Connections, Rebalances, is_told_to_join, keep_finished_joins
 from poller.sources.kafka_python_crowd import opening_of
-from poller.sources.kafka_python_fetching import IDLE_AFTER, set_fetch_wait, unpark
+from poller.sources.kafka_python_fetching import IDLE_AFTER, set_fetch_wait
 from poller.sources.kafka_python_loop import spare_turns
 from poller.sources.kafka_python_options import consumer_options, from_consumer_records, offsets_to_commit
 from poller.sources.kafka_python_positions import WITHOUT_OFFSET, asked_offsets, offsets_of
@@ -124,7 +124,6 @@ class KafkaSource:
         consumer = self._opened()
         quiet = time.monotonic() - self._quiet_since
         set_fetch_wait(consumer, usual=self._settings.fetch_max_wait, paused=bool(self._paused), quiet=quiet)
-        unpark(consumer)
         polled: dict[TopicPartition, list[ConsumerRecord]] = {}
         with self._translated():
             if self._cut:

@@ -24,6 +24,8 @@ from kafka import errors as kafka_errors
 from kafka.future import Future
 from kafka.net.transport import KafkaTCPTransport
 
+from poller.sources.kafka_python_fetching import has_resumed, unpark
+
 _LOOK_INTERVAL = 0.001
 """Seconds between two looks at the sockets while there is other work to do."""
 
@@ -95,9 +97,12 @@ def spare_turns(consumer: KafkaConsumer) -> None:
         )
 
     def fetch_records(max_records: int | None = None, *, update_offsets: bool = True, timeout_ms: float = 0) -> Any:
-        records, idle = fetch(max_records, update_offsets=update_offsets, timeout_ms=timeout_ms)
-        if not records and any(not fetcher._subscriptions.is_paused(one) for one in fetcher._paused_partition_records):
+        unpark(fetcher)
+        resumed = has_resumed(fetcher)  # there is something: do not wait for a fetch that is under way first
+        records, idle = fetch(max_records, update_offsets=update_offsets, timeout_ms=0 if resumed else timeout_ms)
+        if not records and has_resumed(fetcher):
             # It was resumed, but found parked only after another partition, which is paused now, had been.
+            unpark(fetcher)
             records, idle = fetch(max_records, update_offsets=update_offsets, timeout_ms=0)
         if records:
             net.poll(timeout_ms=0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 
 from kafka import KafkaConsumer
+from kafka import errors as kafka_errors
 from kafka.cluster import ClusterMetadata
 
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
@@ -15,6 +16,9 @@ from poller.sources.kafka_event import KafkaSettings
 from poller.sources.kafka_python_client import Connections
 from poller.sources.kafka_python_loop import wait_for
 from poller.sources.kafka_refusals import ACCESS
+
+_MISSING = kafka_errors.UnknownTopicOrPartitionError, kafka_errors.InvalidTopicError
+"""What an answer says of a topic that does not exist; any other error is no answer about it."""
 
 _TOPIC_MISSING = 5.0
 """Seconds a topic may be absent from the metadata while it is read: a broker that starts knows none at first."""
@@ -47,18 +51,25 @@ class TopicWatch:
         """Ask for the topic, which the consumer is subscribed to.
 
         Raises:
-            SourceUnavailable: no answer within `connect_timeout`.
+            SourceUnavailable: no answer within `connect_timeout`, or the brokers cannot be reached by the addresses
+                that the first one gave.
             SourceRejected: it does not exist, or is not allowed.
         """
         topic, addresses = self._settings.topic, self._settings.addresses
+        problem: Exception | None = None
         for _ in range(3):  # a topic that was made a moment ago may miss in the first answer
-            if not wait_for(self._connections.client, self._metadata.request_update(), self._settings.connect_timeout):
+            answer = self._metadata.request_update()
+            if not wait_for(self._connections.client, answer, self._settings.connect_timeout):
                 raise SourceUnavailable(f"Kafka at {addresses} does not answer about topic {topic}")
             if (partitions := self._metadata.partitions_for_topic(topic)) is not None:
                 self.at_start = set(partitions)
                 return
             if topic in self._metadata.unauthorized_topics:
                 raise ACCESS.rejected(f"Kafka at {addresses} does not allow topic {topic}")
+            problem = answer.exception
+        if problem is not None and not isinstance(problem, _MISSING):
+            text = f"Kafka at {addresses} does not answer about topic {topic}: {problem}"
+            raise self._connections.refused(addresses) or SourceUnavailable(text)
         raise SourceRejected(f"topic {topic} does not exist on {addresses}")
 
     def partitions(self) -> int | None:

@@ -133,11 +133,11 @@ class Limits:
             self._too_much = True
             self._out_of_memory = self._out_of_memory or out_of_memory
             self.overfull = self.overfull or overfull
+            if reason is not None:  # before the answer that it brings about
+                extra = {"function": self._configuration.function_name}
+                _log.warning("killed an environment that has %s", reason, extra=extra)
             dialogue.kill()
             self.kill()
-        if reason is not None:
-            extra = {"function": self._configuration.function_name}
-            _log.warning("killed an environment that has %s", reason, extra=extra)
 
     @property
     def out_of_memory(self) -> bool:

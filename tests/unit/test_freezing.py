@@ -162,7 +162,7 @@ def test_a_provisioned_environment_is_frozen_until_its_first_event(pool):
 
 @pytest.mark.parametrize(("ending", "failure"), [("sleep", "Sandbox.Timedout"), ("exit", "Runtime.ExitError")])
 def test_a_timeout_and_a_crash_of_a_woken_environment_are_what_they_always_are(pool, ending, failure):  # A.4, E.3
-    one, answers = pool("basic.leave_file", timeout=0.5), Answers()
+    one, answers = pool("basic.leave_file", timeout=2.0), Answers()
     assert answered(one, answers, "stay") == {"found": False, "calls": 1}
     assert answered(one, answers, ending)["errorType"] == failure
     assert answered(one, answers, "stay") == {"found": True, "calls": 1}

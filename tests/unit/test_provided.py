@@ -186,7 +186,7 @@ def test_an_exit_at_init_is_an_exit_error(function):  # A.4
 
 def test_an_init_over_its_limit_runs_again_inside_the_invocation(code):  # E.3
     fn = Function(
-        "x", code=code, runtime="provided.al2", timeout=20.0, environment={"AT_INIT": "slow once"}, init_timeout=0.5
+        "x", code=code, runtime="provided.al2", timeout=20.0, environment={"AT_INIT": "slow once"}, init_timeout=2.0
     )
     result = fn.invoke(["echo", 1])
     fn.environment.stop()

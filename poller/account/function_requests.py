@@ -219,6 +219,9 @@ def code_of(given: Mapping[str, Any]) -> GivenCode:
         text = "Error occurred while GetObject. S3 Error Code: NoSuchBucket. S3 Error Message: The specified bucket "
         hint = f"code comes as ZipFile, or from S3Bucket {LOCAL_FOLDER} with a folder's absolute path as S3Key"
         raise invalid_parameter(f"{text}does not exist", hint)
+    for name in ("S3ObjectVersion", "S3ObjectStorageMode"):
+        if name in given:
+            raise invalid_parameter(f"{name} says nothing about a folder of this machine (S3Bucket {LOCAL_FOLDER}).")
     folder = Path(given["S3Key"])
     if not folder.is_absolute():
         raise invalid_parameter(f"S3Key {given['S3Key']} is not the absolute path of a folder.")

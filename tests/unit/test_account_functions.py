@@ -237,6 +237,8 @@ CREATE_REFUSALS: Sequence[tuple[Mapping[str, Any], tuple[int, str, str]]] = [
       "NoSuchBucket. S3 Error Message: The specified bucket does not exist"))),
     ({"Code": {"S3Bucket": LOCAL_FOLDER, "S3Key": "rel/ative"}}, (400, INVALID,
       "S3Key rel/ative is not the absolute path of a folder.")),
+    ({"Code": {"S3Bucket": LOCAL_FOLDER, "S3Key": "/tmp", "S3ObjectVersion": "v"}}, (400, INVALID,
+      "S3ObjectVersion says nothing about a folder of this machine (S3Bucket local-folder).")),
     ({"Code": {"S3Bucket": LOCAL_FOLDER, "S3Key": "/no/such/folder"}}, (400, INVALID,
       "There is no folder /no/such/folder.")),
     ({"Runtime": ...}, (400, INVALID, "Runtime is mandatory for functions created with deployment packages.")),

@@ -31,6 +31,9 @@ FIRST_PAUSE = 0.25
 
 LONGEST_PAUSE = 10.0
 
+NO_QUEUE = "it went to no queue"
+"""Why a message is not with the broker that no queue was bound for."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -231,7 +234,7 @@ class Link:
             text = refused
             if published.mark in self._returned:
                 self._returned.discard(published.mark)
-                text = "it went to no queue"
+                text = NO_QUEUE
             self._tell(published, text)
 
     def _tell(self, published: _Published, text: str) -> None:

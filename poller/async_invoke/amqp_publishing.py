@@ -14,7 +14,7 @@ from functools import partial
 import pika
 
 from poller.async_invoke.amqp_consumers import Declarations
-from poller.async_invoke.amqp_link import Link
+from poller.async_invoke.amqp_link import NO_QUEUE, Link
 from poller.async_invoke.amqp_messages import event_message, record_message
 from poller.async_invoke.amqp_topology import Queue, Topology
 from poller.async_invoke.rows import Delivery, StoredEvent
@@ -27,6 +27,12 @@ LOOK_FOR_TROUBLE = 0.25
 
 TRY_AGAIN = 1.0
 """Seconds before what the broker refused is published again."""
+
+ROUTED_WITHIN = (0.02, 0.1, 0.5)
+"""Seconds before what went to no queue is published again, once its queues were declared anew.
+
+A broker confirms a binding that another program is making before it routes by it; and a binding may have been deleted.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -81,8 +87,11 @@ class Publisher:
             before.fail(self._link.trouble or "the connection ended")
 
     def send(self, outgoing: Outgoing, on_result: Callable[[str], None]) -> None:
-        """Publish once. `on_result` is called once: empty when the broker has it, else why it may not have it."""
-        self._ensure(outgoing, 0, on_result)
+        """Publish so that the broker has it once, in a queue.
+
+        `on_result` is called once: empty when the broker has it, else why it may not have it.
+        """
+        self._begin(outgoing, on_result, ROUTED_WITHIN)
 
     def send_all(self, messages: Sequence[Outgoing], what: str, on_all: Callable[[], None]) -> None:
         """Publish until all are confirmed, then say so; says nothing when the channel ends before.
@@ -116,22 +125,27 @@ class Publisher:
         if not messages:
             on_all()
 
-    def _ensure(self, outgoing: Outgoing, done: int, on_result: Callable[[str], None], refusal: str = "") -> None:
+    def _begin(self, outgoing: Outgoing, on_result: Callable[[str], None], pauses: Sequence[float]) -> None:
+        """See to the queues and publish; after those pauses again while it goes to no queue."""
+        declarations = self._declarations
+
+        def on_published(refusal: str) -> None:
+            if refusal and declarations is not None:  # somebody may have deleted them
+                for queue in outgoing.queues:
+                    declarations.forget(queue.name)
+            if refusal == NO_QUEUE and pauses:
+                self._link.later(pauses[0], partial(self._begin, outgoing, on_result, pauses[1:]))
+            else:
+                on_result(refusal)
+
+        self._ensure(outgoing, 0, on_published)
+
+    def _ensure(self, outgoing: Outgoing, done: int, on_published: Callable[[str], None], refusal: str = "") -> None:
         """Declare the queues from number `done` on, then publish."""
         declarations = self._declarations
         if refusal or declarations is None:
-            on_result(refusal or self._link.trouble or "the connection ended")
+            on_published(refusal or self._link.trouble or "the connection ended")
         elif done < len(outgoing.queues):
-            declarations.ensure(outgoing.queues[done], lambda why: self._ensure(outgoing, done + 1, on_result, why))
+            declarations.ensure(outgoing.queues[done], lambda why: self._ensure(outgoing, done + 1, on_published, why))
         else:
-            on_published = partial(self._published, outgoing, declarations, on_result)
             self._link.publish(outgoing.exchange, outgoing.key, outgoing.message, on_published)
-
-    @staticmethod
-    def _published(
-        outgoing: Outgoing, declarations: Declarations, on_result: Callable[[str], None], refusal: str
-    ) -> None:
-        if refusal:  # somebody may have deleted them
-            for queue in outgoing.queues:
-                declarations.forget(queue.name)
-        on_result(refusal)

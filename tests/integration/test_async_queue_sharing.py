@@ -48,6 +48,20 @@ def test_an_accepted_event_is_a_persistent_message_in_its_function_s_queue(
     }
 
 
+def test_an_event_that_goes_to_no_queue_is_published_again_once_its_queue_is_bound_anew(
+    sharing: Make, rabbitmq: RabbitMQBroker
+) -> None:
+    """Bindings are deleted, and one that another program is making is confirmed before the broker routes by it."""
+    one = sharing(start=False)
+    one.invoker.open()
+    before = one.invoker.accept("fn", "$LATEST", b"1", None)
+    with rabbitmq.channel() as channel:
+        queue = Topology(one.account, "us-east-1").events("fn")
+        channel.queue_unbind(queue.name, queue.exchange, queue.binding_key)
+    after = one.invoker.accept("fn", "$LATEST", b"2", None)
+    assert [properties.message_id for properties, _ in rabbitmq.drain(events_of(one))] == [before, after]
+
+
 def test_two_programs_work_off_one_queue_and_each_event_is_tried_once(sharing: Make, tmp_path: Path) -> None:
     done = AsyncConfiguration(on_success=in_file(tmp_path / "done"))
     one = sharing(done, name="one", reserved=2)

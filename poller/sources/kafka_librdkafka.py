@@ -9,26 +9,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from itertools import groupby
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from poller.errors import SourceError, SourceUnavailable
 from poller.model import Progress, Record, Shard
-from poller.policy.runs import runs_of
 from poller.sources import Features, Listener
-from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead, record_head
+from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead
 from poller.sources.kafka_held_back import HeldBack
-from poller.sources.kafka_lag import ASK_TIMEOUT, KafkaLag, Known
+from poller.sources.kafka_lag import ASK_TIMEOUT, KafkaLag
 from poller.sources.kafka_librdkafka_commits import OffsetCommits
-from poller.sources.kafka_librdkafka_options import (
-    END_OF_PARTITION,
-    consumer_options,
-    from_messages,
-    is_news,
-    is_refusal,
-)
-from poller.sources.kafka_librdkafka_positions import WITHOUT_OFFSET, go_on_at, offsets_of
+from poller.sources.kafka_librdkafka_intake import Intake
+from poller.sources.kafka_librdkafka_options import consumer_options
+from poller.sources.kafka_librdkafka_positions import go_on_at, offsets_of
 from poller.sources.kafka_librdkafka_watch import TopicWatch, translated
 from poller.sources.kafka_positions import is_to_be_kept, place_text, time_to_go_on
 
@@ -60,15 +53,9 @@ class LibrdkafkaSource:
         self._tokens = settings.security.token_source()
         self._numbers: dict[Shard, int] = {}
         """Owned shards. From here on partitions are known by their numbers, as there is one topic."""
-        self._heads: dict[int, tuple[Shard, bytes]] = {}
-        self._next: dict[int, int] = {}
-        """The offset after what has arrived from the client, whether it was given on or is held back."""
-        self._placeless: dict[int, int | None] = {}
-        """Partitions that wait for `_place`, and the offset that is not in their log."""
         self._commits = OffsetCommits(settings, self._commit_failed)
         self._held: HeldBack[Message] = HeldBack(self._stop, self._go_on)
-        self._gone: set[int] = set()
-        """Partitions that went away in the client call under way: what that call gives of them is void."""
+        self._intake = Intake(settings, self._held, self._started_over, self._on_trouble)
         self._subscribed = False
         self._watch = TopicWatch(settings)
         self._lag = KafkaLag(self._ends)
@@ -120,12 +107,13 @@ class LibrdkafkaSource:
         deadline = time.monotonic() + max_wait
         with translated(self._settings.addresses):
             while True:
-                messages = self._receive(consumer, 0.0 if self._held.has_some() else deadline - time.monotonic())
-                records = self._give(messages)
-                if self._placeless:
+                wait = 0.0 if self._held.has_some() else deadline - time.monotonic()
+                messages = self._intake.receive(consumer, wait)
+                records = self._intake.records(messages)
+                if self._intake.placeless:
                     self._place(consumer, records)
                 # What comes of paused partitions stands before that of others in the client's queue: take it away.
-                if records or not messages or time.monotonic() >= deadline or self._held.paused >= self._heads.keys():
+                if records or not messages or time.monotonic() >= deadline or self._intake.all_paused:
                     break
             if self._commits.are_due():
                 self._commits.make(consumer)
@@ -146,58 +134,12 @@ class LibrdkafkaSource:
         elif there and not self._subscribed:
             self._subscribe(consumer)
 
-    def _receive(self, consumer: Consumer, wait: float) -> list[Message]:
-        most = self._settings.max_poll_records
-        self._gone.clear()
-        messages = consumer.consume(most, 0)
-        if not messages and wait > 0:
-            # `consume` with a timeout would wait for all it may give; `poll` ends with the first.
-            first = consumer.poll(wait)
-            if first is None:
-                return []
-            self._gone.clear()
-            messages = [first, *consumer.consume(most, 0)]
-        if self._gone:
-            messages = [one for one in messages if one.partition() not in self._gone]
-        return messages
-
-    def _give(self, messages: Sequence[Message]) -> list[Record]:
-        """What was held back and may be given now, then what came."""
-        records: list[Record] = []
-        for number, kept in self._held.take(self._settings.max_poll_records):
-            records += from_messages(kept, *self._heads[number])
-        if any(map(Message.error, messages)):
-            for news, some in groupby(messages, is_news):
-                if news:
-                    for one in some:
-                        self._take_news(one, records)
-                else:
-                    self._sort(list(some), records)
-        else:
-            self._sort(messages, records)
-        return records
-
-    def _sort(self, messages: Sequence[Message], records: list[Record]) -> None:
-        """By partition: what may be given joins `records`, the rest is held back."""
-        for partition, run in runs_of(messages, Message.partition):
-            number = partition or 0
-            if number not in self._heads:
-                continue
-            first, last = run[0].offset() or 0, run[-1].offset() or 0
-            if first < self._next.get(number, 0):
-                self._start_over(number, records)
-            self._next[number] = last + 1
-            if self._held.waits(number):
-                self._held.add(number, run)
-            else:
-                records += from_messages(run, *self._heads[number])
-
     def _place(self, consumer: Consumer, records: list[Record]) -> None:
         """Let partitions that have no valid offset go on where `kafka_positions` says."""
         settings = self._settings
         times = {
             number: time_to_go_on(settings, asked, added=number not in self._watch.partitions)
-            for number, asked in self._placeless.items()
+            for number, asked in self._intake.placeless.items()
         }
         try:
             places = offsets_of(consumer, settings.topic, times)
@@ -205,27 +147,23 @@ class LibrdkafkaSource:
             self._watch.on_error(problem.args[0])
             return  # the next poll asks again
         for number, offset in places.items():
-            asked = self._placeless.pop(number)
+            asked = self._intake.placeless.pop(number)
             level = logging.INFO if asked is None else logging.WARNING
-            _log.log(level, "%s", place_text(settings, self._heads[number][0], asked, offset))
+            _log.log(level, "%s", place_text(settings, self._intake.heads[number][0], asked, offset))
             go_on_at(consumer, settings.topic, number, offset)
-            self._held.assigned_anew(number)
-            if offset < self._next.get(number, 0):
-                self._start_over(number, records)
-            self._next[number] = offset
+            self._intake.go_on_at(number, offset, records)
             if is_to_be_kept(settings, asked, offset):
                 self._commits.note_start(number, offset)
 
-    def _start_over(self, number: int, records: list[Record]) -> None:
-        # The topic was made anew or its log was cut: the offsets in flight name other records now.
-        shard, _ = self._heads[number]
-        _log.warning("offsets of %s went back: the topic was made anew or its log was truncated", shard)
+    def _started_over(self, number: int) -> None:
         assert self._listener is not None
         self._commits.drop(number)
-        self._held.start_over(number)  # for the loop, a shard that it got anew is not paused
-        records[:] = [record for record in records if record.shard != shard]
-        self._listener.lost([shard])
-        self._listener.assigned([shard])
+        shards = self._intake.shards([number])
+        self._listener.lost(shards)
+        self._listener.assigned(shards)
+
+    def _on_trouble(self, error: KafkaError) -> None:
+        self._watch.on_error(error)
 
     def pause(self, shards: Collection[Shard]) -> None:
         """Give no more records of these shards. Lost ones are passed over.
@@ -288,14 +226,8 @@ class LibrdkafkaSource:
         if self._consumer is None:
             return {}
         with translated(self._settings.addresses):
-            known = {number: self._known(number, self._consumer) for number in self._heads}
-            lag = self._lag.of(known, self._held.paused)
-        return {self._heads[number][0]: behind for number, behind in lag.items()}
-
-    def _known(self, number: int, consumer: Consumer) -> Known:
-        held = self._held.first(number)
-        _, end = consumer.get_watermark_offsets(TopicPartition(self._settings.topic, number), cached=True)
-        return Known(self._next.get(number) if held is None else held.offset(), end if end >= 0 else None)
+            lag = self._lag.of(self._intake.known(self._consumer), self._held.paused)
+        return {self._intake.heads[number][0]: behind for number, behind in lag.items()}
 
     def _ends(self, numbers: Sequence[int]) -> dict[int, int]:
         asked = [TopicPartition(self._settings.topic, number, OFFSET_END) for number in numbers]
@@ -319,7 +251,7 @@ class LibrdkafkaSource:
             if consumer is not None:
                 self._finish_rebalance(consumer)
                 self._consumer = None
-                self._revoke(consumer, list(self._heads))
+                self._revoke(consumer, list(self._intake.heads))
         except Exception as error:  # noqa: BLE001 - whatever is broken there, this consumer is given up
             _log.warning("group %s was not left properly: %s", self._settings.group_id, error)
         finally:
@@ -330,7 +262,7 @@ class LibrdkafkaSource:
                 leaving.start()
                 leaving.join(_CLOSE_TIMEOUT)
             self._subscribed = False
-            self._forget(list(self._heads))
+            self._forget(list(self._intake.heads))
 
     def _finish_rebalance(self, consumer: Consumer) -> None:
         # Brokers refuse commits in some moments of a rebalance; a group that is left like that repeats finished work.
@@ -343,34 +275,14 @@ class LibrdkafkaSource:
             raise SourceUnavailable(f"not connected to Kafka at {self._settings.addresses}")
         return self._consumer
 
-    def _take_news(self, message: Message, records: list[Record]) -> None:
-        """What is no record: the end of a partition was reached, or something is the matter."""
-        error = message.error()
-        assert error is not None
-        number, offset = message.partition(), message.offset()
-        if error.code() in WITHOUT_OFFSET:
-            if number in self._heads:
-                self._placeless[number] = offset
-        elif error.code() == END_OF_PARTITION:
-            if number in self._heads and offset is not None:
-                if offset < self._next.get(number, 0):
-                    self._start_over(number, records)
-                self._next[number] = offset  # markers of transactions take offsets, too
-        elif is_refusal(error) or error.fatal():
-            raise KafkaException(error)
-        else:
-            self._watch.on_error(error)
-
     # --- rebalances: called by the client on the owner's thread, inside of consume, poll and close -------------------
 
     def _on_assign(self, consumer: Consumer, partitions: Collection[TopicPartition]) -> None:
         consumer.incremental_assign(list(partitions))
-        for one in partitions:
-            shard = f"{one.topic}-{one.partition}"
-            self._numbers[shard] = one.partition
-            self._heads[one.partition] = (shard, record_head(one.topic, one.partition))
+        shards = self._intake.begin(partitions)
+        self._numbers.update(zip(shards, (one.partition for one in partitions), strict=True))
         assert self._listener is not None
-        self._listener.assigned([self._heads[one.partition][0] for one in partitions])
+        self._listener.assigned(shards)
 
     def _on_revoke(self, consumer: Consumer, partitions: Collection[TopicPartition]) -> None:
         if consumer is self._consumer:  # else it is being closed, and they are given up already
@@ -380,31 +292,30 @@ class LibrdkafkaSource:
     def _revoke(self, consumer: Consumer, numbers: Sequence[int]) -> None:
         assert self._listener is not None
         if numbers:
-            self._note(self._listener.revoked([self._heads[number][0] for number in numbers]))
+            self._note(self._listener.revoked(self._intake.shards(numbers)))
         self._commits.make(consumer)
         for number in numbers:
             if number in self._commits:
-                _log.warning("the offset of %s was not committed, its records come again", self._heads[number][0])
+                _log.warning(
+                    "the offset of %s was not committed, its records come again", self._intake.heads[number][0]
+                )
         self._forget(numbers)
 
     def _on_lost(self, consumer: Consumer, partitions: Collection[TopicPartition]) -> None:
         if consumer is self._consumer:
             numbers = [one.partition for one in partitions]
             assert self._listener is not None
-            self._listener.lost([self._heads[number][0] for number in numbers])
+            self._listener.lost(self._intake.shards(numbers))
             self._forget(numbers)
             self._watch.look_soon()  # the session may have ended because no broker answers
         consumer.incremental_unassign(list(partitions))
 
     def _forget(self, numbers: Collection[int]) -> None:
         for number in numbers:
-            shard, _ = self._heads.pop(number)
+            [shard] = self._intake.shards([number])
             del self._numbers[shard]
-            self._held.forget(number)
-            self._next.pop(number, None)
+            self._intake.forget(number)
             self._commits.drop(number)
-            self._placeless.pop(number, None)
-            self._gone.add(number)
 
 
 def _leave(consumer: Consumer) -> None:

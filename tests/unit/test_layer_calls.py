@@ -349,6 +349,21 @@ def test_sizes_of_layers_count_as_the_account_s(service: Service) -> None:  # A.
     assert used() - before == made["Content"]["CodeSize"]
 
 
+def test_the_account_s_code_size_is_the_sum_of_all_packages_of_functions_versions_and_layers(service: Service) -> None:
+    """A.2: as they were sent, not as they are unpacked."""
+    client = service.client
+    made = service.publish("summed", "x" * 10_000)  # a zip is much smaller than what is in it
+    created = service.create("summed", [made["LayerVersionArn"]], SAYS + "#" * 10_000)
+    assert created["CodeSize"] < 1000
+    client.publish_version(FunctionName="summed")
+    shown = [item["CodeSize"] for item in client.list_functions(FunctionVersion="ALL")["Functions"]]
+    for layer in client.list_layers()["Layers"]:
+        versions = client.list_layer_versions(LayerName=layer["LayerName"])["LayerVersions"]
+        found = [client.get_layer_version_by_arn(Arn=version["LayerVersionArn"]) for version in versions]
+        shown += [version["Content"]["CodeSize"] for version in found]
+    assert client.get_account_settings()["AccountUsage"]["TotalCodeSize"] == sum(shown)
+
+
 def test_a_policy_is_kept_and_shown(service: Service) -> None:
     service.publish("open")
     client, which = service.client, {"LayerName": "open", "VersionNumber": 1}

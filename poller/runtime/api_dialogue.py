@@ -282,7 +282,7 @@ class ApiDialogue:
                 self._watch(output.fd)
             else:
                 self._poll.unregister(output.fd)
-        told = self._exit is not None and not self._extensions.running
+        told = self._exit is not None and not self._extensions.running and not self._server.deferred
         wait = seconds if told else min(seconds, _LOOK)
         ready = [fd for fd, _ in self._poll.poll(math.ceil(wait * 1000))]
         if output.fd in ready:

@@ -199,6 +199,11 @@ class ApiDialogue:
                     self._server.close()
         return self._group.returncode
 
+    @property
+    def extended(self) -> bool:
+        """Whether there are programs of extensions."""
+        return self._extensions.running
+
     def leave(self, reason: str) -> None:
         """Tell the extensions of the end, and let all go."""
         try:

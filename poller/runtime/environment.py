@@ -90,6 +90,11 @@ class ExecutionEnvironment:
         dialogue = self._sandbox.dialogue
         return dialogue is not None and dialogue.alive
 
+    @property
+    def lingers(self) -> bool:
+        """Whether `settle` waits for extensions of a process that has ended. For the owner."""
+        return self._sandbox.lingers
+
     def prewarm(self, limit: float) -> str | None:
         """Have a new process with the handler imported, ahead of any invocation. Blocks up to `limit` seconds.
 

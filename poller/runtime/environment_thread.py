@@ -85,10 +85,13 @@ class EnvironmentThread(threading.Thread):
             while job is not None:
                 result = self._invoke(job.invocation)
                 # Free first, then the callback: who invokes again from there finds this environment.
-                following = self.pool._done(self, result)  # noqa: SLF001
+                lingers = self.environment.lingers
+                following = self.pool._done(self, result, lingers=lingers)  # noqa: SLF001
                 call_back(job.on_result, result)
-                if result.function_error:
+                if lingers or result.function_error:
                     self._settle()
+                if lingers:
+                    following = self.pool._settled(self)  # noqa: SLF001
                 job = following or self._next_job()
         finally:
             try:

@@ -30,6 +30,7 @@ from poller.runtime.answers import error_answer, stopped, throttled
 from poller.runtime.control_groups import ControlGroups
 from poller.runtime.environment_maker import EnvironmentMaker
 from poller.runtime.environment_thread import Ahead, EnvironmentThread, Job, wait_for_ends
+from poller.runtime.exit_watch import ExitWatch
 from poller.runtime.handler_log import LogSink
 from poller.runtime.initialization import INIT_TIMEOUT
 from poller.runtime.late_answers import LateAnswers, OnResult
@@ -62,6 +63,7 @@ class FunctionPool:
         provisioned: int = 0,
         freeze: bool = False,
         control_groups: ControlGroups | None = None,
+        exits: ExitWatch | None = None,
     ) -> None:
         """Start nothing yet.
 
@@ -76,12 +78,14 @@ class FunctionPool:
             provisioned: environments that are kept initialised, as far as the concurrency lets.
             freeze: whether processes of environments without work are stopped (E.3).
             control_groups: limit what its processes may use; without them `look_at_memory` does.
+            exits: tells of processes that end while idle; without it the next invocation finds out.
         """
         self.configuration = configuration
         self._faults_on_purpose = faults
         self._environments = EnvironmentMaker(log, log_streams, faults, init_timeout, control_groups)
         self.idle_timeout = idle_timeout
         self.freeze = freeze
+        self.exits = exits
         self._lock = threading.Lock()
         """Guards all that follows. Nothing blocks, calls back or writes while it is held."""
         self._roster = Roster(provisioned)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from poller.account.catalogue import Deleted
 from poller.account.configs import FunctionConfigs
 from poller.account.configs_tags import FUNCTION
-from poller.account.configs_usage import Usage, size_of
+from poller.account.configs_usage import Usage
 from poller.account.documents import Documents, ForgettingDocuments
 from poller.account.environments import Invocable
 from poller.account.kept_mappings import KeptMappings
@@ -149,10 +149,8 @@ class ControlPlane:
 
     def usage(self) -> Usage:
         """As `Account`."""
-        catalogue = self.account.catalogue
-        entries = [entry for name in catalogue.names() if (entry := catalogue.get(name)) is not None]
-        folders = {version.code.folder for entry in entries for version in entry.versions()}
-        return Usage(len(entries), sum(size_of(folder) for folder in folders) + self.account.layers.shelf.size())
+        account = self.account
+        return Usage(len(account.catalogue.names()), account.functions.code_size() + account.layers.shelf.size())
 
     def on_function_deleted(self, callback: Deleted, recall: Callable[[], None] = lambda: None) -> None:
         """As `Catalogue.on_deleted`: for what hangs on functions, versions and aliases."""

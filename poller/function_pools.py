@@ -19,6 +19,7 @@ from poller.model import FunctionConfiguration
 from poller.reloading import CodeWatch
 from poller.runtime.cgroup_place import NoControlGroups
 from poller.runtime.control_groups import ControlGroups, find_control_groups
+from poller.runtime.exit_watch import CAN_WATCH, ExitWatch
 from poller.runtime.handler_log import LogSink
 from poller.runtime.memory import MemoryWatch
 from poller.runtime.pool import FunctionPool
@@ -57,6 +58,7 @@ class FunctionPools:
         self._no_groups = str(control_groups or "") if self._groups is None else ""
         self._code = CodeWatch(state_folder) if reloads(settings.Reload) else None
         self._memory: MemoryWatch | None = None
+        self._exits = ExitWatch() if CAN_WATCH else None
 
     def make(self, configuration: FunctionConfiguration, account_concurrency: int) -> FunctionPool:
         """The pool of one function, which has this share of the account's concurrency."""
@@ -91,6 +93,7 @@ class FunctionPools:
             provisioned=0 if port is not None else self._kept(configuration),
             freeze=port is None and self.settings.Functions.get(configuration.function_name, FunctionSettings()).Freeze,
             control_groups=self._groups if port is None else None,
+            exits=self._exits,
         )
 
     def _kept(self, configuration: FunctionConfiguration) -> int:
@@ -123,6 +126,8 @@ class FunctionPools:
             self._code.stop()
         if self._memory is not None:
             self._memory.stop()
+        if self._exits is not None:
+            self._exits.stop()
         if self.log_files is not None:
             self.log_files.flush()
 

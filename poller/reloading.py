@@ -2,15 +2,21 @@
 
 What is watched follows the functions: the folders of those that calls make or change come with their pools, and go when
 nothing runs on them any more. A folder is the function's code, or a local folder of one of its layers.
+
+The system watches a folder, not its name. A folder that is replaced, by a version control system, a build, or a link
+that leads elsewhere now, is found by looking at what has its name, once a second.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import re
+import stat
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 from time import time
@@ -83,6 +89,8 @@ class CodeWatch:
         """When somebody may have saved a file that nothing watched. With the lock."""
         self._again = threading.Event()
         """There is something else to watch, or nothing any more: ends what watches now."""
+        self._places: dict[Path, _Identity | None] = {}
+        """Which folder has each name that functions were given; None where there is none. On the thread only."""
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
 
@@ -146,18 +154,48 @@ class CodeWatch:
             since = self._unseen_since - SLACK
         if self._stopping:
             return
-        wanted = self._folders(pool.configuration for pool in self._pools())
+        pools = list(self._pools())
+        self._run_replaced(pools)
+        wanted = self._folders(pool.configuration for pool in pools)
         folders = {folder: layer for folder, layer in wanted.items() if folder.is_dir()}
         with self._lock:
             self._watched = frozenset(wanted)
         if not folders:
-            self._again.wait()
+            self._again.wait(LOOK / 1000 if wanted else None)
             return
         changes = iter(self._changes(sorted(folders), self._again))
-        first = next(changes, ())
-        self._reload([*first, *_saved_since(folders, since)])
-        for changed in changes:
+        first = [*next(changes, ()), *_saved_since(folders, since)]
+        for changed in itertools.chain([first], map(list, changes)):
             self._reload(changed)
+            if self._is_replaced(folders.keys() & set(changed)):
+                return
+
+    def _is_replaced(self, gone: AbstractSet[Path]) -> bool:
+        """Whether a name has another folder now, which nothing watches; these were told to be gone."""
+        for name in self._places if gone else ():
+            if Path(os.path.realpath(name)) in gone:
+                self._places[name] = None  # the next folder may get the number of this one
+        if all(identity == _identity(name) for name, identity in self._places.items()):
+            return False
+        with self._lock:
+            self._look_again()
+        return True
+
+    def _run_replaced(self, pools: Iterable[FunctionPool]) -> None:
+        """Have functions run what is in folders that were replaced."""
+        before, self._places = self._places, {}
+        for pool in pools:
+            replaced = []
+            for name in () if pool.configuration.debug_port else (pool.configuration.code, *pool.configuration.layers):
+                now = self._places.setdefault(name, _identity(name))
+                if now is not None and before.get(name, now) != now:
+                    replaced.append(name)
+                    if name != pool.configuration.code:
+                        layers.changed(Path(os.path.realpath(name)))
+            if replaced:
+                pool.reload()
+                extra = {"function": pool.configuration.function_name}
+                _log.info("replaced: %s; the next invocation runs it", replaced[0], extra=extra)
 
     def _reload(self, changed: Iterable[Path]) -> None:
         paths = sorted(set(changed))
@@ -173,6 +211,18 @@ class CodeWatch:
                 shown = code[0] + (f" and {len(code) - 1} more" if len(code) > 1 else "")
                 name = pool.configuration.function_name
                 _log.info("saved: %s; the next invocation runs it", shown, extra={"function": name})
+
+
+_Identity = tuple[int, int]
+"""Device and inode."""
+
+
+def _identity(folder: Path) -> _Identity | None:
+    try:
+        found = os.stat(folder)  # noqa: PTH116 - of each folder once a second
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISDIR(found.st_mode) else None  # a layer may be an archive
 
 
 def _saved_since(folders: Mapping[Path, bool], since: float) -> list[Path]:

@@ -17,6 +17,7 @@
 | `mapping-<mapping>` | one change of a mapping's state, while it is carried out | touch clients |
 | `scaling` | how many pollers each Kafka mapping has | touch clients, block |
 | `log-files` | nothing; writes functions' log files | |
+| `exits` | nothing; has environments go whose processes end while idle | block |
 | `memory` | nothing; kills processes that are over their limits | block |
 | `reload` | nothing; tells pools whose code was saved | block |
 | `api` | HTTP connections | block |

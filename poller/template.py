@@ -29,7 +29,7 @@ from poller.template_http import http_problems
 from poller.template_resources import ResourceReader
 from poller.triggers.wiring import Triggers, wire_triggers
 from poller.validation import closest, describe
-from poller.wiring import unknown_extensions, wire
+from poller.wiring import counted_apart, unknown_extensions, wire
 
 STACK_NAME = "poller"
 """`AWS::StackName`: there is no stack here."""
@@ -159,6 +159,7 @@ class _Loading:
             self._problems += wrong
             try:
                 mappings = wire(reader.mappings, settings, self._sources.folder)
+                warnings += counted_apart(mappings)
             except ConfigError as error:
                 self._problems += error.problems
             try:

@@ -129,6 +129,24 @@ def unknown_extensions(settings: Settings, names: Iterable[str]) -> Iterator[Pro
             yield Problem(f"{SECTION}.EventSources.{name}", "the template has no such event source", hint)
 
 
+def counted_apart(mappings: Iterable[EventSourceMapping]) -> Iterator[Problem]:
+    """What to warn of: consumers of a queue that may not know of each other's attempts (F.3).
+
+    Of which type a queue is only its broker can tell.
+    """
+    for mapping in mappings:
+        consumers, most = mapping.extensions.Concurrency, mapping.maximum_retry_attempts
+        if mapping.kind == "MQ" and consumers > 1 and most > 1:
+            # One that comes back from another consumer is taken to be there for the second time.
+            all_together = consumers * (most - 1) + 1
+            reason = (
+                f"if {mapping.Queues[0]} is a classic queue, each of {consumers} consumers counts the attempts that it "
+                f"saw, so a message may be tried again up to {all_together} times instead of {most}"
+            )
+            hint = "declare it with x-queue-type quorum, which counts by itself"
+            yield Problem(f"{SECTION}.EventSources.{mapping.name}.Concurrency", reason, hint)
+
+
 class _Wiring:
     def __init__(self, declared: Declared, settings: Settings, folder: Path, extensions: Extensions) -> None:
         self.problems: list[Problem] = []

@@ -24,7 +24,7 @@ class Usage(NamedTuple):
 
     functions: int
     code_size: int
-    """Bytes."""
+    """Bytes of all deployment packages, of versions and layers too, as CodeSize shows each."""
 
 
 def size_of(folder: Path) -> int:
@@ -46,7 +46,7 @@ class AccountSettings:
         self._limit = settings.AccountConcurrency
 
     def get(self) -> dict[str, Any]:
-        """GetAccountSettings. Blocks while the sizes of code folders are summed up."""
+        """GetAccountSettings. Blocks while code folders are measured."""
         usage = self._account.usage()
         reserved = sum(self._concurrency.reserved().values())
         return {

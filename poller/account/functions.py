@@ -235,6 +235,11 @@ class Functions:
 
     # --- for the calls on versions, too -------------------------------------------------------------------------------
 
+    def code_size(self) -> int:
+        """Bytes of all versions' packages, as their CodeSize shows them. Blocks while folders are measured."""
+        entries = [entry for name in self.catalogue.names() if (entry := self.catalogue.get(name)) is not None]
+        return sum(self._as_it_is(version).code.size for entry in entries for version in entry.versions())
+
     def unqualified(self, function_name: str) -> CalledFunction:
         """The function that a call names which is for functions only.
 

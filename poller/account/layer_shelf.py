@@ -154,9 +154,14 @@ class LayerShelf:
 
     def _restore(self) -> None:
         for name, document in self._documents.all(LAYER).items():
-            self._last[name] = int(document["LastVersion"])
+            try:
+                self._last[name] = int(document["LastVersion"])
+            except (LookupError, TypeError, ValueError) as error:
+                _log.error("layer %s cannot be restored, its document is not of this program: %r", name, error)
             self.catalogue.own()
         for key, document in self._documents.all(LAYER_VERSION).items():
+            name, _, number = key.rpartition(":")
+            self._last[name] = max(self._last.get(name, 0), _whole(number))  # where the layer's document is lost
             try:
                 version = LayerVersion.of_document(document)
             except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -165,7 +170,6 @@ class LayerShelf:
             if not version.package.folder.is_dir():
                 _log.error("layer version %s is left out: %s is gone", key, version.package.folder)
                 continue
-            name = key.rpartition(":")[0]
             self._have(name, {**self.versions(name), version.number: version})
 
 

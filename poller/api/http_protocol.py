@@ -146,6 +146,8 @@ class HttpProtocol(HttpToolsProtocol):
         """The head is over."""
         self._in_head = False
         self._due = inf
+        if self.transport.is_closing():
+            return  # by the answer to the one before, in the same bytes: nobody would get this one's
         call = self._direct_call()
         if call is None:
             super().on_headers_complete()

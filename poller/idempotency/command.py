@@ -12,6 +12,7 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,16 +44,14 @@ def run(
     if (warning := substitution(configuration.runtime)) is not None:
         _say(f"poller: warning: {configuration.function_name}: {warning}")
     check = _Check(configuration, event, state_folder)
-    warm = check.environment()
-    fresh = check.environment()
-    try:
+    with ExitStack() as stack:  # each is stopped also where Ctrl-C comes while another is
+        warm, fresh = check.environment(), check.environment()
+        stack.callback(fresh.stop)
+        stack.callback(warm.stop)
         first = check.invoke(warm)
         failed = check.failure
         second = check.invoke(warm) if not failed else None
         third = check.invoke(fresh) if not failed else None
-    finally:
-        warm.stop()
-        fresh.stop()
     if failed is not None or second is None or third is None:
         _say(f"poller: the function failed, so nothing can be said: {first.payload}")
         return ExitCode.FAILED if failed is not None and failed.status >= 500 else ExitCode.FUNCTION_ERROR  # noqa: PLR2004

@@ -199,6 +199,11 @@ class ApiDialogue:
                     self._server.close()
         return self._group.returncode
 
+    @property
+    def extended(self) -> bool:
+        """Whether there are programs of extensions."""
+        return self._extensions.running
+
     def leave(self, reason: str) -> None:
         """Tell the extensions of the end, and let all go."""
         try:
@@ -282,7 +287,7 @@ class ApiDialogue:
                 self._watch(output.fd)
             else:
                 self._poll.unregister(output.fd)
-        told = self._exit is not None and not self._extensions.running
+        told = self._exit is not None and not self._extensions.running and not self._server.deferred
         wait = seconds if told else min(seconds, _LOOK)
         ready = [fd for fd, _ in self._poll.poll(math.ceil(wait * 1000))]
         if output.fd in ready:

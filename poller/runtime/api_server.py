@@ -5,10 +5,13 @@ Used on the environment's thread, whose poll it adds itself to.
 
 from __future__ import annotations
 
+import errno
+import logging
 import select
 import socket
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 
 from poller.model import MAXIMUM_RESPONSE, ResponseStream
 from poller.runtime.frames import Frame
@@ -19,6 +22,12 @@ _CHUNK = 256 * 1024
 _KEEP = MAXIMUM_RESPONSE + 1
 """Bytes of a body: one more than is allowed (A.2)."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+"""The connection stays where it is, and its listener readable: a poll would spin on it."""
+_PAUSE = 0.1
+"""Seconds until it is tried again."""
+
+_log = logging.getLogger(__name__)
 
 
 class _Connection:
@@ -83,17 +92,26 @@ class ApiServer:
         self._listener.settimeout(0)
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._resting = False
+        self._watched = True
+        """Whether the listener is in the poll."""
+        self._again: float | None = None
+        """Monotonic time to try again for a connection that there was no descriptor for."""
         poll.register(self._listener, select.POLLIN)
 
     def rest(self) -> None:
         """Nobody is expected: a wait is not to end for a new connection, which `look` finds."""
         self._resting = True
-        self._poll.unregister(self._listener)
+        self._watch(wanted=False)
 
     def look(self) -> None:
-        """Take a new connection after `rest`, if there is one. Costs a system call."""
-        if self._resting:
+        """Take a new connection after `rest`, or a deferred one, if there is one. Costs a system call."""
+        if self._resting or self._again is not None:
             self._accept()
+
+    @property
+    def deferred(self) -> bool:
+        """Whether a connection waits for a descriptor: somebody has to `look` or `resume` ten times a second."""
+        return self._again is not None
 
     def owns(self, fd: int) -> bool:
         """Whether a ready descriptor is for `serve`."""
@@ -127,7 +145,9 @@ class ApiServer:
         return any(one.waiting is not None and one.waiting.path == path for one in self._connections.values())
 
     def resume(self) -> None:
-        """Read on where a stream was full and has room now."""
+        """Read on where a stream was full and has room now; take a deferred connection."""
+        if self._again is not None:
+            self._accept()
         for connection in self._paused[:]:
             stream = connection.reader.stream
             if stream is None or not stream.full:
@@ -144,14 +164,33 @@ class ApiServer:
         for connection in list(self._connections.values()):
             self._drop(connection)
         if self._listener.fileno() >= 0:
-            if not self._resting:
-                self._poll.unregister(self._listener)
+            self._watch(wanted=False)
             self._listener.close()
 
+    def _watch(self, *, wanted: bool) -> None:
+        if wanted != self._watched:
+            self._watched = wanted
+            if wanted:
+                self._poll.register(self._listener, select.POLLIN)
+            else:
+                self._poll.unregister(self._listener)
+
     def _accept(self) -> None:
+        if self._again is not None and monotonic() < self._again:
+            return
         try:
             connected, _ = self._listener.accept()
-        except OSError:  # gone again, or no descriptors left: it is asked again
+        except OSError as error:
+            if error.errno in _FULL:
+                if self._again is None:
+                    _log.warning("a connection of a runtime or an extension waits: %s", error)
+                self._again = monotonic() + _PAUSE
+                self._watch(wanted=False)
+                return
+            connected = None  # gone again
+        self._again = None
+        self._watch(wanted=not self._resting)
+        if connected is None:
             return
         connected.settimeout(0)
         # By its number: a socket from `accept` knows no protocol, and what looks at that sets nothing.

@@ -81,6 +81,11 @@ class Dialogue(Protocol):
         """
         ...
 
+    @property
+    def extended(self) -> bool:
+        """Whether there are programs of extensions, which `leave` waits for."""
+        ...
+
     def leave(self, reason: str) -> None:
         """After `close`: tell its extensions of the end and why, give them 2 s, kill what is left. Idempotent.
 

@@ -16,6 +16,7 @@ from poller.faults.invocation import suffer
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import compact, error_answer
 from poller.runtime.control_groups import ControlGroups
+from poller.runtime.dialogue import Dialogue
 from poller.runtime.failed import OUT_OF_MEMORY, Failed, broken, ended_beside, exited, explained, reported
 from poller.runtime.frames import Frame, FrameError
 from poller.runtime.handler_log import HandlerLog, LogSink
@@ -85,10 +86,20 @@ class ExecutionEnvironment:
         return self._sandbox.killed.is_set()
 
     @property
+    def process(self) -> Dialogue | None:
+        """The process that runs, or has ended by itself while nothing was in work. Any thread may compare it."""
+        return self._sandbox.dialogue
+
+    @property
     def warm(self) -> bool:
         """Whether an initialised process waits for an event. For the owner while nothing is in work."""
         dialogue = self._sandbox.dialogue
         return dialogue is not None and dialogue.alive
+
+    @property
+    def lingers(self) -> bool:
+        """Whether `settle` waits for extensions of a process that has ended. For the owner."""
+        return self._sandbox.lingers
 
     def prewarm(self, limit: float) -> str | None:
         """Have a new process with the handler imported, ahead of any invocation. Blocks up to `limit` seconds.
@@ -166,12 +177,16 @@ class ExecutionEnvironment:
         """End everything at once and for good; a running invocation answers 500. Any thread, idempotent, no waiting."""
         self._sandbox.kill()
 
-    def stop(self, grace: float = STOP_GRACE) -> None:
+    def stop(self, grace: float = STOP_GRACE, *, reason: str = "spindown") -> None:
         """End of file, `grace` seconds to leave, SIGKILL to the process group; the temporary folder goes, too.
 
         Idempotent, safe before the first invocation. An invocation after it starts anew.
+
+        Args:
+            grace: seconds.
+            reason: that extensions are told: `spindown` or `failure`.
         """
-        self._sandbox.reset(grace, reason="spindown")
+        self._sandbox.reset(grace, reason=reason)
         self._sandbox.close(folder=True)
         self._init.forget()
 

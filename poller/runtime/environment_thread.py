@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +20,7 @@ from poller.runtime.late_answers import OnResult, call_back
 from poller.runtime.prewarming import Prewarming, init_timeout
 
 if TYPE_CHECKING:
+    from poller.runtime.dialogue import Dialogue
     from poller.runtime.pool import FunctionPool
 
 _log = logging.getLogger(__name__)
@@ -66,6 +68,11 @@ class EnvironmentThread(threading.Thread):
         """The next invocation is for a new environment."""
         self.inbox: SimpleQueue[Job | None] = SimpleQueue()
         self.ended = threading.Event()
+        self._watched: Dialogue | None = None
+        """The process whose end is told, and the last one that has ended. Only compared."""
+        self._ended: Dialogue | None = None
+        self._lost = False
+        """It goes because its process has ended."""
         self.prepares = False
         """Whether init comes before there is an event, and is not over. With the pool's lock."""
 
@@ -85,14 +92,17 @@ class EnvironmentThread(threading.Thread):
             while job is not None:
                 result = self._invoke(job.invocation)
                 # Free first, then the callback: who invokes again from there finds this environment.
-                following = self.pool._done(self, result)  # noqa: SLF001
+                lingers = self.environment.lingers
+                following = self.pool._done(self, result, lingers=lingers)  # noqa: SLF001
                 call_back(job.on_result, result)
-                if result.function_error:
+                if lingers or result.function_error:
                     self._settle()
+                if lingers:
+                    following = self.pool._settled(self)  # noqa: SLF001
                 job = following or self._next_job()
         finally:
             try:
-                self.environment.stop()
+                self.environment.stop(reason="failure" if self._lost else "spindown")
             finally:
                 self.pool._gone(self)  # noqa: SLF001
                 self.pool._replenish()  # noqa: SLF001
@@ -117,8 +127,29 @@ class EnvironmentThread(threading.Thread):
 
     def _rest(self) -> None:
         """Nothing to do, as far as is known."""
+        process = self.environment.process
+        if process is not None and self.pool.exits is not None:
+            if process is not self._watched:
+                self._watched = process
+                self.pool.exits.watch(process.pid, partial(self._process_ended, process))
+            elif process is self._ended:
+                self._process_ended(process)  # it was told before there was nothing to do
         if self.pool.freeze and self.inbox.empty():
             self.environment.freeze()
+
+    def _process_ended(self, process: Dialogue) -> None:
+        """Go with all that the process left, if nothing is in work here. Any thread."""
+        self._ended = process
+        with self.pool._lock:  # noqa: SLF001 - a part of the pool
+            if self.environment.process is not process:
+                return
+            young = self.prewarming is not None and not self.prewarming.settled(monotonic())
+            if young or not self.pool._roster.retire(self):  # noqa: SLF001
+                return
+        extra = {"function": self.pool.configuration.function_name}
+        _log.info("the process of an idle environment has ended, so the environment goes", extra=extra)
+        self._lost = True
+        self.inbox.put(None)
 
     def _prewarm(self, prewarming: Prewarming) -> None:
         """Initialise the environment, unless it got a job: that does the same."""

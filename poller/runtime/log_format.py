@@ -31,7 +31,7 @@ Events = tuple[str, ...]
 
 _NO_BREAK_SPACE = "\u00a0"
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_encode_as_the_runtime = json.JSONEncoder(ensure_ascii=False).encode
+_encode_as_the_runtime = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 class LogFormat(Protocol):

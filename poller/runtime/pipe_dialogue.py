@@ -129,6 +129,11 @@ class PipeDialogue:
             if not self._beside.running:
                 self._beside.close()
 
+    @property
+    def extended(self) -> bool:
+        """Whether there are programs of extensions."""
+        return self._beside.running
+
     def leave(self, reason: str) -> None:
         """Tell the extensions of the end, and let all go."""
         self._beside.leave(reason)

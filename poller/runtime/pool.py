@@ -28,8 +28,9 @@ from poller.faults.chance import InvocationFaults
 from poller.model import FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.answers import error_answer, stopped, throttled
 from poller.runtime.control_groups import ControlGroups
-from poller.runtime.environment import ExecutionEnvironment
+from poller.runtime.environment_maker import EnvironmentMaker
 from poller.runtime.environment_thread import Ahead, EnvironmentThread, Job, wait_for_ends
+from poller.runtime.exit_watch import ExitWatch
 from poller.runtime.handler_log import LogSink
 from poller.runtime.initialization import INIT_TIMEOUT
 from poller.runtime.late_answers import LateAnswers, OnResult
@@ -62,6 +63,7 @@ class FunctionPool:
         provisioned: int = 0,
         freeze: bool = False,
         control_groups: ControlGroups | None = None,
+        exits: ExitWatch | None = None,
     ) -> None:
         """Start nothing yet.
 
@@ -76,15 +78,14 @@ class FunctionPool:
             provisioned: environments that are kept initialised, as far as the concurrency lets.
             freeze: whether processes of environments without work are stopped (E.3).
             control_groups: limit what its processes may use; without them `look_at_memory` does.
+            exits: tells of processes that end while idle; without it the next invocation finds out.
         """
         self.configuration = configuration
-        self._sink = log
-        self._log_streams = log_streams
         self._faults_on_purpose = faults
+        self._environments = EnvironmentMaker(log, log_streams, faults, init_timeout, control_groups)
         self.idle_timeout = idle_timeout
-        self._init_timeout = init_timeout
         self.freeze = freeze
-        self._control_groups = control_groups
+        self.exits = exits
         self._lock = threading.Lock()
         """Guards all that follows. Nothing blocks, calls back or writes while it is held."""
         self._roster = Roster(provisioned)
@@ -155,8 +156,8 @@ class FunctionPool:
                 worker = self._new_worker()
                 worker.inbox.put(job)
                 answer = None
-            elif roster.limit and roster.warming:
-                worker = roster.warming.pop(0)  # its init is this one's cold start
+            elif roster.limit and (roster.warming or (roster.leaving_extensions and not wait)):
+                worker = (roster.warming or roster.leaving_extensions).pop(0)  # its init is this one's cold start
                 worker.outdated = worker.generation != roster.generation
                 worker.inbox.put(job)
                 return
@@ -236,28 +237,16 @@ class FunctionPool:
     def _new_worker(self, prewarming: Prewarming | None = None) -> EnvironmentThread:
         """With the lock held."""
         number = self._roster.free_number()
-        environment = self._new_environment(provisioned=prewarming is not None)
+        environment = self._environments.make(self.configuration, provisioned=prewarming is not None)
         self._roster.workers[number] = worker = EnvironmentThread(self, number, environment, prewarming)
         return worker
-
-    def _new_environment(self, *, provisioned: bool) -> ExecutionEnvironment:
-        configuration = self.configuration
-        if provisioned:
-            configuration = replace(configuration, initialization_type="provisioned-concurrency")
-        return ExecutionEnvironment(
-            configuration,
-            self._sink,
-            log_streams=self._log_streams,
-            faults=self._faults_on_purpose,
-            init_timeout=self._init_timeout,
-            control_groups=self._control_groups,
-        )
 
     def _renew(self, worker: EnvironmentThread) -> None:
         """Give a worker a new environment in place of one that was stopped."""
         with self._lock:
             stopped = worker.environment
-            worker.environment = self._new_environment(provisioned=worker.prewarming is not None)
+            provisioned = worker.prewarming is not None
+            worker.environment = self._environments.make(self.configuration, provisioned=provisioned)
             self._roster.renewed(worker, stopped.cold_starts)
             if stopped.killed:
                 worker.environment.kill()
@@ -307,16 +296,24 @@ class FunctionPool:
             self._roster.warmed_up(worker)
             return self._roster.provisioned_concurrency() if self._roster.running else None
 
-    def _done(self, worker: EnvironmentThread, result: InvocationResult) -> Job | None:
-        """Count, and take the next waiting job, or wait for one."""
+    def _done(self, worker: EnvironmentThread, result: InvocationResult, *, lingers: bool) -> Job | None:
+        """Count, and take the next waiting job, or wait for one; nothing before `_settled` where extensions leave."""
         with self._lock:
             self._faults += (is_fault := result.status >= 500)  # noqa: PLR2004
             self._invocations += not is_fault
             self._errors += not is_fault and result.function_error is not None
-            following, leaves = self._roster.following(worker), worker in self._roster.leaving
+            following = None if lingers else self._roster.following(worker)
+            if lingers:
+                self._roster.linger(worker)
+            leaves = worker in self._roster.leaving
         if leaves:
             self._replenish()  # before the callback, which may invoke again and take its place
         return following
+
+    def _settled(self, worker: EnvironmentThread) -> Job | None:
+        """As `Roster.settled`."""
+        with self._lock:
+            return self._roster.settled(worker)
 
     def _ready(self, worker: EnvironmentThread) -> Job | None:
         """A worker is prepared: as `_done`, but for the counts."""

@@ -60,6 +60,10 @@ class Prewarming:
         self._failures = 0 if failure is None else self._failures + 1
         self._due = now + self.pause
 
+    def settled(self, now: float) -> bool:
+        """Whether it may be replaced at once: one that never lives for long is not initialised all the time."""
+        return now >= self._due + LOOK
+
     @property
     def pause(self) -> float:
         """Seconds between the last failure and the next try."""

@@ -49,6 +49,8 @@ class Roster:
         self.provisioned = provisioned
         self.warming: list[EnvironmentThread] = []
         """In their init, without an invocation."""
+        self.leaving_extensions: list[EnvironmentThread] = []
+        """Their processes have ended, and extensions of those take up to 2 s to leave: what waits is for others."""
         self.waiting: deque[Job] = deque()
         self.hungry: dict[EnvironmentThread, None] = {}
         """Those that have room for more, and found nothing; in that order."""
@@ -59,7 +61,7 @@ class Roster:
     @property
     def busy(self) -> int:
         """Invocations in work."""
-        return len(self.workers) - len(self.idle) - len(self.warming)
+        return len(self.workers) - len(self.idle) - len(self.warming) - len(self.leaving_extensions)
 
     @property
     def cold_starts(self) -> int:
@@ -133,6 +135,19 @@ class Roster:
             worker.inbox.put(None)
         return None
 
+    def linger(self, worker: EnvironmentThread) -> None:
+        """Extensions of its process that ended have still to leave: it is offered where nobody else is to be had."""
+        self.hungry.pop(worker, None)
+        self.put_back(worker)
+        self.leaving_extensions.append(worker)
+
+    def settled(self, worker: EnvironmentThread) -> Job | None:
+        """They have left: as `following`; None also when it got something to do meanwhile."""
+        if worker not in self.leaving_extensions:
+            return None
+        self.leaving_extensions.remove(worker)
+        return self.following(worker)
+
     def lay(self, worker: EnvironmentThread) -> Ahead | None:
         """What waits, for a worker to lay ahead; it will be woken when there is nothing now."""
         if worker.generation != self.generation:
@@ -187,8 +202,9 @@ class Roster:
     def leave(self, worker: EnvironmentThread) -> None:
         """It gets nothing any more; its thread and its process may still live. Idempotent."""
         if worker not in self.leaving:
-            if worker in self.warming:
-                self.warming.remove(worker)
+            for place in (self.warming, self.leaving_extensions):
+                if worker in place:
+                    place.remove(worker)
             self.hungry.pop(worker, None)
             del self.workers[worker.number]
             self.leaving.add(worker)
@@ -221,10 +237,12 @@ class Roster:
         left = [job for worker in self.workers.values() for job in self.take_back(worker, all_of_them=True)]
         left += self.drain()
         warming, self.warming = self.warming, []
-        busy = [worker for worker in self.workers.values() if worker not in self.idle and worker not in warming]
-        for worker in (*self.idle, *warming):
+        resting = [*self.idle, *warming, *self.leaving_extensions]
+        busy = [worker for worker in self.workers.values() if worker not in resting]
+        for worker in resting:
             worker.inbox.put(None)
         self.idle.clear()
+        self.leaving_extensions.clear()
         return Stopping(left, busy, warming, [*self.workers.values(), *self.leaving])
 
     def drain(self) -> list[Job]:

@@ -143,6 +143,11 @@ class Sandbox:
             self.dialogue.close(grace)
             self.dialogue = None
 
+    @property
+    def lingers(self) -> bool:
+        """Whether the process has ended, and extensions of it have still to leave."""
+        return self.dialogue is None and self._last is not None and self._last.extended
+
     def settle(self) -> None:
         """After the end of the process: let its extensions leave, for up to 2 s if there are any. Idempotent.
 

@@ -7,6 +7,7 @@ how some events are named and shaped, which is a table here.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, NoReturn
@@ -149,13 +150,20 @@ def _as_object(line: str) -> Any:
     if not line.startswith("{"):
         return line
     try:
-        return json.loads(line, parse_constant=_no_json)
+        return json.loads(line, parse_constant=_no_json, parse_float=_finite)
     except (ValueError, RecursionError):
         return line
 
 
 def _no_json(name: str) -> NoReturn:
     raise ValueError(f"{name} is Python's, not JSON's")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits} would be written as Infinity")
+    return number
 
 
 def subscribed(wanted: Subscription, *, again: bool) -> dict[str, Any]:

@@ -187,7 +187,7 @@ def test_the_service_says_once_that_the_kernel_sees_to_it(groups, caplog, tmp_pa
     pool = FunctionPools(port, tmp_path, None, None, groups).make(
         FunctionConfiguration("fn", HANDLERS, "basic.count"), 1
     )
-    assert pool._control_groups is None
+    assert pool._environments.control_groups is None
 
 
 def test_a_service_alone_in_its_group_moves_itself_into_a_leaf(own_group):

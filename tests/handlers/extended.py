@@ -29,6 +29,9 @@ def handler(event, _context):
         case ["child", *_]:
             print("child", subprocess.Popen(["sleep", "60"]).pid, flush=True)
             time.sleep(60)
+        case ["until", path]:
+            while not Path(path).exists():
+                time.sleep(0.002)
         case ["exit", status]:
             os._exit(status)
         case ["call", method, path]:

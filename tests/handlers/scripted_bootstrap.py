@@ -56,6 +56,10 @@ def answer(api, request_id, headers, event):  # noqa: C901, PLR0912, PLR0915 - a
         case ["raw error", error_type, body]:
             named = {"Lambda-Runtime-Function-Error-Type": error_type}
             api.call("POST", INVOCATION + request_id + "/error", body, named)
+        case ["until", path]:
+            while not Path(path).exists():
+                time.sleep(0.002)
+            api.call("POST", respond, "null")
         case ["print", text]:
             print(text, flush=True)
             api.call("POST", respond, b"null")

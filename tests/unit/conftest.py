@@ -29,6 +29,7 @@ SLOW = {
     "test_freezing",
     "test_function_logs",
     "test_http_service",
+    "test_idle_deaths",
     "test_invoke_statements",
     "test_invoker",
     "test_kafka_logins",

@@ -10,6 +10,7 @@ from handlers.rig import HANDLERS as HANDLERS_FOLDER
 
 from poller.cli import main
 from poller.idempotency.comparing import Difference, Run, differences, handler_lines, without_names
+from poller.runtime.environment import ExecutionEnvironment
 from poller.runtime.toolchains import find
 
 RUNTIME = f"python3.{sys.version_info[1]}"
@@ -173,6 +174,21 @@ def test_an_event_that_is_no_json_is_refused(check, tmp_path):
     code, output = check("steady")
     assert code == 2
     assert "Could not parse request body into json" in output.err
+
+
+def test_both_environments_are_stopped_when_ctrl_c_comes_while_the_first_is(check, monkeypatch):
+    stop, stopped = ExecutionEnvironment.stop, []
+
+    def interrupted(self):
+        stop(self)
+        stopped.append(self)
+        if len(stopped) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ExecutionEnvironment, "stop", interrupted)
+    code, _ = check("steady")
+    assert code == 130
+    assert len(set(stopped)) == 2
 
 
 def run(payload="1", lines=(), temporary=None, code=None):

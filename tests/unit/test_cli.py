@@ -95,6 +95,26 @@ def test_what_another_version_runs_is_valid_with_a_warning(
     assert "StrictRuntime is true" in err
 
 
+def test_several_consumers_of_a_queue_with_bounded_retries_are_valid_with_a_warning(
+    template: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # F.3
+    def warned(**extension: int) -> list[str]:
+        write(template.parent, document(settings={"EventSources": {"Tasks.Queue": extension}}))
+        code, out, err = run(["validate", str(template)], capsys)
+        assert (code, out.splitlines()[0]) == (ExitCode.OK, f"{template} is valid")
+        return err.splitlines()
+
+    assert warned(Concurrency=4, MaximumRetryAttempts=1) == warned(Concurrency=4) == []
+    assert warned(Concurrency=1, MaximumRetryAttempts=5) == []
+    assert warned(Concurrency=4, MaximumRetryAttempts=5) == [
+        (
+            "poller: warning: Metadata.Poller.EventSources.Tasks.Queue.Concurrency: if tasks is a classic queue, each of 4 "
+            "consumers counts the attempts that it saw, so a message may be tried again up to 17 times instead of 5 "
+            "(declare it with x-queue-type quorum, which counts by itself)"
+        )
+    ]
+
+
 def test_an_invocation_without_a_service_warns_of_another_version(
     template: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

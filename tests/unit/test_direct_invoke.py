@@ -201,6 +201,37 @@ def test_requests_that_are_sent_at_once_are_answered_in_their_order(ways: tuple[
         assert re.findall(rb"\r\n\r\n(\d)", answer) == [b"1", b"2", b"4", b"5"]
 
 
+@pytest.mark.parametrize("first", ["f", "g"])  # one is invoked, and there is none of the other: that is told at once
+@pytest.mark.parametrize("ends", ["by its first request", "as the server stops"])
+def test_what_comes_behind_the_last_request_of_a_connection_is_not_run(
+    ways: tuple[Service, Service], first: str, ends: str
+) -> None:
+    way, pool = ways[0], ways[0].functions.one
+    while pool.arrived.acquire(blocking=False):
+        pass
+    told = request(INVOKE.format(first), Connection="close" if ends == "by its first request" else "")
+    behind = request() + request(X_Amz_Invocation_Type="DryRun")
+    with way.connect() as client:
+        if ends == "as the server stops":
+            client.sendall(told[:-3])
+            waiting: list[Any] = []
+            while not waiting:
+                connections: Any = list(way._server.server_state.connections)
+                waiting = [one for one in connections if one.cycle is not None and one.cycle.more_body]
+            told = told[-3:]
+            [protocol] = waiting
+            protocol.loop.call_soon_threadsafe(protocol.shutdown)
+        client.sendall(told + behind)
+        answers = everything(client)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200" if first == "f" else b"404"]
+    assert b"connection: close" in answers
+    assert parts(way.ask(request()))[2] == b"[1]"
+    ran = 0
+    while pool.arrived.acquire(blocking=False):
+        ran += 1
+    assert ran == (2 if first == "f" else 1)
+
+
 def test_a_client_that_leaves_harms_nobody(ways: tuple[Service, Service]) -> None:
     way, pool = ways[0], ways[0].functions.one
     while pool.arrived.acquire(blocking=False):

@@ -6,12 +6,14 @@ import threading
 from time import monotonic
 
 import pytest
+from async_rig import eventually
 from handlers.extension_rig import told
 from handlers.rig import HANDLERS, error_of, exited, is_running
 from unit.test_pool import Answers, submit
 
 from poller.model import FunctionConfiguration
 from poller.runtime import limits
+from poller.runtime.environment import ExecutionEnvironment
 from poller.runtime.extension_host import ExtensionHost
 from poller.runtime.initialization import Initialization
 from poller.runtime.memory import Held
@@ -102,6 +104,104 @@ def test_when_extensions_cannot_be_let_go_the_event_that_follows_is_answered(
     finally:
         pool.stop()
     assert "RuntimeError: out of luck" in caplog.text
+
+
+@pytest.fixture
+def leaving(extended_configuration, monkeypatch):
+    """A pool whose environments, when they have ended, have extensions that leave only when they are let."""
+    began, let, settle = threading.Semaphore(0), threading.Event(), ExecutionEnvironment.settle
+
+    def settle_when_let(self):
+        began.release()
+        assert let.wait(30)
+        settle(self)
+
+    monkeypatch.setattr(ExecutionEnvironment, "settle", settle_when_let)
+    pools = []
+
+    def make(concurrency):
+        configuration = FunctionConfiguration("fn", **extended_configuration())
+        pool = FunctionPool(configuration, log=lambda *_: None, account_concurrency=concurrency)
+        pools.append(pool)
+        pool.start()
+        return pool, began, let
+
+    yield make
+    let.set()
+    for pool in pools:
+        pool.stop()
+        assert pool.stats().environments == 0
+
+
+def test_who_invokes_while_extensions_leave_gets_another_environment(leaving):  # E.3
+    pool, began, let = leaving(2)
+    answers = Answers()
+    submit(pool, answers, event=["exit", 3], wait=False)
+    assert began.acquire(timeout=30)
+    assert (pool.stats().environments, pool.stats().busy) == (1, 0)
+    submit(pool, answers, event=["echo", 2], wait=False)
+    assert answers.wait(2)[-1].payload == b"2"
+    assert pool.stats().environments == 2
+    submit(pool, answers, event=["echo", 3], wait=False)
+    assert answers.wait(3)[-1].payload == b"3", "one that is warm is taken first"
+    assert pool.stats().cold_starts == 2
+    let.set()
+
+
+def test_without_room_for_another_who_invokes_waits_for_extensions_to_leave_and_is_not_throttled(leaving):  # A.3
+    pool, began, let = leaving(1)
+    answers = Answers()
+    submit(pool, answers, event=["exit", 3], wait=False)
+    assert began.acquire(timeout=30)
+    submit(pool, answers, event=["echo", 2], wait=False)
+    submit(pool, answers, event=["echo", 3], wait=True)
+    submit(pool, answers, event=["echo", 4], wait=False)
+    assert answers.wait(2)[-1].status == 429, "one waits for it already"
+    let.set()
+    assert [result.payload for result in answers.wait(4)[2:]] == [b"2", b"3"]
+
+
+def test_one_whose_extensions_leave_runs_code_that_was_saved_meanwhile_in_a_new_environment(leaving):
+    pool, began, let = leaving(1)
+    answers = Answers()
+    submit(pool, answers, event=["exit", 3])
+    assert began.acquire(timeout=30)
+    [worker] = pool._roster.workers.values()
+    before = worker.environment
+    pool.reload()
+    submit(pool, answers, event=["echo", 2], wait=False)
+    let.set()
+    assert answers.wait(2)[-1].payload == b"2"
+    assert worker.environment is not before
+
+
+def test_what_waits_is_taken_by_whoever_is_free_first_and_not_by_one_whose_extensions_leave(leaving, tmp_path):
+    pool, began, let = leaving(2)
+    answers, gate = Answers(), tmp_path / "gate"
+    submit(pool, answers, event=["until", str(gate)])
+    submit(pool, answers, event=["exit", 3])
+    assert began.acquire(timeout=30)
+    submit(pool, answers, event=["echo", 3])
+    gate.touch()
+    assert [result.payload for result in answers.wait(3)[1:]] == [b"null", b"3"]
+    let.set()
+
+
+@pytest.mark.parametrize("what", ["stop", "reload", "limit"])
+def test_one_whose_extensions_leave_ends_with_the_others(leaving, what):
+    pool, began, let = leaving(1)
+    answers = Answers()
+    submit(pool, answers, event=["exit", 3])
+    assert began.acquire(timeout=30)
+    if what == "stop":
+        threading.Timer(0.0, let.set).start()
+        pool.stop()
+    elif what == "reload":
+        pool.reload()
+    else:
+        pool.reserve(0, 1)
+    let.set()
+    eventually(lambda: pool.stats().environments == 0)
 
 
 def test_what_extensions_have_ends_also_when_they_cannot_be_let_go():

@@ -14,6 +14,7 @@ import zipfile
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,9 @@ from botocore.exceptions import ClientError
 from packages import ROLE, linked, zip_of
 
 from poller.account import function_layers
+from poller.account.documents import Change, ForgettingDocuments
 from poller.account.function_requests import LOCAL_FOLDER
+from poller.account.layer_shelf import LayerShelf
 from poller.account.store import StoredDocuments
 
 LAYER = f"arn:aws:lambda:us-east-1:{ACCOUNT}:layer"
@@ -346,6 +349,21 @@ def test_sizes_of_layers_count_as_the_account_s(service: Service) -> None:  # A.
     assert used() - before == made["Content"]["CodeSize"]
 
 
+def test_the_account_s_code_size_is_the_sum_of_all_packages_of_functions_versions_and_layers(service: Service) -> None:
+    """A.2: as they were sent, not as they are unpacked."""
+    client = service.client
+    made = service.publish("summed", "x" * 10_000)  # a zip is much smaller than what is in it
+    created = service.create("summed", [made["LayerVersionArn"]], SAYS + "#" * 10_000)
+    assert created["CodeSize"] < 1000
+    client.publish_version(FunctionName="summed")
+    shown = [item["CodeSize"] for item in client.list_functions(FunctionVersion="ALL")["Functions"]]
+    for layer in client.list_layers()["Layers"]:
+        versions = client.list_layer_versions(LayerName=layer["LayerName"])["LayerVersions"]
+        found = [client.get_layer_version_by_arn(Arn=version["LayerVersionArn"]) for version in versions]
+        shown += [version["Content"]["CodeSize"] for version in found]
+    assert client.get_account_settings()["AccountUsage"]["TotalCodeSize"] == sum(shown)
+
+
 def test_a_policy_is_kept_and_shown(service: Service) -> None:
     service.publish("open")
     client, which = service.client, {"LayerName": "open", "VersionNumber": 1}
@@ -418,3 +436,24 @@ def test_a_function_whose_layer_is_lost_cannot_run_until_it_has_others(tmp_path:
         assert service.told("f") == ["two", "two"]
     finally:
         service.stop()
+
+
+@pytest.mark.parametrize("document", [{}, {"LastVersion": "x"}, {"LastVersion": None}, []])
+def test_a_broken_document_of_a_layer_is_told_and_its_numbers_are_not_given_again(
+    document: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    documents = ForgettingDocuments()
+    documents.change(
+        [
+            Change("Layer", "broken", document),
+            Change("Layer", "fine", {"LastVersion": 2}),
+            Change("LayerVersion", "broken:7", {}),  # lost as well, but its number is known
+            Change("LayerVersion", "broken:x", {}),
+        ]
+    )
+    catalogue: Any = SimpleNamespace(own=lambda: None)
+    shelf = LayerShelf(catalogue, documents, restore=True)
+    assert (shelf.next_number("broken"), shelf.next_number("fine")) == (8, 3)
+    lost = [record.getMessage() for record in caplog.records]
+    assert lost[0].startswith("layer broken cannot be restored, its document is not of this program: ")
+    assert [text.split(" cannot")[0] for text in lost[1:]] == ["layer version broken:7", "layer version broken:x"]

@@ -157,6 +157,8 @@ def test_an_error_object_is_one_json_line_unless_only_worse_is_shown():
     assert found["level"] == "ERROR"
     assert json_format(application="FATAL").error(payload) == ()
     assert json_format().error(b"no json") == ("no json",)
+    # A number that Python reads as infinity, which JSON cannot say.
+    assert json_format().error(b'{"errorType": "E", "size": 1e999}') == ('{"errorType": "E", "size": 1e999}',)
 
 
 def test_json_says_only_in_its_events_that_a_process_ended_or_timed_out():

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
@@ -26,7 +27,7 @@ def pool(tmp_path):
         pools = FunctionPools(Settings(Reload="false", **settings), tmp_path, None)
         lines = []
         one = pools.make(FunctionConfiguration("fn", HANDLERS, handler, runtime_client=client, timeout=60.0), 10)
-        one._sink = lambda line, _: lines.append(line)
+        one._environments = replace(one._environments, log=lambda line, _: lines.append(line))
         one.start()
         pools.start(lambda: [one])
         made.append((pools, one))

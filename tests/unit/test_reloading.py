@@ -287,6 +287,69 @@ def test_what_is_saved_before_the_watches_are_there_is_noticed(tmp_path, folders
     assert old.reloads == 0
 
 
+def swapped(folder, scripted):
+    shutil.copytree(folder, folder.with_name("built"))
+    folder.rename(folder.with_name("before"))
+    folder.with_name("built").rename(folder)
+
+
+def made_again(folder, scripted):
+    folder.rmdir()
+    folder.mkdir()  # which may get the same number, so that only its watch knows
+    scripted.saved(folder)
+
+
+def gone_for_a_while(folder, scripted):
+    folder.rmdir()
+    scripted.saved(folder)
+    while scripted.watch._places[folder] is not None:
+        threading.Event().wait(0.001)
+    folder.mkdir()
+
+
+@pytest.mark.parametrize("replace", [swapped, made_again, gone_for_a_while])
+@pytest.mark.parametrize("what", ["code", "layer"])
+def test_a_folder_that_is_replaced_runs_and_is_watched_again(tmp_path, folders, monkeypatch, replace, what):
+    a, b, _ = folders
+    one = Counting("one", a) if what == "code" else Counting("one", b, layers=(a,))
+    changed = []
+    monkeypatch.setattr("poller.reloading.layers.changed", changed.append)
+    with Scripted(tmp_path / ".poller", [one, Counting("other", b)]) as scripted:
+        assert scripted.look() == [a, b]
+        replace(a, scripted)
+        assert one.reloaded.acquire(timeout=10)
+        while scripted.look() != [a, b]:  # it may look while there is none
+            pass
+        scripted.saved(a / "app.py")
+        assert one.reloaded.acquire(timeout=10)
+    assert [pool.reloads for pool in scripted.pools] == [2, 0]
+    assert changed == ([] if what == "code" else [a, a])
+
+
+def test_a_link_that_leads_to_another_folder_is_followed(tmp_path, folders):
+    a, b, _ = folders
+    link = tmp_path / "current"
+    link.symlink_to(a)
+    one = Counting("one", link)
+    with Scripted(tmp_path / ".poller", [one]) as scripted:
+        assert scripted.look() == [a]
+        (tmp_path / "next").symlink_to(b)
+        (tmp_path / "next").rename(link)
+        assert one.reloaded.acquire(timeout=10)
+        assert scripted.look() == [b]
+        scripted.saved(b / "app.py")
+        assert one.reloaded.acquire(timeout=10)
+
+
+def test_a_folder_that_is_not_there_yet_is_run_and_watched_when_it_comes(tmp_path, monkeypatch):
+    monkeypatch.setattr("poller.reloading.LOOK", 10)
+    one, debugged = Counting("one", tmp_path / "built"), Counting("debugged", tmp_path / "built", debug_port=1)
+    with Scripted(tmp_path / ".poller", [one, debugged]) as scripted:
+        (tmp_path / "built").mkdir()
+        assert scripted.look() == [tmp_path / "built"]
+    assert debugged.reloads == 0
+
+
 def test_saving_a_file_of_a_layer_reloads_the_functions_that_use_it(tmp_path, folders, monkeypatch):
     code, layer, other = folders
     user, nobody = Counting("user", code, layers=(layer, other)), Counting("nobody", code)
@@ -401,6 +464,30 @@ def test_a_handlers_own_compiled_files_do_not_reload_it(pool, tmp_path):
         (tmp_path / "__pycache__").mkdir()
         ask_until_compiled_files_are_seen()
         assert one.generation == before
+    finally:
+        watch.stop()
+
+
+def test_a_folder_that_is_deleted_and_made_again_reloads_by_itself(pool, tmp_path):
+    code = tmp_path / "code"
+    code.mkdir()
+    save(code, "old")
+    one, answers = pool(code), Answers()
+    pid = asked(one, answers, 1)[1]
+    watch = CodeWatch(tmp_path / ".poller")
+    watch.start(lambda: [one])
+    try:
+        for text in ("first", "second"):
+            number = 0
+            while is_running(pid):
+                number += 1
+                assert number < 100
+                shutil.rmtree(code)
+                code.mkdir()
+                save(code, text)
+                threading.Event().wait(0.2)
+            found, pid = asked(one, answers, len(answers.results) + 1)
+            assert found == text
     finally:
         watch.stop()
 

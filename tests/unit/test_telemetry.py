@@ -122,6 +122,9 @@ def test_who_is_no_extension_or_comes_late_or_by_both_apis_is_refused():
         (TELEMETRY, "2022-12-13", Event("function", '{"a": 1}', 0.0), ("function", {"a": 1})),
         (TELEMETRY, "2025-01-29", Event("function", "{no", 0.0), ("function", "{no")),
         (TELEMETRY, "2025-01-29", Event("function", '{"a": NaN}', 0.0), ("function", '{"a": NaN}')),  # no JSON
+        # A number that Python reads as infinity, which JSON cannot say.
+        (TELEMETRY, "2025-01-29", Event("function", '{"a": -1e999}', 0.0), ("function", '{"a": -1e999}')),
+        (TELEMETRY, "2025-01-29", Event("function", '{"a": 1.5}', 0.0), ("function", {"a": 1.5})),
         (TELEMETRY, "2025-01-29", Event("function", "text", 0.0), ("function", "text")),
         (TELEMETRY, "2025-01-29", Event("extension", '{"a": 1}', 0.0), ("extension", '{"a": 1}')),
     ],

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import KafkaBroker, Produce, RabbitMQBroker, eventually, unique
+from brokers import KafkaBroker, Produce, RabbitMQBroker, unique
 from contract.source_harnesses import KAFKA_CLIENTS
 from integration.harness import stack
 from integration.harness.ledger import (
@@ -24,6 +24,7 @@ from integration.harness.ledger import (
 )
 from integration.harness.service import Service
 from secure_brokers import CERTIFICATE
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.broker,

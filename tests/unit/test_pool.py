@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from async_rig import eventually
 from handlers.rig import HANDLERS, Gate, descriptors, wait_until_gone
+from waiting import eventually
 
 from poller.model import FunctionConfiguration, Invocation
 from poller.runtime.environment import ExecutionEnvironment
@@ -306,13 +306,10 @@ def test_stop_kills_what_does_not_finish_within_the_grace(pool):
     lines = []
     one, answers = pool("failing.ignores_sigterm", lines=lines), Answers()
     submit(one, answers)
-    deadline = time.monotonic() + 10
-    while not any(line.startswith("started") for line in lines):
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    started = eventually(lambda: next((line for line in lines if line.startswith("started")), None))
     one.stop(0.05)
     assert (answers.wait(1)[0].status, answers.results[0].function_error) == (500, None)
-    pid = int(next(line for line in lines if line.startswith("started")).split()[1])
+    pid = int(started.split()[1])
     assert not Path(f"/proc/{pid}").exists()
 
 

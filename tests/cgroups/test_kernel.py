@@ -262,8 +262,7 @@ def test_a_hierarchy_that_is_mounted_read_only_is_left_alone(own_group, tmp_path
     assert "the service may not write to its control group" in said.stdout
 
 
-def test_what_the_kernel_s_own_ways_cost(groups, capsys):
-    """No limit is tested: it shows what a group costs an environment's start."""
+def test_a_group_that_ends_kills_what_is_in_it_and_shows_what_it_cost(groups, capsys):
     with subprocess.Popen(["sleep", "600"]) as process:
         began = time.perf_counter()
         group = groups.make("fn", 128)
@@ -272,6 +271,8 @@ def test_what_the_kernel_s_own_ways_cost(groups, capsys):
         added = time.perf_counter()
         group.end()
         ended = time.perf_counter()
+        assert process.wait() == -signal.SIGKILL
+    assert not group.path.exists()
     with capsys.disabled():
         figures = [f"{1000 * (b - a):.1f} ms" for a, b in ((began, made), (made, added), (added, ended))]
         print("\na group: made in {}, joined in {}, ended with its process in {}".format(*figures))

@@ -237,7 +237,9 @@ def test_records_of_a_partition_are_first_handled_in_order(pipeline: Pipeline) -
 
 def test_a_dead_letter_in_a_topic_is_the_record_of_aws_with_headers_of_origin(pipeline: Pipeline) -> None:  # D.1.4, F.1
     topic = pipeline.topics["Partial"]
-    for letter in letters_in_topic(pipeline.kafka, pipeline.targets["Partial"]):
+    letters = letters_in_topic(pipeline.kafka, pipeline.targets["Partial"])
+    assert letters
+    for letter in letters:
         ((shard, offset),) = letter.items
         record = letter.record
         assert record["requestContext"]["condition"] == "RetryAttemptsExhausted"

@@ -110,9 +110,10 @@ class ApiDialogue:
         """Wait for the first call for an event of the runtime and of each extension, or for an error."""
         frame = self._wait(deadline, None)
         while frame.header["type"] == "ready" and not self._extensions.ready and not self._frames:
-            if monotonic() >= deadline:
+            left = deadline - monotonic()  # once: a wait for a time below zero has no end
+            if left <= 0:
                 raise TimeoutError
-            self._serve(min(_LOOK, deadline - monotonic()))
+            self._serve(min(_LOOK, left))
             self._look_at_extensions()
             if self._group.exited():
                 raise ProcessExited(self.close(), undelivered=True)

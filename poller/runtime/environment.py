@@ -131,7 +131,7 @@ class ExecutionEnvironment:
     def has_room(self) -> bool:
         """Whether one more event may be laid: what was sent is all in the pipe, and there are not too many.
 
-        None where faults are made on purpose: what lies behind a crash must not have begun.
+        There never is where faults are made on purpose: what lies behind a crash must not have begun.
         """
         dialogue = self._sandbox.dialogue
         return dialogue is not None and self._faults is None and dialogue.has_room

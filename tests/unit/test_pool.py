@@ -256,6 +256,20 @@ def test_our_own_faults_are_answers_with_status_500(pool, monkeypatch):
     assert one.stats().faults == 1
 
 
+def test_an_environment_that_cannot_even_be_stopped_costs_one_event_and_is_replaced(pool, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("a bug of ours")
+
+    one, answers = pool(reserved_concurrent_executions=1), Answers()
+    with monkeypatch.context() as patch:
+        patch.setattr(ExecutionEnvironment, "invoke", broken)
+        patch.setattr(ExecutionEnvironment, "stop", broken)
+        submit(one, answers, request_id="a")
+        answers.wait(1)
+    submit(one, answers, request_id="b")
+    assert [(result.request_id, result.status) for result in answers.wait(2)] == [("a", 500), ("b", 200)]
+
+
 def test_no_thread_left_is_an_answer_too(pool, monkeypatch):
     def refuse(self):
         raise RuntimeError("can't start new thread")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -208,8 +209,9 @@ def test_hundreds_of_connections_wait_side_by_side_without_a_thread_each() -> No
 class Idle(HttpServer):
     """Has few connections at most, and little patience."""
 
-    def __init__(self, most: int, longest_head: float) -> None:
-        super().__init__(Endpoint(application(CollectorRegistry(), list, lambda: True), ""), bind("127.0.0.1", 0), most)
+    def __init__(self, most: int, longest_head: float, app: Any = None) -> None:
+        app = app or Endpoint(application(CollectorRegistry(), list, lambda: True), "")
+        super().__init__(app, bind("127.0.0.1", 0))
         protocol: Any = partial(HttpProtocol, most=most, longest_head=longest_head)
         self._server.config.http = protocol
 
@@ -248,6 +250,28 @@ def test_a_client_that_sends_no_whole_head_in_time_makes_room(sent: bytes) -> No
             slow.sendall(sent)
             assert slow.recv(100) == b""
         eventually(lambda: httpx.get(f"http://{server.address}/healthz").status_code == 200)
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("sent", [b"\r\n", b"GET /healthz HTTP/1.1\r\nHost: loc"])
+def test_a_head_that_begins_while_a_request_is_in_work_does_not_cut_that_off(sent: bytes) -> None:
+    begun = threading.Event()
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        begun.set()
+        await asyncio.sleep(0.3)  # longer than the head may take
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    server = Idle(1, 0.05, app)
+    server.start()
+    try:
+        with connect(f"http://{server.address}") as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert begun.wait(10)
+            client.sendall(sent)
+            assert answer_of(client).endswith(b"done")
     finally:
         server.stop()
 

@@ -1,10 +1,8 @@
 """Extensions: external ones start with the environment, are told of each event and of the end; internal ones register (E.3)."""
 
 import json
-import select
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from handlers.extension_rig import INVOKE, SHUTDOWN, api_with, call, refusal, register, told
@@ -13,7 +11,6 @@ from handlers.rig import HANDLERS, Function, error_of, is_running, wait_until_go
 from poller.model import FunctionConfiguration, Invocation
 from poller.runtime import api_dialogue
 from poller.runtime.extension_host import ExtensionHost
-from poller.runtime.extension_processes import ExtensionProcesses
 from poller.runtime.extensions_api import ExtensionsApi
 from poller.runtime.http_wire import Request
 from poller.runtime.pool import FunctionPool
@@ -215,26 +212,6 @@ def test_an_init_that_extensions_do_not_end_is_given_up_also_when_time_runs_out_
     monkeypatch.setattr(ExtensionHost, "ready", property(ready))
     monkeypatch.setattr(api_dialogue, "monotonic", clock)
     assert extended_function().environment.prewarm(2.0) == "timeout"
-
-
-def test_when_one_extension_cannot_be_started_none_is_left(tmp_path):
-    program = tmp_path / "first"
-    program.write_text("#!/bin/sh\nexec sleep 600\n")
-    program.chmod(0o755)
-    before = set(children())
-    with pytest.raises(ValueError, match="null byte"):
-        ExtensionProcesses(
-            [program, tmp_path / "second\0"],
-            folder=tmp_path,
-            variables={"AWS_LAMBDA_LOG_STREAM_NAME": "stream"},
-            output=lambda _: None,
-            poll=select.poll(),
-        )
-    assert set(children()) == before
-
-
-def children():
-    return Path("/proc/thread-self/children").read_text().split()
 
 
 @pytest.mark.parametrize(

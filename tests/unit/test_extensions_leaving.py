@@ -8,10 +8,10 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
-from async_rig import eventually
 from handlers.extension_rig import told
 from handlers.rig import HANDLERS, error_of, exited, is_running
 from unit.test_pool import Answers, submit
+from waiting import eventually
 
 from poller.model import FunctionConfiguration
 from poller.runtime import limits

@@ -61,8 +61,9 @@ for module in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev vir
     cp "$found" "$root/modules/$number-$module.ko"
     number=$((number + 1))
 done
-# The command runs as root, in this folder, with this folder's place also where that is below /tmp.
-printf '#!/bin/sh\nexport PATH=%q HOME=/root PYTHONDONTWRITEBYTECODE=1 %s\ncd %q || exit 1\n' \
+# The command runs as root, in this folder, with this folder's place also where that is below /tmp. Its home is there, too:
+# what programs write to a home would have no place in one that can only be read.
+printf '#!/bin/sh\nexport PATH=%q HOME=/tmp PYTHONDONTWRITEBYTECODE=1 %s\ncd %q || exit 1\n' \
     "$PATH" "${CI:+CI=$CI}" "$here" >"$root/run"
 printf '%q ' "$@" >>"$root/run"
 cat >"$root/init" <<INIT
@@ -81,7 +82,7 @@ mount -t cgroup2 cgroup2 /new/sys/fs/cgroup
 mount -t devtmpfs dev /new/dev
 mkdir -p /new/dev/pts /new/dev/shm
 mount -t devpts devpts /new/dev/pts
-for folder in /dev/shm /tmp /run /var/tmp /root/.cache; do
+for folder in /dev/shm /tmp /run /var/tmp; do
     [ -d /new\$folder ] && mount -t tmpfs -o mode=1777 tmpfs /new\$folder
 done
 mkdir -p "/new$here"

@@ -25,10 +25,6 @@ KEYS: Mapping[str, Sequence[str]] = {
     "OAUTHBEARER_AUTH": ("oauthTokenEndpointUrl", "oauthClientId", "oauthClientSecret"),
 }
 """What the secret of each type has to hold."""
-OPTIONAL_KEYS: Mapping[str, Sequence[str]] = {
-    "CLIENT_CERTIFICATE_TLS_AUTH": ("privateKeyPassword",),
-    "OAUTHBEARER_AUTH": ("oauthIdpCaCertificate",),
-}
 _JWT_BEARER = ("oauthClientEmail", "oauthPrivateKey", "oauthTokenExpirationSeconds")
 
 _MECHANISMS: Mapping[str, Mechanism] = {

@@ -4,8 +4,10 @@
 |---|---|---|
 | main | signals, start and stop | touch clients |
 | `poller-<mapping>-<n>` | its source, its lanes, its decisions and commits | run handlers, send dead letters |
-| the Kafka client's | sockets, heartbeats; in its listener the parked poller's lanes | block beyond RevocationGrace |
+| kafka-python's own, of dead letters only | sockets, heartbeats | touch lanes |
+| librdkafka's own | sockets, heartbeats, fetches | run Python |
 | `invoke-<function>-<n>` | one execution environment | touch a source, save `wake` |
+| `telemetry-<extension>` | one subscriber's listener | hold anybody up |
 | `finish-<function>` | a pool that was given up, until it has finished | hand invocations over |
 | `destination-<mapping>` | its destination's client | decide anything |
 | `async` | asynchronous events in memory, reading of the store | block, save for the store's disk |

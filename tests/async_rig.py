@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,18 +26,6 @@ from poller.model import FunctionConfiguration
 from poller.policy.async_delays import pauses
 from poller.runtime.pool import FunctionPool
 from poller.settings import Settings
-
-PATIENCE = 60.0
-"""Seconds until a test gives up waiting; nothing takes a tenth of it."""
-
-
-def eventually(condition: Callable[[], Any]) -> Any:
-    """Wait until it is true, and return what it gave."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-    return found
 
 
 def in_file(path: Path) -> AsyncDestination:

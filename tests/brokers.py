@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
 import docker
 import pika
@@ -28,27 +27,16 @@ from pika.exceptions import AMQPError
 
 from poller.sources.kafka_event import KafkaSettings
 from poller.sources.rabbitmq_event import RabbitMQSettings
+from tests.waiting import eventually
 
 KAFKA_IMAGE = "apache/kafka:4.3.0"
 RABBITMQ_IMAGE = "rabbitmq:4-management"
 RABBITMQ_ARN = "arn:aws:mq:us-east-1:123456789012:broker:tests:b-1"
 START_TIMEOUT = 90.0
 
-T = TypeVar("T")
-
 
 class BrokerUnavailable(Exception):  # noqa: N818
     """There is nothing to test with: no address in the environment, and no container engine with the image."""
-
-
-def eventually(condition: Callable[[], T], *, timeout: float = 30.0, what: str = "what the test waits for") -> T:
-    """Call `condition` until it gives something true, and return that."""
-    deadline = time.monotonic() + timeout
-    while not (result := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not come about within {timeout:g} s; last seen: {result!r}")
-        time.sleep(0.02)
-    return result
 
 
 def unique(prefix: str) -> str:
@@ -242,7 +230,7 @@ class KafkaBroker:
     def wait_until_ready(self) -> None:
         assert self.container is not None
         self.container.wait_for_log("Kafka Server started")
-        eventually(self._answers, timeout=START_TIMEOUT, what=f"an answer of Kafka at {self.address}")
+        eventually(self._answers, timeout=START_TIMEOUT, pause=0.1, what=f"an answer of Kafka at {self.address}")
 
     def _answers(self) -> bool:
         try:
@@ -395,17 +383,15 @@ class RabbitMQBroker:
         return self.url
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT
-        while True:
-            try:
-                with self.channel() as channel:
-                    channel.queue_declare("", exclusive=True)
-            except (AMQPError, OSError):
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
-            else:
-                return
+        eventually(self._answers, timeout=START_TIMEOUT, pause=0.1, what=f"an answer of RabbitMQ at {self.url}")
+
+    def _answers(self) -> bool:
+        try:
+            with self.channel() as channel:
+                channel.queue_declare("", exclusive=True)
+        except (AMQPError, OSError):
+            return False
+        return True
 
     def restart(self) -> None:
         """Stop and start the broker, and wait until it answers again."""

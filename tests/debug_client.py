@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
-import time
+from contextlib import suppress
 from typing import Any
+
+from waiting import eventually
 
 
 class DebugClient:
@@ -65,10 +67,12 @@ class DebugClient:
 
 def connected(port: int) -> socket.socket:
     """Somebody listens a moment after the process was started."""
-    deadline = time.monotonic() + 20
-    while True:
-        try:
+
+    def connection() -> socket.socket | None:
+        with suppress(ConnectionRefusedError):
             return socket.create_connection(("127.0.0.1", port), timeout=10)
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline, "nobody waits for a debugger"
-            time.sleep(0.02)
+        return None
+
+    made = eventually(connection, what=f"a connection to port {port}, where nobody waits for a debugger")
+    assert made is not None
+    return made

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +17,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from brokers import free_port, unique
+from waiting import eventually
 
 BINARY = Path(__file__).parents[1] / "build" / "s3-gateway" / "versitygw-v1.8.0"
 ACCESS_KEY, SECRET_KEY, REGION = "gateway", "gateway-secret", "us-east-1"
@@ -118,16 +118,15 @@ class S3Gateway:
         return self._log.read_text(errors="replace")
 
     def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT
-        while True:
-            try:
-                self.client.list_buckets()
-            except (BotoCoreError, ClientError) as error:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise AssertionError(f"the S3 server does not answer: {error}\n{self.log()}") from None
-                time.sleep(0.02)
-            else:
-                return
+        eventually(self._answers, timeout=START_TIMEOUT, what="an answer of the S3 server")
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, f"the S3 server ended:\n{self.log()}"
+        try:
+            self.client.list_buckets()
+        except (BotoCoreError, ClientError):
+            return False
+        return True
 
     def stop(self) -> None:
         self.client.close()

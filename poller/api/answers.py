@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
 
 from poller.api_errors import IN_USE, NOT_FOUND, VALIDATION, ApiError
+from poller.request_ids import new_request_id
 
 CAPITAL_MESSAGE = frozenset(
     {
@@ -29,7 +29,7 @@ SERVER_FAULT = 500
 
 def refusal(error: ApiError) -> Response:
     """The answer to a call that is refused, for a Starlette route."""
-    headers = {"x-amzn-ErrorType": error.type, "x-amzn-RequestId": str(uuid.uuid4())}
+    headers = {"x-amzn-ErrorType": error.type, "x-amzn-RequestId": new_request_id()}
     # In ASCII: a lone surrogate, which a caller's JSON may hold and a text repeat, has no other form.
     return Response(json.dumps(body_of(error), separators=(",", ":")), error.status, headers, "application/json")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,6 +27,8 @@ TAGS = "/2017-03-31/tags/{name:path}"
 SETTINGS = "/2016-08-19/account-settings"
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+Json = dict[str, Any]
+"""What stands in a body."""
 
 
 def routes(configs: FunctionConfigs) -> list[BaseRoute]:
@@ -61,128 +63,119 @@ def refusing_routes(text: str) -> list[BaseRoute]:
 
 def _event_invoke(configs: FunctionConfigs) -> list[tuple[str, str, Endpoint]]:
     calls = configs.event_invoke
-
-    async def put(request: Request) -> Response:
-        body = await body_of(request)
-        return await answered(200, lambda: calls.put(_name(request), _query(request, "Qualifier"), body))
-
-    async def update(request: Request) -> Response:
-        body = await body_of(request)
-        return await answered(200, lambda: calls.update(_name(request), _query(request, "Qualifier"), body))
-
-    async def get(request: Request) -> Response:
-        return await answered(200, lambda: calls.get(_name(request), _query(request, "Qualifier")))
-
-    async def delete(request: Request) -> Response:
-        return await answered(204, lambda: calls.delete(_name(request), _query(request, "Qualifier")))
-
-    async def listed(request: Request) -> Response:
-        marker, most = _query(request, "Marker"), _query(request, "MaxItems")
-        return await answered(200, lambda: calls.listed(_name(request), marker, most))
-
     return [
-        ("GET", f"{INVOKE_CONFIG}/list", listed),
-        ("PUT", INVOKE_CONFIG, put),
-        ("POST", INVOKE_CONFIG, update),
-        ("GET", INVOKE_CONFIG, get),
-        ("DELETE", INVOKE_CONFIG, delete),
+        ("GET", f"{INVOKE_CONFIG}/list", _page(calls.listed)),
+        ("PUT", INVOKE_CONFIG, _qualified_body(200, calls.put)),
+        ("POST", INVOKE_CONFIG, _qualified_body(200, calls.update)),
+        ("GET", INVOKE_CONFIG, _qualified(200, calls.get)),
+        ("DELETE", INVOKE_CONFIG, _qualified(204, calls.delete)),
     ]
 
 
 def _concurrency(configs: FunctionConfigs) -> list[tuple[str, str, Endpoint]]:
     concurrency, recursion = configs.concurrency, configs.recursion
-
-    async def put(request: Request) -> Response:
-        body = await body_of(request)
-        return await answered(200, lambda: concurrency.put(_name(request), body))
-
-    async def get(request: Request) -> Response:
-        return await answered(200, lambda: concurrency.get(_name(request)))
-
-    async def delete(request: Request) -> Response:
-        return await answered(204, lambda: concurrency.delete(_name(request)))
-
-    async def put_recursion(request: Request) -> Response:
-        body = await body_of(request)
-        return await answered(200, lambda: recursion.put(_name(request), body))
-
-    async def get_recursion(request: Request) -> Response:
-        return await answered(200, lambda: recursion.get(_name(request)))
-
     return [
-        ("PUT", RESERVE, put),
-        ("DELETE", RESERVE, delete),
-        ("GET", RESERVED, get),
-        ("PUT", RECURSION, put_recursion),
-        ("GET", RECURSION, get_recursion),
+        ("PUT", RESERVE, _body(200, concurrency.put)),
+        ("DELETE", RESERVE, _plain(204, concurrency.delete)),
+        ("GET", RESERVED, _plain(200, concurrency.get)),
+        ("PUT", RECURSION, _body(200, recursion.put)),
+        ("GET", RECURSION, _plain(200, recursion.get)),
     ]
 
 
 def _provisioned(configs: FunctionConfigs) -> list[tuple[str, str, Endpoint]]:
     calls = configs.provisioned
-
-    async def put(request: Request) -> Response:
-        body = await body_of(request)
-        return await answered(202, lambda: calls.put(_name(request), _query(request, "Qualifier"), body))
+    one, all_of_them = _qualified(200, calls.get), _page(calls.listed)
 
     async def get(request: Request) -> Response:
-        if _query(request, "List") == "ALL":
-            marker, most = _query(request, "Marker"), _query(request, "MaxItems")
-            return await answered(200, lambda: calls.listed(_name(request), marker, most))
-        return await answered(200, lambda: calls.get(_name(request), _query(request, "Qualifier")))
+        return await (all_of_them if _query(request, "List") == "ALL" else one)(request)
 
-    async def delete(request: Request) -> Response:
-        return await answered(204, lambda: calls.delete(_name(request), _query(request, "Qualifier")))
-
-    return [("PUT", PROVISIONED, put), ("GET", PROVISIONED, get), ("DELETE", PROVISIONED, delete)]
+    return [
+        ("PUT", PROVISIONED, _qualified_body(202, calls.put)),
+        ("GET", PROVISIONED, get),
+        ("DELETE", PROVISIONED, _qualified(204, calls.delete)),
+    ]
 
 
 def _runtime(configs: FunctionConfigs) -> list[tuple[str, str, Endpoint]]:
     calls = configs.runtime
-
-    async def put(request: Request) -> Response:
-        body = await body_of(request)
-        return await answered(200, lambda: calls.put(_name(request), _query(request, "Qualifier"), body))
-
-    async def get(request: Request) -> Response:
-        return await answered(200, lambda: calls.get(_name(request), _query(request, "Qualifier")))
-
-    return [("PUT", RUNTIME, put), ("GET", RUNTIME, get)]
+    return [("PUT", RUNTIME, _qualified_body(200, calls.put)), ("GET", RUNTIME, _qualified(200, calls.get))]
 
 
 def _policies(configs: FunctionConfigs) -> list[tuple[str, str, Endpoint]]:
     policies = configs.policies
-
-    async def add(request: Request) -> Response:
-        body = await body_of(request)
-        return await answered(201, lambda: policies.add(_name(request), _query(request, "Qualifier"), body))
-
-    async def get(request: Request) -> Response:
-        return await answered(200, lambda: policies.get(_name(request), _query(request, "Qualifier")))
 
     async def remove(request: Request) -> Response:
         qualifier, revision = _query(request, "Qualifier"), _query(request, "RevisionId")
         sid = request.path_params["sid"]
         return await answered(204, lambda: policies.remove(_name(request), sid, qualifier, revision))
 
-    return [("POST", POLICY, add), ("GET", POLICY, get), ("DELETE", POLICY + "/{sid:path}", remove)]
+    return [
+        ("POST", POLICY, _qualified_body(201, policies.add)),
+        ("GET", POLICY, _qualified(200, policies.get)),
+        ("DELETE", POLICY + "/{sid:path}", remove),
+    ]
 
 
 def _tags(configs: FunctionConfigs) -> list[tuple[str, str, Endpoint]]:
     tags = configs.tags
 
-    async def tag(request: Request) -> Response:
-        body = await body_of(request)
-        return await answered(204, lambda: tags.tag(_name(request), body))
-
     async def untag(request: Request) -> Response:
         keys = request.query_params.getlist("tagKeys")
         return await answered(204, lambda: tags.untag(_name(request), keys))
 
-    async def listed(request: Request) -> Response:
-        return await answered(200, lambda: tags.listed(_name(request)))
+    return [("POST", TAGS, _body(204, tags.tag)), ("DELETE", TAGS, untag), ("GET", TAGS, _plain(200, tags.listed))]
 
-    return [("POST", TAGS, tag), ("DELETE", TAGS, untag), ("GET", TAGS, listed)]
+
+# --- endpoints by what their calls take ------------------------------------------------------------------------------
+
+
+def _plain(status: int, call: Callable[[str], Json | None]) -> Endpoint:
+    """A name."""
+
+    async def endpoint(request: Request) -> Response:
+        return await answered(status, lambda: call(_name(request)))
+
+    return endpoint
+
+
+def _body(status: int, call: Callable[[str, Json], Json | None]) -> Endpoint:
+    """A name and a body."""
+
+    async def endpoint(request: Request) -> Response:
+        body = await body_of(request)
+        return await answered(status, lambda: call(_name(request), body))
+
+    return endpoint
+
+
+def _qualified(status: int, call: Callable[[str, str | None], Json | None]) -> Endpoint:
+    """A name and a qualifier."""
+
+    async def endpoint(request: Request) -> Response:
+        return await answered(status, lambda: call(_name(request), _query(request, "Qualifier")))
+
+    return endpoint
+
+
+def _qualified_body(status: int, call: Callable[[str, str | None, Json], Json | None]) -> Endpoint:
+    """A name, a qualifier and a body."""
+
+    async def endpoint(request: Request) -> Response:
+        body = await body_of(request)
+        return await answered(status, lambda: call(_name(request), _query(request, "Qualifier"), body))
+
+    return endpoint
+
+
+def _page(call: Callable[[str, str | None, str | None], Json]) -> Endpoint:
+    """A name, and where a page begins and ends."""
+
+    async def endpoint(request: Request) -> Response:
+        marker, most = _query(request, "Marker"), _query(request, "MaxItems")
+        return await answered(200, lambda: call(_name(request), marker, most))
+
+    return endpoint
 
 
 def _routes(calls: list[tuple[str, str, Endpoint]]) -> list[BaseRoute]:

@@ -137,10 +137,14 @@ class HttpProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         super().data_received(data)
-        if self._in_head and self._head and self._due == inf:  # it began, and did not end
+        if self._in_head and self._head and self._due == inf and not self._in_work():  # it began, and did not end
             self._close_in(self._longest_head)
         if self._in_head and self._head > MAXIMUM_HEAD and not self.transport.is_closing():
             self.send_400_response(f"Request line and headers are longer than {MAXIMUM_HEAD} bytes.")
+
+    def _in_work(self) -> bool:
+        """Whether a request waits for its answer: only after that the next one's head has to come in time."""
+        return self.cycle is not None and not self.cycle.response_complete
 
     def on_headers_complete(self) -> None:
         """The head is over."""
@@ -181,7 +185,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _direct_call(self) -> DirectCall | None:
         if self._direct is None or self.parser.get_http_version() != "1.1" or self.flow.write_paused:
             return None
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._in_work():
             return None  # its answers come in the order of its requests
         return self._direct.begin(self.parser.get_method(), self.url, self.headers)
 

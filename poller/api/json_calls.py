@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from poller.api.answers import refusal
 from poller.api.call import path_of
 from poller.api_errors import ApiError, invalid_parameter
 from poller.errors import PollerError
+from poller.request_ids import new_request_id
 
 LONGEST_BODY = 1024 * 1024
 """Bytes of a request; the largest that makes sense has ten patterns of 4,096 characters."""
@@ -47,7 +47,7 @@ def refusing(endpoint: Callable[[Request], Any]) -> Callable[[Request], Any]:
 async def answered(status: int, call: Callable[[], Mapping[str, Any] | None]) -> Response:
     """What the call returns, on a thread that may block."""
     body = await run_in_threadpool(call)
-    headers = {"x-amzn-RequestId": str(uuid.uuid4())}
+    headers = {"x-amzn-RequestId": new_request_id()}
     if status == NO_CONTENT:
         return Response(status_code=status, headers=headers)
     # In ASCII: a lone surrogate, which a caller's JSON may hold, has no other form.

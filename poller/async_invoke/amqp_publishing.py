@@ -134,9 +134,15 @@ class Publisher:
                 for queue in outgoing.queues:
                     declarations.forget(queue.name)
             if refusal == NO_QUEUE and pauses:
-                self._link.later(pauses[0], partial(self._begin, outgoing, on_result, pauses[1:]))
+                self._link.later(pauses[0], again)
             else:
                 on_result(refusal)
+
+        def again() -> None:
+            if declarations is self._declarations:
+                self._begin(outgoing, on_result, pauses[1:])
+            else:  # what it follows from comes again over the new connection, and would bring it a second time
+                on_result(self._link.trouble or "the connection ended")
 
         self._ensure(outgoing, 0, on_published)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import uuid
 from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -25,6 +24,7 @@ from poller.clock import Clock
 from poller.errors import StateError
 from poller.model import Invocation, InvocationResult
 from poller.policy.async_events import LONGEST_DELAY, SHORTEST_DELAY, Again, Ended, is_delay
+from poller.request_ids import new_request_id
 from poller.runtime.answers import error_answer
 
 LONGEST_WAIT = 5.0
@@ -286,7 +286,7 @@ class Dispatcher:
             function.asynchronous,
             now=self.now,
             wall=self._clock.time(),
-            new_id=lambda: str(uuid.uuid4()),
+            new_id=new_request_id,
             may_recur=self._may_recur,
         )
         if not ended.succeeded:

@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import os
 import sys
-import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,6 +20,7 @@ from poller.cli_options import ExitCode
 from poller.idempotency.comparing import Difference, Run, differences, handler_lines, without_names
 from poller.invoker import why_no_json
 from poller.model import FunctionConfiguration, Invocation, InvocationResult
+from poller.request_ids import new_request_id
 from poller.runtime.environment import ExecutionEnvironment
 from poller.runtime_support import substitution
 
@@ -83,7 +83,7 @@ class _Check:
     def invoke(self, environment: ExecutionEnvironment) -> Run:
         """Invoke once, as another event with the same content would: with a request id of its own."""
         self._lines.clear()
-        request_id = str(uuid.uuid4())
+        request_id = new_request_id()
         result = environment.invoke(Invocation(request_id, self._event, self._configuration.function_arn))
         if result.status != 200 or result.function_error:  # noqa: PLR2004
             self.failure = self.failure or result

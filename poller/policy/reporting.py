@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from poller.model import InvocationResult, Record
 
-REPORT_BATCH_ITEM_FAILURES = "ReportBatchItemFailures"
-
 LONGEST_SHOWN = 200
 """Characters of a wrong itemIdentifier that the log repeats; it may be as long as a reply."""
 

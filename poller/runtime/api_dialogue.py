@@ -110,9 +110,10 @@ class ApiDialogue:
         """Wait for the first call for an event of the runtime and of each extension, or for an error."""
         frame = self._wait(deadline, None)
         while frame.header["type"] == "ready" and not self._extensions.ready and not self._frames:
-            if monotonic() >= deadline:
+            left = deadline - monotonic()  # once: a wait for a time below zero has no end
+            if left <= 0:
                 raise TimeoutError
-            self._serve(min(_LOOK, deadline - monotonic()))
+            self._serve(min(_LOOK, left))
             self._look_at_extensions()
             if self._group.exited():
                 raise ProcessExited(self.close(), undelivered=True)
@@ -242,8 +243,9 @@ class ApiDialogue:
             if self._frames:
                 return self._answered(self._frames.popleft())
             if self._group.exited():
-                # A client may have written and gone in one breath.
-                self._serve(0, on_wake)
+                # A client may have written and gone in one breath: what lies in its connection is more than one read.
+                while self._serve(0, on_wake) and not self._frames and monotonic() < deadline:
+                    pass
                 if not self._frames:
                     undelivered = self._held is not None or self._api.undelivered or self._server.unsent
                     raise ProcessExited(self.close(), undelivered=undelivered)
@@ -278,8 +280,12 @@ class ApiDialogue:
         self._extensions.answered(answered)
         return answered
 
-    def _serve(self, seconds: float, on_wake: Callable[[], None] | None = None) -> None:
-        """Wait for something to do, and do it. Until an answer is there, output first."""
+    def _serve(self, seconds: float, on_wake: Callable[[], None] | None = None) -> bool:
+        """Wait for something to do, and do it. Until an answer is there, output first.
+
+        Returns:
+            Whether clients of the API had something to say.
+        """
         output = self._group.output
         if output.wanted != self._output_watched:
             self._output_watched = output.wanted
@@ -292,8 +298,10 @@ class ApiDialogue:
         ready = [fd for fd, _ in self._poll.poll(math.ceil(wait * 1000))]
         if output.fd in ready:
             output.read()
+        said = False
         for fd in ready:
             if self._server.owns(fd):
+                said = True
                 self._frames.extend(self._server.serve(fd))
             elif self._extensions.owns(fd):
                 self._extensions.serve(fd)
@@ -303,6 +311,7 @@ class ApiDialogue:
                 else:
                     on_wake()
         self._server.resume()
+        return said
 
     def _watch(self, fd: int) -> None:
         self._poll.register(fd, select.POLLIN)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import uuid
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import NoReturn
 from poller.faults.chance import InvocationFaults
 from poller.faults.invocation import suffer
 from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, InvocationResult
+from poller.request_ids import new_request_id
 from poller.runtime.answers import compact, error_answer
 from poller.runtime.control_groups import ControlGroups
 from poller.runtime.dialogue import Dialogue
@@ -110,7 +110,7 @@ class ExecutionEnvironment:
             None when it is warm, else what its init failed with: `timeout`, a type of error, or what is wrong here.
         """
         # An id of its own, as its lines have on Lambda: there is no invocation yet.
-        self._log = HandlerLog(self._sink, str(uuid.uuid4()), self._init.log_format)
+        self._log = HandlerLog(self._sink, new_request_id(), self._init.log_format)
         try:
             self._sandbox.reset()
             failure = self._init.phase(limit)
@@ -131,7 +131,7 @@ class ExecutionEnvironment:
     def has_room(self) -> bool:
         """Whether one more event may be laid: what was sent is all in the pipe, and there are not too many.
 
-        None where faults are made on purpose: what lies behind a crash must not have begun.
+        There never is where faults are made on purpose: what lies behind a crash must not have begun.
         """
         dialogue = self._sandbox.dialogue
         return dialogue is not None and self._faults is None and dialogue.has_room

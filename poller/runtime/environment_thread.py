@@ -175,7 +175,7 @@ class EnvironmentThread(threading.Thread):
             return self.environment.prewarm(limit)
         except Exception as error:  # noqa: BLE001 - logged, and told
             _log.exception("The init of an environment of %s", self.pool.configuration.function_name)
-            self.environment.stop(grace=0)
+            self._abandon()
             return f"{type(error).__name__}: {error}"
 
     def _prepare(self) -> None:
@@ -191,9 +191,16 @@ class EnvironmentThread(threading.Thread):
             return self.environment.invoke(invocation, self._feed)
         except Exception as error:  # noqa: BLE001 - logged, and answered
             _log.exception("Invocation %s of %s", invocation.request_id, self.pool.configuration.function_name)
-            # Nothing is known of the process any more.
-            self.environment.stop(grace=0)
+            self._abandon()
             return error_answer(invocation.request_id, 500, f"{type(error).__name__}: {error}")
+
+    def _abandon(self) -> None:
+        """Nothing is known of the process any more."""
+        try:
+            self.environment.stop(grace=0)
+        except Exception:  # noqa: BLE001 - logged: who waits for an answer, and who comes next, must not suffer
+            _log.exception("The end of an environment of %s", self.pool.configuration.function_name)
+            self.pool._renew(self)  # noqa: SLF001
 
     def _settle(self) -> None:
         try:

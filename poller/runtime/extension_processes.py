@@ -35,7 +35,7 @@ class ExtensionProcesses:
         poll: that of the environment's thread.
 
     Raises:
-        OSError: one cannot be started; none is left then.
+        OSError: one cannot be started. Whatever is raised, none is left then.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class ExtensionProcesses:
         try:
             for path in paths:
                 self._start(path, folder, variables, output)
-        except OSError:
+        except BaseException:
             self.end()
             raise
 

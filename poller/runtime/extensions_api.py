@@ -152,7 +152,7 @@ class ExtensionsApi:
         extension.events, extension.registered = events, True
         known = {
             "functionName": self._configuration.function_name,
-            "functionVersion": "$LATEST",
+            "functionVersion": self._configuration.version,
             "handler": self._configuration.handler,
         }
         features = request.headers.get("lambda-extension-accept-feature", "").split(",")

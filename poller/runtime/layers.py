@@ -63,7 +63,9 @@ def _brought_together(layers: tuple[Path, ...]) -> Path:
             if layer.is_dir():
                 copy_over(layer, folder)
             else:
-                _unpack(layer, folder)
+                with tempfile.TemporaryDirectory(prefix="poller-layer-") as unpacked:
+                    _unpack(layer, Path(unpacked))
+                    copy_over(Path(unpacked), folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -97,15 +99,22 @@ def copy_over(layer: Path, folder: Path) -> None:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Archives keep who may execute a file, which `zipfile` forgets; names that lead out of the folder it does not."""
+    """Into an empty folder. `zipfile` forgets who may execute a file and which is a link, but no name leads outside."""
+    links: dict[Path, None] = {}  # each once, though an archive may name one twice
     try:
         with zipfile.ZipFile(archive) as opened:
             for member in opened.infolist():
                 written = Path(opened.extract(member, folder))
-                mode = stat.S_IMODE(member.external_attr >> 16)
-                if mode and not member.is_dir():
-                    written.chmod(mode | stat.S_IRUSR)
-    except zipfile.BadZipFile as error:
+                mode = member.external_attr >> 16
+                if stat.S_ISLNK(mode):
+                    links[written] = None
+                elif stat.S_IMODE(mode) and not member.is_dir():
+                    written.chmod(stat.S_IMODE(mode) | stat.S_IRUSR)
+        for link in links:  # when all files are there, so that none is written through one of them
+            target = os.fsdecode(link.read_bytes())
+            link.unlink()
+            link.symlink_to(target)
+    except (zipfile.BadZipFile, ValueError) as error:  # such as a link to a name with a NUL
         raise OSError(f"the layer {archive} is no archive: {error}") from None
 
 

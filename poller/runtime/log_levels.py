@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 
 APPLICATION_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
-SYSTEM_LEVELS = ("DEBUG", "INFO", "WARN")
 
 _RANK: Mapping[str, int] = {
     **{name: rank for rank, name in enumerate(APPLICATION_LEVELS)},

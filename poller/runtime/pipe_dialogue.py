@@ -62,7 +62,7 @@ class PipeDialogue:
     def has_room(self) -> bool:
         """Whether one more event may be laid: what was sent is all in the pipe, and there are not too many.
 
-        None where extensions are told of each event when it begins.
+        There never is where extensions are told of each event when it begins.
         """
         return self.process.written and self.process.claims.free and self._told is None
 

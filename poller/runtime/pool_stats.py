@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """Counters since the pool was made, save the first three, which say how it is now (C.9)."""
+    """Counters since the pool was made, save the first three and the last two, which say how it is now (C.9)."""
 
     environments: int
     busy: int

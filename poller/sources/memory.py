@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from base64 import b64encode
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from poller.errors import SourceError, SourceUnavailable
 from poller.model import Progress, Record, Shard
@@ -33,11 +33,15 @@ class Bell:
         """Let it go, or the next one."""
         self._event.set()
 
-    def wait(self, seconds: float) -> None:
-        """Until it is rung, so long at most; not at all where nothing waits."""
-        if self._waits:
-            self._event.wait(seconds)
-        self._event.clear()
+    def polled(self, take: Callable[[], list[Record]], max_wait: float) -> list[Record]:
+        """What `take` gives, at once or after a ring; where nothing waits, the second look comes without one."""
+        records = take()
+        if not records and max_wait > 0:
+            if self._waits:
+                self._event.wait(max_wait)
+            self._event.clear()
+            records = take()
+        return records
 
 
 class MemoryTopic:
@@ -133,11 +137,7 @@ class MemoryTopicSource:
     def poll(self, max_wait: float) -> Sequence[Record]:
         """Records of shards that are not paused. Waits only when made with `waits=True`."""
         self._rebalance(self._opened())
-        records = self._take()
-        if not records and max_wait > 0:
-            self._bell.wait(max_wait)
-            records = self._take()
-        return records
+        return self._bell.polled(self._take, max_wait)
 
     def _take(self) -> list[Record]:
         records: list[Record] = []

@@ -86,11 +86,7 @@ class MemoryQueueSource:
     def poll(self, max_wait: float) -> Sequence[Record]:
         """Messages up to `prefetch` unsettled ones. Waits only when made with `waits=True`."""
         self._require_open()
-        records = self._take()
-        if not records and max_wait > 0:
-            self._bell.wait(max_wait)
-            records = self._take()
-        return records
+        return self._bell.polled(self._take, max_wait)
 
     def _take(self) -> list[Record]:
         records = []

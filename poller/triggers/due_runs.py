@@ -40,9 +40,3 @@ def look(timing: Timing, seen: float, now: float) -> Look:
     if first is None or first > now:
         return Look(now)
     return Look(now, timing.latest(max(seen, now - LATE), now), missed=first <= now - LATE)
-
-
-def next_look(timing: Timing, seen: float, now: float) -> float | None:
-    """Seconds until there may be something to see; None when nothing is to come."""
-    following = timing.following(max(seen, now))
-    return None if following is None else following - now

@@ -15,7 +15,8 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from brokers import eventually, free_port
+from brokers import free_port
+from waiting import eventually
 
 FOLDER = Path(__file__).parents[2] / "build" / "aws-servers"
 ACCOUNT, REGION = "123456789012", "us-east-1"

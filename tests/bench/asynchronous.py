@@ -29,6 +29,7 @@ from poller.model import FunctionConfiguration, Invocation, InvocationResult
 from poller.runtime.pool import FunctionPool
 from tests.bench.processes import FUNCTIONS, Measured
 from tests.bench.report import Goal, Row, progress, row
+from tests.waiting import eventually
 
 SENDERS = 32
 PAYLOAD = json.dumps({"text": "x" * 188}).encode()
@@ -131,8 +132,9 @@ def _drain(folder: Path, number: int) -> float:
     pool.start()
     began = time.perf_counter()
     invoker.start()
-    while reader.execute("SELECT EXISTS (SELECT 1 FROM events)").fetchone()[0]:
-        time.sleep(0.01)
+    eventually(
+        lambda: not reader.execute("SELECT EXISTS (SELECT 1 FROM events)").fetchone()[0], timeout=600, pause=0.01
+    )
     seconds = time.perf_counter() - began
     reader.close()
     pool.stop()

@@ -152,7 +152,7 @@ def _idle(folder: Path, runs: int, seconds: float) -> Iterator[Row]:
             if len(handlers) != IDLE:
                 raise RuntimeError(f"{len(handlers)} processes of handlers, not {IDLE}")
             before, began = (service.processor_seconds(), _processor(handlers)), time.monotonic()
-            time.sleep(seconds)
+            time.sleep(seconds)  # what is measured: a time in which they have nothing to do
             elapsed = time.monotonic() - began
             own, theirs = service.processor_seconds() - before[0], _processor(handlers) - before[1]
             found["own"].append(service.memory() / 1e6)

@@ -48,7 +48,7 @@ def idle(kafka: KafkaBroker, rabbitmq: RabbitMQBroker, folder: Path, *, runs: in
                     content = template(events, rabbitmq=rabbitmq.url)
                     with Service(content, place / "ours", environment={CLIENT_VARIABLE: client}) as service:
                         ours.append(started(service, len(events)))
-                        time.sleep(SETTLE)
+                        time.sleep(SETTLE)  # nothing tells when a process has come to rest
                         watch(seconds, (service, ours[-1]), (bare, floor[-1]))
             yield from _rows(client, ours, floor, seconds)
 
@@ -109,7 +109,7 @@ def watch(seconds: float, *watched: tuple[Measured, Run]) -> None:
     """All at once: they do next to nothing, so none disturbs the others."""
     before = [process.processor_seconds() for process, _ in watched]
     began = time.monotonic()
-    time.sleep(seconds)
+    time.sleep(seconds)  # what is measured: a time in which they have nothing to do
     elapsed = time.monotonic() - began
     for (process, run), spent in zip(watched, before, strict=True):
         run.processor = (process.processor_seconds() - spent) / elapsed * 100

@@ -13,7 +13,8 @@ from tests.bench.ledger import Ledger
 from tests.bench.peers import Job, Start
 from tests.bench.processes import Floor, Measured, Service, kafka_event, template
 from tests.bench.throughput import Run, run_folder, work_off
-from tests.brokers import KafkaBroker, eventually, unique
+from tests.brokers import KafkaBroker, unique
+from tests.waiting import eventually
 
 CLIENT_VARIABLE = "POLLER_KAFKA_CLIENT"
 """The setting KafkaClient."""

@@ -54,7 +54,7 @@ def _mappings(broker: KafkaBroker, folder: Path, client: str, topics: list[str],
     events = {f"E{index}": kafka_event(broker.address, topic, f"{group}-{index}") for index, topic in enumerate(topics)}
     with Service(template(events), folder, environment={CLIENT_VARIABLE: client}) as service:
         run = started(service, number, START)
-        time.sleep(SETTLE)
+        time.sleep(SETTLE)  # nothing tells when a process has come to rest
         watch(5.0 if quick else 15.0, (service, run))
     figures = {
         "start to first poll of all": ("s", run.polling),
@@ -134,7 +134,7 @@ def _backlog(broker: KafkaBroker, folder: Path, client: str, topic: str, records
             process.require_alive()
             if ledger.records:
                 memory.append(process.memory() / 1e6)
-            time.sleep(0.25)
+            time.sleep(0.25)  # the interval of the samples
     case = f"backlog of {records:,} records of 100 B, batch 1,000"
     yield row(case, "records/s", [records / ledger.seconds()], client=client)
     # A median of many samples, but of one run.

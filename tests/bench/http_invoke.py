@@ -13,6 +13,7 @@ import socket
 import statistics
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from poller.api.server import OPTIONS
 from tests.bench.processes import Measured, Service, template
 from tests.bench.report import FLOOR, Goal, Row, progress, row
 from tests.brokers import free_port
+from tests.waiting import eventually
 
 CLIENTS = (1, 16)
 GOAL = Goal(">=", 0.6, FLOOR)
@@ -80,14 +82,14 @@ def measure(port: int, clients: int, seconds: float) -> tuple[float, float, floa
 
 
 def _connected(port: int) -> socket.socket:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
+    def connection() -> socket.socket | None:
+        with suppress(ConnectionRefusedError):  # the log comes before the port
             return socket.create_connection(("127.0.0.1", port))
-        except ConnectionRefusedError:  # the log comes before the port
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
+        return None
+
+    made = eventually(connection, what=f"a connection to port {port}")
+    assert made is not None
+    return made
 
 
 def _answered(key: selectors.SelectorKey, *, counted: bool) -> list[float]:

@@ -144,7 +144,7 @@ def _produce(broker: KafkaBroker, topic: str, records: int, rate: int) -> None:
     producer.list_topics(topic, 10)  # connects
     began = time.monotonic()
     for number in range(records):
-        time.sleep(max(0.0, began + number / rate - time.monotonic()))
+        time.sleep(max(0.0, began + number / rate - time.monotonic()))  # the rate that is asked for
         reading = {"device": f"sensor-{number:04}", "temperature": 21.5, "produced": time.monotonic_ns()}
         producer.produce(topic, json.dumps(reading).encode(), b"device", number % load.PARTITIONS)
         producer.poll(0)

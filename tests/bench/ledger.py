@@ -48,7 +48,8 @@ class Ledger:
         return self.records
 
     def wait_for(self, records: int, *, timeout: float, alive: Callable[[], None], look: float = 0.01) -> None:
-        """Until so many records are handled. `alive` raises when there is nobody left to handle them."""
+        """Until so many records are handled, with a look at the files every `look` seconds: a handler that told would be
+        measured telling. `alive` raises when there is nobody left to handle them."""
         deadline = time.monotonic() + timeout
         while self.read() < records:
             alive()

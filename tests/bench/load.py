@@ -13,7 +13,8 @@ from typing import Any
 import pika
 from confluent_kafka import Producer
 
-from tests.brokers import KafkaBroker, RabbitMQBroker, eventually, unique
+from tests.brokers import KafkaBroker, RabbitMQBroker, unique
+from tests.waiting import eventually
 
 PARTITIONS = 4
 SMALLEST = 180

@@ -14,7 +14,8 @@ from tests.bench import load
 from tests.bench.ledger import Ledger
 from tests.bench.processes import FUNCTIONS, Service, kafka_event, template
 from tests.bench.report import Row, progress, row
-from tests.brokers import KafkaBroker, eventually, unique
+from tests.brokers import KafkaBroker, unique
+from tests.waiting import eventually
 
 BATCH_SIZE = 100
 TIMEOUT = 90.0

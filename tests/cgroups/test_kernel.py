@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 import pytest
-from handlers.rig import HANDLERS, Function, error_of, exited, is_running
+from handlers.rig import HANDLERS, Function, error_of, exited, is_running, wait_until_gone
+from waiting import eventually
 
 from poller.function_pools import FunctionPools
 from poller.model import FunctionConfiguration
@@ -132,7 +133,6 @@ def test_a_short_peak_is_in_the_report(function):
     fn = function("basic.use_memory", memory_size=400)
     fn.invoke(1)
     fn.invoke(150, request_id="id-2")
-    time.sleep(0.2)
     fn.invoke(1, request_id="id-3")
     used = int(re.search(r"Max Memory Used: (\d+) MB", fn.report())[1])
     assert 150 < used < 250
@@ -157,8 +157,7 @@ def test_a_kill_from_another_thread_reaches_such_a_process_too(function):
     fn = function("greedy.daemon_without_variables")
     daemon = json.loads(fn.invoke().payload)
     fn.environment.kill()
-    while is_running(daemon):
-        time.sleep(0.01)
+    wait_until_gone(daemon)
 
 
 @pytest.mark.parametrize("function", ["aws"], indirect=True)
@@ -210,8 +209,7 @@ def test_a_worker_finds_the_place_of_its_supervisor(own_group):
 
 def test_another_s_process_in_the_group_is_left_where_it_is(own_group):
     with in_group(own_group, "input()", stdin=subprocess.PIPE) as other:
-        while str(other.pid) not in (own_group / "cgroup.procs").read_text().split():
-            time.sleep(0.01)
+        eventually(lambda: str(other.pid) in (own_group / "cgroup.procs").read_text().split())
         with in_group(own_group, PLACE) as service:
             assert "1 other processes are in the service's control group" in service.stdout.read()
         assert (own_group / "cgroup.procs").read_text().split() == [str(other.pid)]
@@ -264,8 +262,7 @@ def test_a_hierarchy_that_is_mounted_read_only_is_left_alone(own_group, tmp_path
     assert "the service may not write to its control group" in said.stdout
 
 
-def test_what_the_kernel_s_own_ways_cost(groups, capsys):
-    """No limit is tested: it shows what a group costs an environment's start."""
+def test_a_group_that_ends_kills_what_is_in_it_and_shows_what_it_cost(groups, capsys):
     with subprocess.Popen(["sleep", "600"]) as process:
         began = time.perf_counter()
         group = groups.make("fn", 128)
@@ -274,6 +271,8 @@ def test_what_the_kernel_s_own_ways_cost(groups, capsys):
         added = time.perf_counter()
         group.end()
         ended = time.perf_counter()
+        assert process.wait() == -signal.SIGKILL
+    assert not group.path.exists()
     with capsys.disabled():
         figures = [f"{1000 * (b - a):.1f} ms" for a, b in ((began, made), (made, added), (added, ended))]
         print("\na group: made in {}, joined in {}, ended with its process in {}".format(*figures))

@@ -9,8 +9,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from brokers import KafkaBroker, Produce, RabbitMQBroker, eventually, unique
+from brokers import KafkaBroker, Produce, RabbitMQBroker, unique
 from secure_brokers import SecureKafka, SecureRabbitMQ
+from waiting import eventually
 
 from poller.errors import SourceUnavailable
 from poller.model import Progress, Record, Shard
@@ -70,12 +71,12 @@ class SourceHarness(Protocol):
     """Seconds of silence after which nothing more is to be expected."""
     restart: Callable[[], None] | None
     """Stops and starts the broker; None where that cannot be done."""
+    dead_letters: Callable[[], list[bytes]] | None
+    """What the broker has dead-lettered; None for a stream, which has no dead letters of its own."""
 
     def source(self) -> Source: ...
 
     def produce(self, values: Sequence[bytes], *, shard: int = 0) -> None: ...
-
-    def dead_letters(self) -> list[bytes]: ...
 
 
 class MemoryTopicHarness:
@@ -84,6 +85,7 @@ class MemoryTopicHarness:
     wakes = True
     quiet = 0.02
     restart = None
+    dead_letters = None
 
     def __init__(self) -> None:
         self._topic = MemoryTopic("orders", partitions=2)
@@ -94,9 +96,6 @@ class MemoryTopicHarness:
     def produce(self, values: Sequence[bytes], *, shard: int = 0) -> None:
         for value in values:
             self._topic.produce(value, partition=shard, key=b"key", headers=[("trace", b"\xff1")])
-
-    def dead_letters(self) -> list[bytes]:
-        raise NotImplementedError
 
 
 class MemoryQueueHarness:
@@ -126,6 +125,7 @@ class KafkaHarness:
     wakes = False
     quiet = 0.5
     restart: Callable[[], None] | None
+    dead_letters = None
 
     def __init__(self, broker: KafkaBroker, client: str, door: str = "") -> None:
         self._broker = broker
@@ -143,9 +143,6 @@ class KafkaHarness:
     def produce(self, values: Sequence[bytes], *, shard: int = 0) -> None:
         headers = [("trace", b"\xff1")]
         self._broker.produce(self._topic, [Produce(value, b"key", headers, partition=shard) for value in values])
-
-    def dead_letters(self) -> list[bytes]:
-        raise NotImplementedError
 
 
 class RabbitMQHarness:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from api_service import RUNTIME, arn, served, template_of
-from async_rig import eventually
 from e2e.aws_cli import Cli, aws_cli_or_skip
 from packages import ROLE, describing, zip_of
+from waiting import eventually
 
 FUNCTIONS = {
     "echo": {"Handler": "basic.echo"},

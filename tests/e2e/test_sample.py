@@ -11,12 +11,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from waiting import eventually
 
 from producers import facts
 
@@ -45,11 +45,9 @@ def run_sample(*arguments: str) -> dict[str, dict]:
     return json.loads(done.stdout)
 
 
-def eventually(what: str, holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, f"after {PATIENCE:g} s still not so: {what}"
-        time.sleep(0.3)
+def comes_true(what: str, holds: Callable[[], bool]) -> None:
+    """Each look costs a connection, or a process."""
+    eventually(holds, timeout=PATIENCE, pause=0.3, what=what)
 
 
 def free_ports(count: int) -> list[int]:
@@ -129,7 +127,7 @@ def test_a_poller_that_is_stopped_while_it_works_exits_0_and_what_it_left_is_han
         [sys.executable, "-m", "producers.telemetry", *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
     try:
-        eventually("readings are handled", lambda: bool(facts.handled(RESULTS, "stopped")["telemetry"]))
+        comes_true("readings are handled", lambda: bool(facts.handled(RESULTS, "stopped")["telemetry"]))
         compose("stop", "poller")
         exited = compose("ps", "--all", "--format", "{{.ExitCode}}", "poller").split()
         assert exited == ["0"]
@@ -139,14 +137,14 @@ def test_a_poller_that_is_stopped_while_it_works_exits_0_and_what_it_left_is_han
     assert producer.returncode == 0, told
     confirmed = int(re.search(r"telemetry: ([\d,]+) confirmed", told)[1].replace(",", ""))
     compose("up", "--detach", "--wait", "poller")
-    eventually("all are handled", lambda: len(facts.handled(RESULTS, "stopped")["telemetry"]) == confirmed)
+    comes_true("all are handled", lambda: len(facts.handled(RESULTS, "stopped")["telemetry"]) == confirmed)
 
 
 def test_the_producers_of_the_profile_write_steadily_and_stop_with_exit_0(stack):
     producers = ("telemetry-producer", "tasks-producer")
     before = sum(facts.committed(kafka_address(), GROUP).values())
     compose("--profile", "producers", "up", "--detach", *producers)
-    eventually("more is handled", lambda: sum(facts.committed(kafka_address(), GROUP).values()) > before + 100)
+    comes_true("more is handled", lambda: sum(facts.committed(kafka_address(), GROUP).values()) > before + 100)
     compose("--profile", "producers", "stop", *producers)
     exited = compose("--profile", "producers", "ps", "--all", "--format", "{{.ExitCode}}", *producers).split()
     assert exited == ["0", "0"]
@@ -155,7 +153,7 @@ def test_the_producers_of_the_profile_write_steadily_and_stop_with_exit_0(stack)
 def test_three_pollers_share_the_work_and_lose_nothing(stack):
     compose("up", "--detach", "--wait", "--scale", "poller=3")
     # Lanes are partitions (D.1.2): the group spreads four of them over three members.
-    eventually("three members have partitions", lambda: members_with_partitions() == 3)
-    eventually("three consumers read the queue", lambda: consumers() == 3)
+    comes_true("three members have partitions", lambda: members_with_partitions() == 3)
+    comes_true("three consumers read the queue", lambda: consumers() == 3)
     figures = run_sample("--telemetry", "3000", "--tasks", "600", "--seed", "3")
     assert all(found["good"] for found in figures.values()), figures

@@ -7,6 +7,7 @@ goes. Its name keeps it out of ordinary runs.
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import time
@@ -24,6 +25,7 @@ from integration.harness import stack
 from integration.harness.ledger import Ledger, ends, letters_in_topic
 from integration.harness.runs import PARTITIONS, Run, assert_balanced, assert_queue_balanced, container_of, finish_queue
 from integration.harness.service import Service, handler_processes
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.broker,
@@ -99,7 +101,7 @@ class Soak:
     @staticmethod
     def _hang(paused: Callable[[], object]) -> None:
         with paused():  # type: ignore[attr-defined]
-            time.sleep(3)
+            time.sleep(3)  # the fault itself
 
     def _close_connections(self) -> None:
         self._rabbitmq.run("rabbitmqctl", "close_all_connections", "the soak asks for it")
@@ -151,7 +153,7 @@ def test_memory_and_descriptors_stay_flat_and_the_books_balance(
                 inject()
                 tally.fault(f"soak: {kind}")
                 next_fault += BETWEEN_FAULTS
-            time.sleep(max(0.0, now + EVERY - time.monotonic()))
+            time.sleep(max(0.0, now + EVERY - time.monotonic()))  # the load's own rhythm
         write(samples)
         wait_while_it_goes_on(lambda: kafka.committed(topic, topic) == ends(kafka, topic), orders, soak.steady)
         assert soak.other.stop() == 0
@@ -167,11 +169,15 @@ def test_memory_and_descriptors_stay_flat_and_the_books_balance(
 def wait_while_it_goes_on(done: Callable[[], bool], ledger: Ledger, service: Service) -> None:
     """However long it takes on a busy machine, but not through a standstill."""
     count, since = -1, time.monotonic()
-    while not done():
+
+    def done_or_going_on() -> bool:
+        nonlocal count, since
         if count != (count := len(ledger.handlings())):
             since = time.monotonic()
         assert time.monotonic() - since < STILL, f"it stands still:\n{service.tail()}"
-        time.sleep(1)
+        return done()
+
+    eventually(done_or_going_on, timeout=math.inf, pause=1, what="the end of the backlog")
 
 
 def windows(samples: list[Sample]) -> tuple[list[Sample], list[Sample]]:

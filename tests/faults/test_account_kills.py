@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from api_service import RUNTIME, aws_client
-from async_rig import eventually
 from botocore.exceptions import BotoCoreError
 from packages import ROLE, describing
+from waiting import eventually
 
 POLLER = Path(sys.executable).with_name("poller")
 KILLS = 4

@@ -20,10 +20,11 @@ from typing import Any
 
 import pytest
 import yaml
-from async_rig import depths, eventually, lines
+from async_rig import depths, lines
 from faults.tally import Tally, either
 from handlers.rig import HANDLERS
 from integration.harness.service import Service
+from waiting import eventually
 
 from poller.async_invoke.waiting import WaitingEvents
 

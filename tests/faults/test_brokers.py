@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from brokers import KafkaBroker, RabbitMQBroker, eventually
+from brokers import KafkaBroker, RabbitMQBroker
 from faults.tally import Tally, either
 from integration.harness import stack
 from integration.harness.ledger import Ledger, letters_in_topic, wait_until_committed
@@ -25,6 +25,7 @@ from integration.harness.runs import (
     finish_queue,
     reading_topic,
 )
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.broker,

@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from brokers import KafkaBroker, RabbitMQBroker, eventually
+from brokers import KafkaBroker, RabbitMQBroker
 from faults.tally import Tally, either
 from integration.harness import stack
 from integration.harness.ledger import Ledger, letters_in_topic, wait_until_committed
 from integration.harness.runs import BATCH, PARTITIONS, Run, assert_balanced, assert_queue_balanced, finish_queue
 from integration.harness.service import Service
+from waiting import eventually
 
 pytestmark = pytest.mark.broker
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from async_rig import eventually
 from handlers.rig import HANDLERS
 from integration.harness.service import Service
+from waiting import eventually
 
 MANY = 10_000
 WAVE = 500

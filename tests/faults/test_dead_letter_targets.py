@@ -14,12 +14,13 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
-from brokers import KafkaBroker, Produce, RabbitMQBroker, eventually, unique
+from brokers import KafkaBroker, Produce, RabbitMQBroker, unique
 from faults.tally import Tally, either
 from integration.harness import stack
 from integration.harness.gateway import Gateway
 from integration.harness.ledger import DeadLetter, Ledger, ids_of, letters_in_topic, read_letter, wait_until_committed
 from integration.harness.service import Service
+from waiting import eventually
 
 pytestmark = pytest.mark.broker
 

@@ -10,12 +10,13 @@ import json
 import re
 
 import pytest
-from brokers import KafkaBroker, Produce, eventually
+from brokers import KafkaBroker, Produce
 from faults.tally import Tally, either
 from integration.harness import stack
 from integration.harness.ledger import Ledger, ids_of, letters_in_file, wait_until_committed
 from integration.harness.runs import Run, wait_until_gone
 from integration.harness.service import Service, handler_processes
+from waiting import eventually
 
 pytestmark = pytest.mark.broker
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
-from brokers import KafkaBroker, RabbitMQBroker, eventually
+from brokers import KafkaBroker, RabbitMQBroker
 from faults.tally import Tally, either
 from integration.harness import group
 from integration.harness.ledger import Ledger, letters_in_topic, wait_until_committed
@@ -31,6 +31,7 @@ from integration.harness.runs import (
     watch,
 )
 from integration.harness.service import Service
+from waiting import eventually
 
 from poller.committing import COMMIT_INTERVAL
 

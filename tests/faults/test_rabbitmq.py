@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pika
 import pytest
-from brokers import RabbitMQBroker, eventually
+from brokers import RabbitMQBroker
 from faults.tally import Tally, either
 from integration.harness.gateway import Gateway
 from integration.harness.ledger import Ledger, ids_of, read_letter
@@ -22,6 +22,7 @@ from integration.harness.runs import (
     reading_queue,
     wait_for_invocations,
 )
+from waiting import eventually
 
 pytestmark = pytest.mark.broker
 

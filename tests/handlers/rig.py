@@ -4,8 +4,9 @@ import json
 import os
 import select
 import threading
-import time
 from pathlib import Path
+
+from waiting import eventually
 
 from poller.model import FunctionConfiguration, Invocation
 from poller.runtime.environment import ExecutionEnvironment
@@ -123,10 +124,7 @@ class Gate:
         return str(self.folder / name)
 
     def entered(self, *names):
-        deadline = time.monotonic() + PATIENCE
-        while not all((self.folder / f"{name}.entered").exists() for name in names):
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
+        eventually(lambda: all((self.folder / f"{name}.entered").exists() for name in names), what=f"all of {names}")
 
     def open(self, *names):
         for name in names:

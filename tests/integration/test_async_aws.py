@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 import yaml
-from async_rig import Rig, eventually
+from async_rig import Rig
 from aws_servers import Server, ServersUnavailable, elasticmq, moto
 from brokers import unique
 from handlers.rig import HANDLERS
 from integration.harness.gateway import Gateway
+from waiting import eventually
 
 from poller.policy.async_deliveries import REFUSALS
 from poller.template import load

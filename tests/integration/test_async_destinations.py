@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from async_rig import Rig, eventually
+from async_rig import Rig
 from brokers import KafkaBroker, RabbitMQBroker, unique
 from handlers.rig import HANDLERS
+from waiting import eventually
 
 from poller.template import load
 

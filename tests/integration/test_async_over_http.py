@@ -9,9 +9,10 @@ from typing import Any
 
 import boto3
 import pytest
-from async_rig import eventually, lines
+from async_rig import lines
 from handlers.rig import HANDLERS
 from integration.harness.service import Service
+from waiting import eventually
 
 DEAD = "arn:aws:sqs:us-east-1:123456789012:dead"
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:{}:$LATEST"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from async_rig import Rig, eventually, in_file
+from async_rig import Rig, in_file
 from brokers import RabbitMQBroker, free_port
 from handlers.rig import HANDLERS
 from unit.test_async_invoke import (  # noqa: F401 - collected here, with the fixture below
@@ -30,6 +30,7 @@ from unit.test_async_invoke import (  # noqa: F401 - collected here, with the fi
     test_with_a_reserved_concurrency_of_0_events_go_to_on_failure_untried,
     test_without_retries_a_failing_function_s_event_goes_to_on_failure_after_one_attempt,
 )
+from waiting import eventually
 
 from poller.async_invoke.amqp_topology import Topology
 from poller.async_invoke.configuration import AsyncConfiguration

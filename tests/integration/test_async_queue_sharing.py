@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 import pika
 import pytest
-from async_rig import Rig, eventually, in_file, lines
+from async_rig import Rig, in_file, lines
 from brokers import RabbitMQBroker
 from secure_brokers import SecureRabbitMQ
+from waiting import eventually
 
 from poller.async_invoke.amqp_topology import Topology
 from poller.async_invoke.configuration import AsyncConfiguration

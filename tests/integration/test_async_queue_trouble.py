@@ -9,12 +9,13 @@ from urllib.parse import urlsplit
 
 import boto3
 import pytest
-from async_rig import Rig, eventually, in_file, lines
+from async_rig import Rig, in_file, lines
 from botocore.config import Config
 from brokers import RabbitMQBroker
 from handlers.rig import HANDLERS
 from integration.harness.gateway import Gateway
 from integration.harness.service import Service
+from waiting import eventually
 
 from poller.async_invoke.amqp_topology import Topology
 from poller.async_invoke.configuration import AsyncConfiguration

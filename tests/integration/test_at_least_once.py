@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from brokers import KafkaBroker, RabbitMQBroker, eventually
+from brokers import KafkaBroker, RabbitMQBroker
 from integration.harness import group
 from integration.harness.ledger import (
     DeadLetter,
@@ -35,6 +35,7 @@ from integration.harness.runs import (
     watch,
 )
 from secure_brokers import SCRAM
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.broker,

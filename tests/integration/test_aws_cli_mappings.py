@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import RABBITMQ_ARN, KafkaBroker, RabbitMQBroker, eventually
+from brokers import RABBITMQ_ARN, KafkaBroker, RabbitMQBroker
 from e2e.aws_cli import Cli, aws_cli_or_skip
 from integration.harness.ledger import Ledger
 from integration.test_mapping_life import kafka_request, mq_request, serving
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.broker,

@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from brokers import KafkaBroker, RabbitMQBroker, eventually, unique
+from brokers import KafkaBroker, RabbitMQBroker, unique
 from integration.harness import stack
 from integration.harness.gateway import Gateway
 from integration.harness.ledger import Ledger, ids_of, letters_in_file, wait_until_committed
 from integration.harness.service import POLLER, Service, environment
+from waiting import eventually
 
 pytestmark = [
     # kafka-python forgets to close a socket with something left to send; the test's own clients do that at times.

@@ -14,11 +14,12 @@ from typing import Any
 
 import pika
 import pytest
-from brokers import KafkaBroker, Produce, RabbitMQBroker, eventually, unique
+from brokers import KafkaBroker, Produce, RabbitMQBroker, unique
 from integration.harness import stack
 from integration.harness.ledger import Ledger, wait_until_committed
 from integration.harness.service import Service
 from templates import PROVISIONED, document, write
+from waiting import eventually
 
 from poller.cli import main
 from poller.cli_options import ExitCode

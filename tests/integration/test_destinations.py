@@ -6,8 +6,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from brokers import KafkaBroker, RabbitMQBroker, eventually, unique
+from brokers import KafkaBroker, RabbitMQBroker, unique
 from pika import URLParameters
+from waiting import eventually
 
 from poller.clock import SystemClock
 from poller.destinations.kafka import KafkaDestination

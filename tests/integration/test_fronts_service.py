@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import httpx
 from api_service import aws_client
 from handlers.rig import HANDLERS
 from integration.harness.service import Service
+from waiting import eventually
 
 RUNTIME = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -67,10 +67,7 @@ def test_a_request_in_work_is_answered_before_the_service_ends(tmp_path: Path) -
         answers: list[int] = []
         asking = threading.Thread(target=lambda: answers.append(httpx.get(f"{api}slow", timeout=60).status_code))
         asking.start()
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "begun").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        eventually((tmp_path / "begun").exists)
         service.signal()
         service.wait_for_log("^stopping: ")
         (tmp_path / "end").touch()

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from api_service import arn, aws_client
-from async_rig import eventually, lines
+from async_rig import lines
 from botocore.exceptions import ClientError
 from handlers.rig import HANDLERS
 from integration.harness.service import Service
+from waiting import eventually
 
 KAFKA = {
     "SelfManagedEventSource": {"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": ["127.0.0.1:1"]}},

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from brokers import KafkaBroker, RabbitMQBroker, eventually
+from brokers import KafkaBroker, RabbitMQBroker
 from integration.harness import group, stack
 from integration.harness.ledger import Ledger, wait_until_committed
 from integration.harness.runs import (
@@ -19,6 +19,7 @@ from integration.harness.runs import (
     wait_until_gone,
 )
 from integration.harness.service import handler_processes
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.broker,

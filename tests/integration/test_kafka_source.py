@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.data_classes import KafkaEvent
-from brokers import KafkaBroker, Produce, eventually, free_port, unique
+from brokers import KafkaBroker, Produce, free_port, unique
 from contract.source_harnesses import KAFKA_CLIENTS, Calls, settle, take
 from integration.harness.group import describe
 from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
+from waiting import eventually
 
 from poller.errors import SourceRejected, SourceUnavailable
 from poller.model import Progress, Record

@@ -11,12 +11,13 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from brokers import RABBITMQ_ARN, KafkaBroker, RabbitMQBroker, eventually
+from brokers import RABBITMQ_ARN, KafkaBroker, RabbitMQBroker
 from integration.harness import group, stack
 from integration.harness.ledger import Ledger, wait_until_committed
 from integration.harness.runs import wait_for_invocations
 from integration.harness.service import Service
 from secure_brokers import PASSWORD, SecureKafka
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.broker,

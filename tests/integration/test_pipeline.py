@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import KafkaBroker, Produce, RabbitMQBroker, eventually, unique
+from brokers import KafkaBroker, Produce, RabbitMQBroker, unique
 from contract.source_harnesses import KAFKA_CLIENTS
 from integration.harness import stack
 from integration.harness.ledger import (
@@ -24,6 +24,7 @@ from integration.harness.ledger import (
 )
 from integration.harness.service import Service
 from secure_brokers import CERTIFICATE
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.broker,
@@ -236,7 +237,9 @@ def test_records_of_a_partition_are_first_handled_in_order(pipeline: Pipeline) -
 
 def test_a_dead_letter_in_a_topic_is_the_record_of_aws_with_headers_of_origin(pipeline: Pipeline) -> None:  # D.1.4, F.1
     topic = pipeline.topics["Partial"]
-    for letter in letters_in_topic(pipeline.kafka, pipeline.targets["Partial"]):
+    letters = letters_in_topic(pipeline.kafka, pipeline.targets["Partial"])
+    assert letters
+    for letter in letters:
         ((shard, offset),) = letter.items
         record = letter.record
         assert record["requestContext"]["condition"] == "RetryAttemptsExhausted"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from brokers import RabbitMQBroker, eventually
+from brokers import RabbitMQBroker
 from contract.source_harnesses import take
 from integration.harness.ledger import Ledger
 from integration.harness.queues import Opener, basic_properties, both_types, dead_letters, death_of
 from integration.harness.runs import reading_queue
+from waiting import eventually
 
 pytestmark = pytest.mark.broker
 

@@ -9,9 +9,10 @@ from typing import Any
 import pika
 import pytest
 from aws_lambda_powertools.utilities.data_classes.rabbit_mq_event import RabbitMQEvent
-from brokers import RABBITMQ_ARN, RabbitMQBroker, eventually, free_port, unique
+from brokers import RABBITMQ_ARN, RabbitMQBroker, free_port, unique
 from contract.source_harnesses import Calls, take
 from integration.harness.queues import Opener
+from waiting import eventually
 
 from poller.errors import SourceRejected, SourceUnavailable
 from poller.model import Progress

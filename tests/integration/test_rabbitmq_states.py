@@ -7,12 +7,13 @@ from contextlib import contextmanager
 
 import pika
 import pytest
-from brokers import RabbitMQBroker, eventually, unique
+from brokers import RabbitMQBroker, unique
 from contract.source_harnesses import Calls, take
 from integration.harness.ledger import Ledger
 from integration.harness.queues import Opener
 from integration.harness.runs import container_of, reading_queue
 from integration.harness.service import Service
+from waiting import eventually
 
 from poller.errors import SourceRejected, SourceUnavailable
 from poller.model import Progress

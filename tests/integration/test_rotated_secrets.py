@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from brokers import RABBITMQ_ARN, eventually, unique
+from brokers import RABBITMQ_ARN, unique
 from integration.harness import stack
 from integration.harness.ledger import Ledger, ids_of, letters_in_topic
 from integration.harness.service import Service
 from secure_brokers import PASSWORD, SecureKafka, SecureRabbitMQ
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.broker,

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from async_rig import Rig, eventually
+from async_rig import Rig
 from handlers.rig import HANDLERS
 from s3_gateway import S3Gateway
+from waiting import eventually
 
 from poller.template import load
 

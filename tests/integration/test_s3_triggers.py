@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from async_rig import eventually, lines
+from async_rig import lines
 from brokers import KafkaBroker, RabbitMQBroker, unique
 from handlers.rig import HANDLERS
 from integration.harness.service import Service
 from s3_gateway import start_s3_gateway
+from waiting import eventually
 
 BUCKET = "photos"
 

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 
 import pytest
-from brokers import KafkaBroker, RabbitMQBroker, eventually
+from brokers import KafkaBroker, RabbitMQBroker
 from integration.harness import group, stack
 from integration.harness.ledger import Ledger, ends, eventually_equal, wait_until_committed
 from integration.harness.runs import BATCH, PARTITIONS, Run, reading_queue, reading_topic, wait_for_invocations
 from integration.harness.service import Service, handler_processes
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.broker,

@@ -10,7 +10,7 @@ from typing import Any
 import pika
 import pytest
 import trustme
-from brokers import RABBITMQ_ARN, eventually, unique
+from brokers import RABBITMQ_ARN, unique
 from certificates import chain, encrypted, pkcs8
 from identity_provider import IdentityProvider
 from integration.harness import stack
@@ -18,6 +18,7 @@ from integration.harness.ledger import Ledger, ids_of, letters_in_topic
 from integration.harness.service import Service
 from kafka.admin import ResourceType
 from secure_brokers import PASSWORD, USER, SecureKafka, SecureRabbitMQ
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.broker,

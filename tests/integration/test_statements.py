@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import KafkaBroker, Produce, RabbitMQBroker, eventually, unique
+from brokers import KafkaBroker, Produce, RabbitMQBroker, unique
 from contract.source_harnesses import KAFKA_CLIENTS
 from integration.harness import stack
 from integration.harness.ledger import Ledger, letters_in_file, wait_until_committed
 from integration.harness.service import Service
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.broker,

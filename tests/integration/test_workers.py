@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import KafkaBroker, RabbitMQBroker, eventually
+from brokers import KafkaBroker, RabbitMQBroker
 from integration.harness import group, stack
 from integration.harness.ledger import Ledger, wait_until_committed
 from integration.harness.runs import (
@@ -24,6 +24,7 @@ from integration.harness.runs import (
     wait_until_gone,
 )
 from integration.harness.service import Service, handler_processes
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.broker,

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from async_rig import Rig, eventually, in_file, lines
+from async_rig import Rig, in_file, lines
+from waiting import eventually
 
 from poller.api_errors import ApiError
 from poller.async_invoke.configuration import AsyncConfiguration, AsyncDestination, FunctionTarget

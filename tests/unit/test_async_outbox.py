@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from async_rig import Rig, eventually, in_file
+from async_rig import Rig, in_file
+from waiting import eventually
 
 from poller.async_invoke.configuration import AsyncConfiguration, AsyncDestination
 from poller.destinations.memory import MemoryDestination

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from async_rig import Rig, eventually, in_file, lines
+from async_rig import Rig, in_file, lines
+from waiting import eventually
 
 from poller.async_invoke.configuration import AsyncConfiguration
 from poller.async_invoke.lanes import AsyncFunction

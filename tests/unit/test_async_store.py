@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from async_rig import Rig, eventually, in_file, lines
+from async_rig import Rig, in_file, lines
+from waiting import eventually
 
 from poller.async_invoke.configuration import AsyncConfiguration
 from poller.async_invoke.rows import StoredEvent

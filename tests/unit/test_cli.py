@@ -7,7 +7,6 @@ import io
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -378,8 +377,7 @@ def test_validate_loads_no_broker_client_and_help_not_even_the_models(template: 
     )
 
 
-def test_help_is_quick_and_names_the_exit_codes() -> None:
-    started = time.monotonic()
+def test_help_names_the_exit_codes() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "poller.cli", "--help"],
         check=True,
@@ -387,7 +385,6 @@ def test_help_is_quick_and_names_the_exit_codes() -> None:
         text=True,
         env={"PYTHONPATH": ":".join(filter(None, sys.path))},
     )
-    assert time.monotonic() - started < 5, "0.1 s on an idle machine"
     for code in ExitCode:
         assert f"\n  {int(code)} " in done.stdout
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from api_service import RUNTIME, arn, aws_client, served, template_of
-from async_rig import eventually, lines
+from async_rig import lines
 from botocore.exceptions import ClientError
 from handlers.rig import HANDLERS
 from packages import ROLE, request, zip_of
+from waiting import eventually
 
 from poller.account.documents import Change, ForgettingDocuments
 from poller.account.store import StoredDocuments

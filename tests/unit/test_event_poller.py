@@ -7,6 +7,7 @@ import threading
 import pytest
 from builders import answer, function_error, positions, throttled
 from scripted import ARN, Letters, Rig
+from waiting import eventually
 
 from poller.errors import SourceRejected, SourceUnavailable
 from poller.policy.batching import BatchingLimits
@@ -318,16 +319,6 @@ def run(rig: Rig) -> threading.Thread:
     return thread
 
 
-def wait_until(condition: object) -> None:
-    assert callable(condition)
-    done = threading.Event()
-    for _ in range(5000):
-        if condition():
-            return
-        done.wait(0.001)
-    raise AssertionError("it did not happen within five seconds")
-
-
 @pytest.mark.parametrize(
     ("problem", "reason"),
     [
@@ -341,11 +332,11 @@ def test_a_broker_that_fails_is_opened_again_and_its_state_tells(
     rig = Rig()
     rig.source.failing = problem
     thread = run(rig)
-    wait_until(lambda: rig.source.opened > 2)
+    eventually(lambda: rig.source.opened > 2)
     assert not rig.poller.state.polling
     assert (rig.poller.state.problem, rig.poller.state.reason) == (str(problem), reason)
     rig.source.failing = None
-    wait_until(lambda: rig.poller.state.polling)
+    eventually(lambda: rig.poller.state.polling)
     assert rig.poller.state.problem == ""
     rig.poller.stop()
     thread.join(5)
@@ -358,10 +349,10 @@ def test_while_a_broker_refuses_its_words_are_the_result_and_afterwards_the_one_
     refusal = "PROBLEM: SASL authentication failed"
     rig.source.failing = SourceRejected("no", code="EVENT_SOURCE_AUTHN_ERROR", last_processing_result=refusal)
     thread = run(rig)
-    wait_until(lambda: rig.poller.state.refusal == refusal)
+    eventually(lambda: rig.poller.state.refusal == refusal)
     assert rig.poller.state.last_processing_result == "No records processed"
     rig.source.failing = None
-    wait_until(lambda: rig.poller.state.polling and rig.poller.state.refusal is None)
+    eventually(lambda: rig.poller.state.polling and rig.poller.state.refusal is None)
     rig.poller.stop()
     thread.join(5)
 
@@ -370,11 +361,11 @@ def test_after_a_lost_connection_everything_unacknowledged_is_forgotten_and_read
     rig = Rig()
     rig.arrive(0, 1)
     thread = run(rig)
-    wait_until(rig.pool.running)
+    eventually(rig.pool.running)
     rig.source.failing = SourceUnavailable("gone")
-    wait_until(lambda: rig.source.opened > 1)
+    eventually(lambda: rig.source.opened > 1)
     rig.source.failing = None
-    wait_until(lambda: rig.poller.state.polling)
+    eventually(lambda: rig.poller.state.polling)
     rig.pool.answer(answer())
     rig.poller.stop()
     thread.join(5)
@@ -387,10 +378,10 @@ def test_a_fault_of_ours_does_not_end_the_mapping(caplog: pytest.LogCaptureFixtu
     rig.source.build_event = None  # type: ignore[assignment, method-assign]
     rig.arrive(0)
     thread = run(rig)
-    wait_until(lambda: rig.source.opened > 1)
+    eventually(lambda: rig.source.opened > 1)
     rig.source.build_event = broken  # type: ignore[method-assign]
     rig.arrive(0)
-    wait_until(rig.pool.running)
+    eventually(rig.pool.running)
     rig.pool.answer(answer())
     rig.poller.stop()
     thread.join(5)
@@ -413,9 +404,9 @@ def test_stopping_lets_the_batch_in_work_end_and_commits_it() -> None:
     rig = Rig()
     rig.arrive(0, 1)
     thread = run(rig)
-    wait_until(rig.pool.running)
+    eventually(rig.pool.running)
     rig.poller.stop()
-    wait_until(lambda: rig.source.paused)
+    eventually(lambda: rig.source.paused)
     rig.pool.answer(answer())
     thread.join(5)
     assert rig.source.committed() == {"t-0": 2}

@@ -6,9 +6,12 @@ import time
 
 import pytest
 from handlers.extension_rig import INVOKE, SHUTDOWN, api_with, call, refusal, register, told
-from handlers.rig import Function, error_of, is_running, wait_until_gone
+from handlers.rig import HANDLERS, Function, error_of, is_running, wait_until_gone
 
 from poller.model import FunctionConfiguration, Invocation
+from poller.runtime import api_dialogue
+from poller.runtime.extension_host import ExtensionHost
+from poller.runtime.extensions_api import ExtensionsApi
 from poller.runtime.http_wire import Request
 from poller.runtime.pool import FunctionPool
 
@@ -28,6 +31,11 @@ def test_an_external_extension_registers_by_its_file_s_name_and_is_ready_when_it
     assert not api.ready
     assert call(api, "GET", "event/next", lambda_extension_identifier="i-0").reply is None
     assert api.ready
+
+
+def test_it_is_told_which_version_of_the_function_runs():
+    api = ExtensionsApi(FunctionConfiguration("fn", HANDLERS, "a.b", version="7"), ["ext"])
+    assert json.loads(register(api).reply.body)["functionVersion"] == "7"
 
 
 def test_events_come_in_order_to_those_who_registered_for_them():
@@ -185,6 +193,25 @@ def test_an_extension_that_fails_at_init_fails_the_event(extended_function, exte
     assert error_of(fn.invoke(["echo", 1])) == error
     assert fn.report().endswith(f"\tError Type: {error['errorType']}")
     assert not any(line.startswith("{") for line in fn.lines)
+
+
+def test_an_init_that_extensions_do_not_end_is_given_up_also_when_time_runs_out_between_two_looks(
+    extended_function, monkeypatch
+):
+    later = [0.0]
+    asked = ExtensionHost.ready.fget
+
+    def ready(host):
+        if later == [0.0] and asked(host):  # so that nothing more comes by itself
+            later[:] = [0.0, 60.0]
+        return False
+
+    def clock():
+        return time.monotonic() + (later.pop(0) if len(later) > 1 else later[0])
+
+    monkeypatch.setattr(ExtensionHost, "ready", property(ready))
+    monkeypatch.setattr(api_dialogue, "monotonic", clock)
+    assert extended_function().environment.prewarm(2.0) == "timeout"
 
 
 @pytest.mark.parametrize(

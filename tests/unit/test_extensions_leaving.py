@@ -1,20 +1,23 @@
 """Whatever ends an environment, its extensions leave in time, and what ended it is told (A.4, E.3)."""
 
 import os
+import select
 import signal
 import threading
+from pathlib import Path
 from time import monotonic
 
 import pytest
-from async_rig import eventually
 from handlers.extension_rig import told
 from handlers.rig import HANDLERS, error_of, exited, is_running
 from unit.test_pool import Answers, submit
+from waiting import eventually
 
 from poller.model import FunctionConfiguration
 from poller.runtime import limits
 from poller.runtime.environment import ExecutionEnvironment
 from poller.runtime.extension_host import ExtensionHost
+from poller.runtime.extension_processes import ExtensionProcesses
 from poller.runtime.initialization import Initialization
 from poller.runtime.memory import Held
 from poller.runtime.pool import FunctionPool
@@ -238,3 +241,23 @@ def test_who_asks_for_the_programs_while_they_are_let_go_gets_them_or_none():
     host = Host(FunctionConfiguration("fn", HANDLERS, "a.b"), log=None, poll=None, telemetry=None)
     host._processes = Programs()
     assert (host.pids, host.pids) == ((1, 2), ())
+
+
+def test_when_one_extension_cannot_be_started_none_is_left(tmp_path):
+    program = tmp_path / "first"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    before = set(children())
+    with pytest.raises(ValueError, match="null byte"):
+        ExtensionProcesses(
+            [program, tmp_path / "second\0"],
+            folder=tmp_path,
+            variables={"AWS_LAMBDA_LOG_STREAM_NAME": "stream"},
+            output=lambda _: None,
+            poll=select.poll(),
+        )
+    assert set(children()) == before
+
+
+def children():
+    return Path("/proc/thread-self/children").read_text().split()

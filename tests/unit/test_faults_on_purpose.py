@@ -6,11 +6,12 @@ import re
 import pytest
 import templates
 from async_rig import Rig as AsyncRig
-from async_rig import eventually, in_file, lines
+from async_rig import in_file, lines
 from builders import answer, record
 from handlers.rig import HANDLERS, Function, error_of
 from scripted import Rig, ScriptedSource
 from unit.test_pool import Answers, submit
+from waiting import eventually
 
 from poller.assembly import faulty_destinations
 from poller.async_invoke.configuration import AsyncConfiguration

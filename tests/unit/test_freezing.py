@@ -3,12 +3,12 @@
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 from handlers.rig import HANDLERS, Function, Gate, group_of, state_of, wait_until_gone
 from test_pool import Answers, submit
+from waiting import eventually
 
 from poller.model import FunctionConfiguration
 from poller.runtime.pool import FunctionPool
@@ -40,10 +40,7 @@ def pool():
 
 def wait_for_state(pid, *states):
     """Of the whole process group."""
-    deadline = time.monotonic() + 10
-    while {state_of(member) for member in group_of(pid)} - set(states):
-        assert time.monotonic() < deadline, {member: state_of(member) for member in group_of(pid)}
-        time.sleep(0.001)
+    eventually(lambda: {state_of(member) for member in group_of(pid)} <= set(states), what=f"{states} of {pid}")
 
 
 def answered(pool, answers, event=None):
@@ -79,10 +76,8 @@ def test_without_the_setting_they_run_on(pool, tmp_path):
     one, answers, event = pool("background.handler", freeze=False), Answers(), tmp_path / "count"
     pid = answered(one, answers, str(event))["pid"]
     child = Path(f"{event}.child")
-    size, deadline = child.stat().st_size, time.monotonic() + 10
-    while child.stat().st_size < size + 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    size = child.stat().st_size
+    eventually(lambda: child.stat().st_size >= size + 3)
     assert "T" not in {state_of(member) for member in group_of(pid)}
 
 
@@ -97,10 +92,7 @@ def test_a_process_that_left_the_group_runs_on(pool, tmp_path):
     counted = tmp_path / "count"
     one, answers = pool("app.handler", tmp_path, environment={"PYTHONPATH": str(HANDLERS)}), Answers()
     wait_for_state(answered(one, answers, str(counted)), "T")
-    deadline = time.monotonic() + 10
-    while not counted.exists() or counted.stat().st_size < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    eventually(lambda: counted.exists() and counted.stat().st_size >= 3)
 
 
 def test_a_frozen_environment_is_stopped_as_gently_as_any_other(pool, tmp_path):
@@ -151,10 +143,7 @@ def test_an_environment_with_events_laid_ahead_is_not_idle(pool, tmp_path):
 
 def test_a_provisioned_environment_is_frozen_until_its_first_event(pool):
     one, answers = pool("basic.count", provisioned=1), Answers()
-    deadline = time.monotonic() + 10
-    while not one.stats().provisioned_available:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    eventually(lambda: one.stats().provisioned_available)
     [worker] = one._roster.workers.values()
     wait_for_state(worker.environment._sandbox.dialogue.process.pid, "T")
     assert answered(one, answers)["calls"] == 1

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from api_service import RUNTIME, arn, aws_client, served, template_of
-from async_rig import eventually, lines
+from async_rig import lines
 from botocore.exceptions import ClientError
 from packages import DESCRIBE, ROLE, describing, zip_of
+from waiting import eventually
 
 from poller.account.store import AccountFile
 from poller.api.functions import LONGEST_CODE

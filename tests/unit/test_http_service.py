@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -15,10 +16,10 @@ from typing import Any
 import httpx
 import pytest
 from api_service import aws_client, served, template_of
-from async_rig import eventually
 from botocore.exceptions import ClientError
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
+from waiting import eventually
 
 from poller.api.endpoint import Endpoint
 from poller.api.health import application
@@ -63,14 +64,6 @@ def event(folder: Path) -> bytes:
     return json.dumps({"begun": str(folder / "begun"), "end": str(folder / "end")}).encode()
 
 
-def wait_for(path: Path) -> None:
-    for _ in range(3000):
-        if path.exists():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError(path)
-
-
 def request(path: str, body: bytes) -> bytes:
     return f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
@@ -88,7 +81,7 @@ def test_a_slow_client_holds_nobody_up(url: str) -> None:
 def test_a_handler_that_takes_long_holds_nobody_up(url: str, tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as threads:
         long = threads.submit(httpx.post, url + INVOKE.format("meet"), content=event(tmp_path), timeout=60)
-        wait_for(tmp_path / "begun")
+        eventually((tmp_path / "begun").exists)
         assert httpx.post(url + INVOKE.format("echo"), content=b"3").text == "3"
         (tmp_path / "end").touch()
         assert long.result().text == '"met"'
@@ -97,9 +90,9 @@ def test_a_handler_that_takes_long_holds_nobody_up(url: str, tmp_path: Path) -> 
 def test_a_client_that_goes_away_does_not_end_its_invocation(url: str, tmp_path: Path) -> None:
     with connect(url) as client:
         client.sendall(request(INVOKE.format("meet"), event(tmp_path)))
-        wait_for(tmp_path / "begun")
+        eventually((tmp_path / "begun").exists)
     (tmp_path / "end").touch()
-    wait_for(tmp_path / "ended")
+    eventually((tmp_path / "ended").exists)
 
 
 def test_when_the_service_stops_what_is_in_work_ends_and_is_answered(tmp_path: Path) -> None:
@@ -107,7 +100,7 @@ def test_when_the_service_stops_what_is_in_work_ends_and_is_answered(tmp_path: P
     with ThreadPoolExecutor(1) as threads:
         with served(template) as url:
             answer = threads.submit(httpx.post, url + INVOKE.format("meet"), content=event(tmp_path), timeout=60)
-            wait_for(tmp_path / "begun")
+            eventually((tmp_path / "begun").exists)
             threading.Timer(0.05, (tmp_path / "end").touch).start()
         assert (answer.result().status_code, answer.result().text) == (200, '"met"')
 
@@ -216,8 +209,9 @@ def test_hundreds_of_connections_wait_side_by_side_without_a_thread_each() -> No
 class Idle(HttpServer):
     """Has few connections at most, and little patience."""
 
-    def __init__(self, most: int, longest_head: float) -> None:
-        super().__init__(Endpoint(application(CollectorRegistry(), list, lambda: True), ""), bind("127.0.0.1", 0), most)
+    def __init__(self, most: int, longest_head: float, app: Any = None) -> None:
+        app = app or Endpoint(application(CollectorRegistry(), list, lambda: True), "")
+        super().__init__(app, bind("127.0.0.1", 0))
         protocol: Any = partial(HttpProtocol, most=most, longest_head=longest_head)
         self._server.config.http = protocol
 
@@ -260,6 +254,28 @@ def test_a_client_that_sends_no_whole_head_in_time_makes_room(sent: bytes) -> No
         server.stop()
 
 
+@pytest.mark.parametrize("sent", [b"\r\n", b"GET /healthz HTTP/1.1\r\nHost: loc"])
+def test_a_head_that_begins_while_a_request_is_in_work_does_not_cut_that_off(sent: bytes) -> None:
+    begun = threading.Event()
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        begun.set()
+        await asyncio.sleep(0.3)  # longer than the head may take
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    server = Idle(1, 0.05, app)
+    server.start()
+    try:
+        with connect(f"http://{server.address}") as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert begun.wait(10)
+            client.sendall(sent)
+            assert answer_of(client).endswith(b"done")
+    finally:
+        server.stop()
+
+
 def test_the_account_s_concurrency_is_shared_by_functions_that_reserve_none(tmp_path: Path) -> None:  # A.2
     functions = {
         "meet": {"Handler": "meeting.meet", "Timeout": 30},
@@ -268,7 +284,7 @@ def test_the_account_s_concurrency_is_shared_by_functions_that_reserve_none(tmp_
     }
     with served(template_of(tmp_path, functions, AccountConcurrency=2)) as url, ThreadPoolExecutor(1) as threads:
         long = threads.submit(httpx.post, url + INVOKE.format("meet"), content=event(tmp_path), timeout=60)
-        wait_for(tmp_path / "begun")
+        eventually((tmp_path / "begun").exists)
         answer = httpx.post(url + INVOKE.format("echo"), content=b"1")
         assert (answer.status_code, answer.json()["Reason"]) == (429, "ConcurrentInvocationLimitExceeded")
         assert httpx.post(url + INVOKE.format("reserved"), content=b"1").status_code == 200

@@ -9,10 +9,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from async_rig import eventually
 from handlers.extension_rig import told
 from handlers.rig import HANDLERS, Gate, descriptors, is_running, wait_until_gone
 from test_pool import Answers, submit
+from waiting import eventually
 
 from poller.function_pools import FunctionPools
 from poller.model import FunctionConfiguration

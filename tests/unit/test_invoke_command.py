@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from api_service import arn, served, template_of
-from async_rig import eventually, lines
+from async_rig import lines
+from waiting import eventually
 
 from poller import running_service
 from poller.cli import main

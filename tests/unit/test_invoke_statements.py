@@ -18,6 +18,7 @@ from api_service import RUNTIME, arn, aws_client, served, template_of
 from botocore.exceptions import ClientError
 from handlers.rig import HANDLERS
 from packages import ROLE
+from waiting import eventually
 
 from poller.account.function_requests import LOCAL_FOLDER
 
@@ -225,8 +226,7 @@ def test_reserved_concurrency_in_use_is_429(client: Any, url: str, tmp_path: Pat
     other = aws_client(url)
     thread = threading.Thread(target=lambda: first.append(payload(other.invoke(FunctionName="one", Payload=event))))
     thread.start()
-    while not begun.exists():
-        thread.join(0.01)
+    eventually(begun.exists)
     answer = refusal(client.invoke, FunctionName="one", Payload=event)
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 429
     assert answer["Error"]["Code"] == "TooManyRequestsException"

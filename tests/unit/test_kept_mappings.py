@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_mapping_life import KAFKA, LOGIN, MQ, MQ_ARN, World, refused, wait_until
+from test_mapping_life import KAFKA, LOGIN, MQ, MQ_ARN, World, refused
+from waiting import eventually
 
 from poller.account.documents import ForgettingDocuments
 from poller.account.store import StoredDocuments
@@ -84,7 +85,7 @@ def test_a_mapping_that_a_call_made_is_there_again(world: Restarted, request_: d
     world.wait_for_state(uuid, "Enabled")
     values = [f"value {number}" for number in range(3)]
     (world.produce if request_ is KAFKA else world.publish)(*values)
-    wait_until(lambda: set(values) <= set(world.functions["f"].handled()))
+    eventually(lambda: set(values) <= set(world.functions["f"].handled()))
 
 
 def test_it_is_in_the_same_consumer_group_with_the_same_extensions_and_tags(world: Restarted) -> None:
@@ -115,7 +116,7 @@ def test_one_whose_function_is_gone_stays_enabled_and_its_records_wait(world: Re
     world.publish("one")
     assert world.answer(uuid)["FunctionArn"].endswith(":function:f")
     world.restart(("Resources:\n  h:", "Resources:\n  f:"), ("FunctionName: h\n", "FunctionName: f\n"))
-    wait_until(lambda: "one" in world.functions["f"].handled())
+    eventually(lambda: "one" in world.functions["f"].handled())
 
 
 def test_one_whose_address_is_gone_from_the_settings_is_disabled_until_it_is_back(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import sys
 import zipfile
 from pathlib import Path
@@ -91,6 +92,29 @@ def test_an_archive_cannot_write_outside_of_its_folder(tmp_path):
     merged = opt((archive(tmp_path / "evil.zip", {"../../evil": "x", "/abs": "y"}),))
     assert merged is not None
     assert sorted(path.name for path in merged.rglob("*")) == ["abs", "evil"]
+
+
+def test_an_archive_s_links_are_links(tmp_path):
+    packed = archive(tmp_path / "first.zip", {"lib/library.so.1": "library"})
+    with zipfile.ZipFile(packed, "a") as opened:
+        link = zipfile.ZipInfo("lib/library.so")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        opened.writestr(link, "library.so.1")
+    merged = opt((packed,))
+    assert merged is not None
+    assert (merged / "lib/library.so").readlink() == Path("library.so.1")
+    assert (merged / "lib/library.so").read_text() == "library"
+
+
+def test_an_archive_does_not_write_through_the_links_of_a_layer_before_it(tmp_path):
+    mine = layer(tmp_path / "mine", {"tool": "mine"})
+    first = layer(tmp_path / "first", {"data": "1"})
+    (first / "bin").symlink_to(mine)
+    (first / "tool").symlink_to(mine / "tool")
+    merged = opt((first, archive(tmp_path / "second.zip", {"bin/tool": "new", "tool": "new"})))
+    assert merged is not None
+    assert [(merged / name).read_text() for name in ("bin/tool", "tool")] == ["new", "new"]
+    assert (mine / "tool").read_text() == "mine"
 
 
 def test_an_archive_that_is_none_any_more_is_told(tmp_path):

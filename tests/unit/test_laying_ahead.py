@@ -12,6 +12,7 @@ from collections import Counter
 
 import pytest
 from handlers.rig import HANDLERS, Function, Gate, error_of, exited
+from waiting import eventually
 
 from poller.model import FunctionConfiguration, Invocation
 from poller.runtime.claims import SLOTS
@@ -115,11 +116,11 @@ def test_a_timeout_takes_nothing_but_the_event_in_work(function, begun):  # A.4,
 
 def test_an_event_that_was_taken_back_is_not_begun(function, begun):
     fn = function("ahead.note")
-    first, second, third = (fn.make(name, {"begun": str(begun), "seconds": 0.2}) for name in "123")
+    first = fn.make("1", {"begun": str(begun), "seconds": 1})  # time enough to take the second one back
+    second, third = (fn.make(name, {"begun": str(begun)}) for name in "23")
     thread = threading.Thread(target=fn.run, args=(first, second, third))
     thread.start()
-    while "3" not in fn.take_back:
-        os.sched_yield()
+    eventually(lambda: "3" in fn.take_back)
     assert fn.take_back["2"]()
     thread.join()
     assert fn.run(third).request_id == "3"
@@ -273,8 +274,7 @@ def test_an_event_that_is_on_its_way_into_the_pipe_at_the_stop_is_taken_back(tmp
     assert laying.wait(10)
     stopping = threading.Thread(target=pool.stop, kwargs={"grace": 30.0})
     stopping.start()
-    while pool._roster.running:
-        os.sched_yield()
+    eventually(lambda: not pool._roster.running)
     stopped.set()
     assert [(one.request_id, one.status) for one in answers.wait(1)] == [("late", 500)]
     gate.open("running", "late")
@@ -291,8 +291,7 @@ def test_a_process_that_is_stopped_loses_no_event_that_lies_in_its_pipe(function
     answered = []
     thread = threading.Thread(target=lambda: answered.append(fn.run(fn.make("x", {"begun": str(begun)}), second)))
     thread.start()
-    while "2" not in fn.take_back:
-        os.sched_yield()
+    eventually(lambda: "2" in fn.take_back)
     os.kill(fn.pid, signal.SIGKILL)
     thread.join()
     assert fn.run(second).function_error is None

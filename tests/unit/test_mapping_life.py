@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from builders import answer, function_error
 from packages import request
+from waiting import eventually
 
 from poller.api_errors import ApiError
 from poller.clock import SystemClock
@@ -165,7 +166,7 @@ class World:
         return str(self.plane.sources.get_event_source_mapping(uuid)["State"])
 
     def wait_for_state(self, uuid: str, state: str) -> None:
-        wait_until(lambda: self.state(uuid) == state)
+        eventually(lambda: self.state(uuid) == state)
 
     def produce(self, *values: str) -> None:
         for value in values:
@@ -183,15 +184,6 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     for function in made.functions.values():
         function.may_answer.set()
     made.plane.stop()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(30_000):
-        if condition():
-            return
-        pause.wait(0.001)
-    raise AssertionError("it did not happen within thirty seconds")
 
 
 def refused(call: Callable[[], object]) -> tuple[int, str, str]:
@@ -290,7 +282,7 @@ def test_made_with_enabled_false_it_is_disabled_at_once_and_reads_nothing(world:
     assert world.functions["f"].batches == []
     assert world.topic.committed == {}
     assert world.update(made["UUID"], Enabled=True) == "Enabling"
-    wait_until(lambda: world.functions["f"].handled() == ["1"])
+    eventually(lambda: world.functions["f"].handled() == ["1"])
 
 
 @pytest.mark.parametrize(
@@ -335,7 +327,7 @@ def test_a_broker_that_does_not_answer_refuses_nothing_and_the_state_tells(world
     assert (status["UUID"], status["Problem"]) == (uuid, "no broker at b1:9092")
     world.topic.outage = None
     world.produce("1")
-    wait_until(lambda: world.functions["f"].handled() == ["1"])
+    eventually(lambda: world.functions["f"].handled() == ["1"])
     assert world.plane.mapping_states()[0]["Problem"] == ""
 
 
@@ -347,12 +339,12 @@ def test_the_last_result_is_ok_after_a_success_and_a_problem_after_a_failure(wor
 
     assert result() == "No records processed"
     world.produce("1")
-    wait_until(lambda: result() == "OK")
+    eventually(lambda: result() == "OK")
     world.functions["f"].result = lambda _: function_error()
     world.produce("2")
-    wait_until(lambda: result() == "PROBLEM: Function call failed")
+    eventually(lambda: result() == "PROBLEM: Function call failed")
     world.functions["f"].result = lambda _: answer()
-    wait_until(lambda: result() == "OK")
+    eventually(lambda: result() == "OK")
     world.update(uuid, Enabled=False)
     assert result() == "OK", "who reads nothing has still read before"
 
@@ -363,22 +355,22 @@ def test_the_last_result_is_ok_after_a_success_and_a_problem_after_a_failure(wor
 def test_disabled_it_reads_nothing_and_enabled_again_it_goes_on_where_it_was(world: World) -> None:  # C.2
     uuid = world.create(KAFKA)
     world.produce("1", "2")
-    wait_until(lambda: world.functions["f"].handled() == ["1", "2"])
+    eventually(lambda: world.functions["f"].handled() == ["1", "2"])
     assert world.update(uuid, Enabled=False) == "Disabling"
     assert world.topic.owners == {}, "it has left its group"
     world.produce("3")
     assert world.update(uuid, Enabled=True) == "Enabling"
-    wait_until(lambda: world.functions["f"].handled() == ["1", "2", "3"])
+    eventually(lambda: world.functions["f"].handled() == ["1", "2", "3"])
 
 
 def test_another_batch_size_acts_from_the_next_batch_on_and_nothing_is_lost_or_repeated(world: World) -> None:  # C.1
     uuid = world.create(KAFKA, BatchSize=2)
     world.functions["f"].may_answer.clear()
     world.produce(*map(str, range(7)))
-    wait_until(lambda: len(world.functions["f"].batches) == 1)
+    eventually(lambda: len(world.functions["f"].batches) == 1)
     assert world.update(uuid, BatchSize=3) == "Updating"
     world.functions["f"].may_answer.set()
-    wait_until(lambda: len(world.functions["f"].handled()) == 7)
+    eventually(lambda: len(world.functions["f"].handled()) == 7)
     first, *rest = world.functions["f"].batches
     assert len(first) <= 2
     assert max(map(len, rest)) == 3
@@ -389,11 +381,11 @@ def test_a_queue_gives_as_many_messages_as_the_new_batch_size_wants(world: World
     uuid = world.create(MQ, BatchSize=1)
     world.functions["f"].may_answer.clear()
     world.publish("0")
-    wait_until(lambda: len(world.functions["f"].batches) == 1)
+    eventually(lambda: len(world.functions["f"].batches) == 1)
     world.update(uuid, BatchSize=10)
     world.publish(*map(str, range(1, 11)))
     world.functions["f"].may_answer.set()
-    wait_until(lambda: len(world.functions["f"].handled()) == 11)
+    eventually(lambda: len(world.functions["f"].handled()) == 11)
     assert max(map(len, world.functions["f"].batches)) > 1
     assert world.plane.sources.get_event_source_mapping(uuid)["BatchSize"] == 10
 
@@ -402,31 +394,31 @@ def test_another_filter_acts_on_what_waits_for_a_batch(world: World) -> None:  #
     uuid = world.create(KAFKA, BatchSize=1)
     world.functions["f"].may_answer.clear()
     world.produce("a", "b", "c")
-    wait_until(lambda: len(world.functions["f"].batches) == 1)
+    eventually(lambda: len(world.functions["f"].batches) == 1)
     world.update(uuid, FilterCriteria={"Filters": [{"Pattern": '{"value": ["c"]}'}]})
     world.functions["f"].may_answer.set()
-    wait_until(lambda: world.topic.committed == {"orders-0": 3})
+    eventually(lambda: world.topic.committed == {"orders-0": 3})
     assert world.functions["f"].handled() == ["a", "c"]
     shown = world.plane.sources.get_event_source_mapping(uuid)
     assert shown["FilterCriteria"] == {"Filters": [{"Pattern": '{"value": ["c"]}'}]}
     world.update(uuid, FilterCriteria={})
     assert "FilterCriteria" not in world.plane.sources.get_event_source_mapping(uuid)
     world.produce("d")
-    wait_until(lambda: world.functions["f"].handled() == ["a", "c", "d"])
+    eventually(lambda: world.functions["f"].handled() == ["a", "c", "d"])
 
 
 def test_another_function_gets_the_following_batches(world: World) -> None:  # C.1
     uuid = world.create(KAFKA, BatchSize=1)
     world.functions["f"].may_answer.clear()
     world.produce("1", "2")
-    wait_until(lambda: world.functions["f"].handled() == ["1"])
+    eventually(lambda: world.functions["f"].handled() == ["1"])
     world.update(uuid, FunctionName="arn:aws:lambda:us-east-1:123456789012:function:g")
     world.functions["f"].may_answer.set()
-    wait_until(lambda: world.functions["g"].handled() == ["2"])
+    eventually(lambda: world.functions["g"].handled() == ["2"])
     assert world.functions["f"].handled() == ["1"]
     assert world.plane.sources.get_event_source_mapping(uuid)["FunctionArn"].endswith(":g")
     series = {"mapping": uuid, "function": "g", "source": "orders"}
-    wait_until(lambda: world.metrics.registry.get_sample_value("poller_invoked_event_count_total", series) == 1)
+    eventually(lambda: world.metrics.registry.get_sample_value("poller_invoked_event_count_total", series) == 1)
 
 
 def test_a_mapping_of_an_alias_follows_it_from_the_next_batch_on(world: World) -> None:  # C.1
@@ -439,16 +431,16 @@ def test_a_mapping_of_an_alias_follows_it_from_the_next_batch_on(world: World) -
     arn = "arn:aws:lambda:us-east-1:123456789012:function:v:live"
     assert world.plane.sources.get_event_source_mapping(uuid)["FunctionArn"] == arn
     world.produce("1")
-    wait_until(lambda: "v:1" in world.functions and world.functions["v:1"].handled() == ["1"])
+    eventually(lambda: "v:1" in world.functions and world.functions["v:1"].handled() == ["1"])
     account.publishing.update_alias("v", "live", {"FunctionVersion": "2"})
     world.produce("2")
-    wait_until(lambda: "v:2" in world.functions and world.functions["v:2"].handled() == ["2"])
+    eventually(lambda: "v:2" in world.functions and world.functions["v:2"].handled() == ["2"])
     assert world.functions["v:2"].arns == [arn]
     world.update(uuid, BatchSize=2)
     assert world.plane.sources.get_event_source_mapping(uuid)["FunctionArn"] == arn
     world.update(uuid, FunctionName="v:1")
     world.produce("3")
-    wait_until(lambda: world.functions["v:1"].handled() == ["1", "3"])
+    eventually(lambda: world.functions["v:1"].handled() == ["1", "3"])
     for name, found in (("v", [uuid]), ("v:1", [uuid]), ("v:live", []), ("f", [])):
         listed = world.plane.sources.list_event_source_mappings(function_name=name)["EventSourceMappings"]
         assert [item["UUID"] for item in listed] == found
@@ -481,7 +473,7 @@ def test_letters_that_wait_for_a_destination_go_to_the_new_one(
     assert tried.wait(30)
     assert world.topic.committed.get("orders-0", 0) == 0, "its letter is not durable"
     world.plane.sources.update_event_source_mapping(uuid, {}, {"OnFailure": "file:second"})
-    wait_until(lambda: world.topic.committed == {"orders-0": 2})
+    eventually(lambda: world.topic.committed == {"orders-0": 2})
     assert (tmp_path / "second").read_text().count("RetryAttemptsExhausted") == 1
     assert world.functions["f"].handled() == ["bad", "good"]
 
@@ -534,9 +526,9 @@ def test_a_failing_batch_keeps_its_count_of_attempts_over_an_update(world: World
     world.functions["f"].result = lambda _: function_error()
     uuid = world.create({**KAFKA, **PROVISIONED, "MaximumRetryAttempts": 10_000})
     world.produce("bad")
-    wait_until(lambda: len(world.functions["f"].batches) > 4)
+    eventually(lambda: len(world.functions["f"].batches) > 4)
     world.update(uuid, MaximumRetryAttempts=2)
-    wait_until(lambda: world.topic.committed == {"orders-0": 1})
+    eventually(lambda: world.topic.committed == {"orders-0": 1})
 
 
 # --- ended --------------------------------------------------------------------------------------------------------
@@ -545,9 +537,9 @@ def test_a_failing_batch_keeps_its_count_of_attempts_over_an_update(world: World
 def test_deleted_it_answers_deleting_and_is_gone_then(world: World) -> None:  # C.2
     uuid = world.create(KAFKA)
     world.produce("1")
-    wait_until(lambda: world.functions["f"].handled() == ["1"])
+    eventually(lambda: world.functions["f"].handled() == ["1"])
     assert world.plane.sources.delete_event_source_mapping(uuid)["State"] == "Deleting"
-    wait_until(lambda: world.plane.sources.list_event_source_mappings() == {"EventSourceMappings": []})
+    eventually(lambda: world.plane.sources.list_event_source_mappings() == {"EventSourceMappings": []})
     assert refused(lambda: world.plane.sources.get_event_source_mapping(uuid))[0] == 404
     assert world.topic.owners == {}
     assert world.topic.committed == {"orders-0": 1}
@@ -559,7 +551,7 @@ def test_while_a_change_is_carried_out_another_one_is_refused(world: World) -> N
     uuid = world.create(KAFKA)
     world.functions["f"].may_answer.clear()
     world.produce("1")
-    wait_until(lambda: world.functions["f"].batches != [])
+    eventually(lambda: world.functions["f"].batches != [])
     world.plane.sources.update_event_source_mapping(uuid, {"Enabled": False})
     in_use = "event source mapping because it is in use."
     refusal = (400, "ResourceInUseException")
@@ -577,11 +569,11 @@ def test_messages_that_no_handler_has_seen_go_back_at_once_and_what_is_in_work_m
     uuid = world.create(MQ, BatchSize=2)
     world.functions["f"].may_answer.clear()
     world.publish("1")
-    wait_until(lambda: world.functions["f"].batches == [["1"]])
+    eventually(lambda: world.functions["f"].batches == [["1"]])
     world.publish("2", "3")
-    wait_until(lambda: not world.queue.ready)
+    eventually(lambda: not world.queue.ready)
     world.plane.sources.update_event_source_mapping(uuid, {"Enabled": False})
-    wait_until(lambda: [message.message_id for message in world.queue.ready] == ["2", "3"])
+    eventually(lambda: [message.message_id for message in world.queue.ready] == ["2", "3"])
     assert {message.deliveries for message in world.queue.ready} == {0}, "they have not failed"
     assert world.state(uuid) == "Disabling"
     world.functions["f"].may_answer.set()
@@ -594,7 +586,7 @@ def test_what_does_not_end_within_seconds_comes_again(world: World, monkeypatch:
     uuid = world.create(MQ)
     world.functions["f"].may_answer.clear()
     world.publish("1")
-    wait_until(lambda: world.functions["f"].batches == [["1"]])
+    eventually(lambda: world.functions["f"].batches == [["1"]])
     world.update(uuid, Enabled=False)
     assert [message.message_id for message in world.queue.ready] == ["1"]
 
@@ -603,7 +595,7 @@ def test_a_deletion_takes_effect_while_the_broker_does_not_answer(world: World) 
     world.topic.outage = SourceUnavailable("gone")
     uuid = world.create(KAFKA)
     world.plane.sources.delete_event_source_mapping(uuid)
-    wait_until(lambda: world.plane.sources.list_event_source_mappings() == {"EventSourceMappings": []})
+    eventually(lambda: world.plane.sources.list_event_source_mappings() == {"EventSourceMappings": []})
 
 
 # --- listed -------------------------------------------------------------------------------------------------------

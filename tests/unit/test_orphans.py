@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from handlers.rig import is_running, wait_until_gone
+from waiting import eventually
 
 HANDLER = """
 import os, subprocess, sys, time
@@ -36,9 +37,8 @@ def test_kill_9_of_the_poller_ends_a_busy_handler_and_what_it_started(tmp_path: 
         [sys.executable, "-c", POLLER, tmp_path, told], env={**os.environ, "PYTHONPATH": paths}, text=True
     )
     try:
-        while not told.exists():
-            assert poller.poll() is None
-            os.sched_yield()
+        eventually(lambda: told.exists() or poller.poll() is not None)
+        assert poller.poll() is None
         pids = [int(pid) for pid in told.read_text().split()]
         assert all(map(is_running, pids))
     finally:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from async_rig import Rig, eventually, in_file, lines
+from async_rig import Rig, in_file, lines
+from waiting import eventually
 
 from poller.async_invoke.configuration import AsyncConfiguration
 
@@ -47,6 +48,11 @@ def test_a_payment_is_tried_twice_and_booked_as_its_handler_has_it(tmp_path: Pat
         assert connection.execute("SELECT balance FROM balances").fetchall() == [(balance,)]
 
 
+def produced(endpoint: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "producers.payments", "--endpoint", endpoint]
+    return subprocess.run(command, cwd=PAYMENTS.parents[1], capture_output=True, text=True, timeout=120, check=False)
+
+
 def test_the_sample_s_template_and_producer_show_it_and_what_is_given_up_stands_where_the_queue_s_address_says(
     tmp_path: Path,
 ) -> None:
@@ -59,14 +65,7 @@ def test_the_sample_s_template_and_producer_show_it_and_what_is_given_up_stands_
         service = subprocess.Popen([*command, "--port", "0", "--time-scale", "120"], env=environment, stderr=log)
     try:
         [address] = eventually(lambda: re.findall(r"http://[0-9.:]+(?=/metrics)", (tmp_path / "log").read_text()))
-        shown = subprocess.run(
-            [sys.executable, "-m", "producers.payments", "--endpoint", address],
-            cwd=PAYMENTS.parents[1],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        shown = produced(address)
         assert shown.returncode == 0, shown.stderr
         rows = [re.split(r"\s{2,}", line.strip()) for line in shown.stdout.splitlines() if " 2 " in line]
         assert rows == [
@@ -85,14 +84,7 @@ def test_the_sample_s_template_and_producer_show_it_and_what_is_given_up_stands_
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1", "foo", "http://"])
 def test_without_a_service_the_producer_says_how_to_start_one(endpoint: str) -> None:
-    told = subprocess.run(
-        [sys.executable, "-m", "producers.payments", "--endpoint", endpoint],
-        cwd=PAYMENTS.parents[1],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    told = produced(endpoint)
     assert told.returncode == 3
     assert told.stderr.startswith(f"error: no service of the payments at {endpoint.rstrip('/')}")
     assert "poller run functions/payments/template.yaml" in told.stderr

@@ -1,14 +1,12 @@
 """Who gets an environment, who waits, who is throttled, and that everybody is answered exactly once (A.3, E.3, G.14)."""
 
 import json
-import os
 import threading
-import time
 from pathlib import Path
 
 import pytest
-from async_rig import eventually
 from handlers.rig import HANDLERS, Gate, descriptors, wait_until_gone
+from waiting import eventually
 
 from poller.model import FunctionConfiguration, Invocation
 from poller.runtime.environment import ExecutionEnvironment
@@ -256,6 +254,20 @@ def test_our_own_faults_are_answers_with_status_500(pool, monkeypatch):
     assert one.stats().faults == 1
 
 
+def test_an_environment_that_cannot_even_be_stopped_costs_one_event_and_is_replaced(pool, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("a bug of ours")
+
+    one, answers = pool(reserved_concurrent_executions=1), Answers()
+    with monkeypatch.context() as patch:
+        patch.setattr(ExecutionEnvironment, "invoke", broken)
+        patch.setattr(ExecutionEnvironment, "stop", broken)
+        submit(one, answers, request_id="a")
+        answers.wait(1)
+    submit(one, answers, request_id="b")
+    assert [(result.request_id, result.status) for result in answers.wait(2)] == [("a", 500), ("b", 200)]
+
+
 def test_no_thread_left_is_an_answer_too(pool, monkeypatch):
     def refuse(self):
         raise RuntimeError("can't start new thread")
@@ -306,13 +318,10 @@ def test_stop_kills_what_does_not_finish_within_the_grace(pool):
     lines = []
     one, answers = pool("failing.ignores_sigterm", lines=lines), Answers()
     submit(one, answers)
-    deadline = time.monotonic() + 10
-    while not any(line.startswith("started") for line in lines):
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    started = eventually(lambda: next((line for line in lines if line.startswith("started")), None))
     one.stop(0.05)
     assert (answers.wait(1)[0].status, answers.results[0].function_error) == (500, None)
-    pid = int(next(line for line in lines if line.startswith("started")).split()[1])
+    pid = int(started.split()[1])
     assert not Path(f"/proc/{pid}").exists()
 
 
@@ -338,10 +347,7 @@ def test_nothing_is_left_after_a_stop(pool):
     one.stop(5)
     pids = {json.loads(result.payload)["pid"] for result in answers.results}
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
-    deadline = time.monotonic() + 10
-    while threading.active_count() > before[1]:
-        assert time.monotonic() < deadline
-        os.sched_yield()
+    eventually(lambda: threading.active_count() <= before[1])
     assert descriptors() == before[0]
 
 
@@ -363,10 +369,7 @@ def test_every_invocation_is_answered_once_while_a_stop_comes_between(pool):
     one.stop(5)
     for thread in threads:
         thread.join()
-    deadline = time.monotonic() + 10
-    while len(counts) < total:
-        assert time.monotonic() < deadline
-        os.sched_yield()
+    eventually(lambda: len(counts) == total)
     assert set(counts.values()) == {1}
 
 

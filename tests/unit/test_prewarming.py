@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from handlers.rig import HANDLERS, Gate, wait_until_gone
 from hypothesis import given
 from hypothesis import strategies as st
 from test_pool import Answers, submit
+from waiting import eventually
 
 from poller.function_pools import FunctionPools
 from poller.model import FunctionConfiguration
@@ -43,13 +43,6 @@ def pool():
     for one in made:
         one.stop()
         assert one.stats().environments == 0
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def available(pool):
@@ -102,7 +95,7 @@ def test_its_status_is_that_of_the_api(requested, ready, failure):
 
 def test_so_many_environments_are_initialised_before_anybody_invokes(pool):
     one, answers = pool("basic.environment", provisioned=2), Answers()
-    wait_for(lambda: available(one) == 2)
+    eventually(lambda: available(one) == 2)
     stats = one.stats()
     assert (stats.environments, stats.busy, stats.cold_starts, stats.invocations) == (2, 0, 2, 0)
     assert (stats.provisioned, stats.provisioned_available) == (2, 2)
@@ -126,7 +119,7 @@ def test_on_demand_says_so(pool):  # E.2
 def test_more_come_on_demand_and_only_those_are_reaped(pool, tmp_path):
     gate, answers = Gate(tmp_path), Answers()
     one = pool("gate.handler", tmp_path, provisioned=1, idle_timeout=0.02)
-    wait_for(lambda: available(one) == 1)
+    eventually(lambda: available(one) == 1)
     [kept] = pids(one)
     for name in "ab":
         submit(one, answers, event=gate.event(name), request_id=name)
@@ -134,14 +127,14 @@ def test_more_come_on_demand_and_only_those_are_reaped(pool, tmp_path):
     gate.open("a", "b")
     [other] = {json.loads(result.payload) for result in answers.wait(2)} - {kept}
     wait_until_gone(other)
-    wait_for(lambda: one.stats().environments == 1)
+    eventually(lambda: one.stats().environments == 1)
     assert pids(one) == [kept]
 
 
 def test_provisioned_environments_are_used_before_those_on_demand(pool, tmp_path):
     gate, answers = Gate(tmp_path), Answers()
     one = pool("gate.handler", tmp_path, provisioned=1)
-    wait_for(lambda: available(one) == 1)
+    eventually(lambda: available(one) == 1)
     [kept] = pids(one)
     for name in "ab":
         submit(one, answers, event=gate.event(name), request_id=name)
@@ -154,7 +147,7 @@ def test_provisioned_environments_are_used_before_those_on_demand(pool, tmp_path
 
 def test_no_more_are_provisioned_than_may_run(pool):
     one = pool(provisioned=3, reserved_concurrent_executions=1)
-    wait_for(lambda: available(one) == 1)
+    eventually(lambda: available(one) == 1)
     assert one.stats().environments == 1
     assert one.provisioned_concurrency() == ProvisionedConcurrency(3, 1, None)
 
@@ -182,29 +175,29 @@ def test_an_invocation_that_finds_no_other_place_takes_one_that_is_being_initial
 @pytest.mark.parametrize("handler", ["failing.exits", "failing.ignores_sigterm"])
 def test_after_a_crash_and_a_timeout_it_is_initialised_again(pool, handler):  # E.3
     one, answers = pool(handler, provisioned=1, timeout=0.3), Answers()
-    wait_for(lambda: available(one) == 1)
+    eventually(lambda: available(one) == 1)
     assert answered(one, answers, 3).function_error == "Unhandled"
-    wait_for(lambda: one.stats().cold_starts == 2 and available(one) == 1)
+    eventually(lambda: one.stats().cold_starts == 2 and available(one) == 1)
     assert answered(one, answers, 3).init_duration is None
 
 
 def test_its_files_are_kept_and_its_globals_are_new_when_it_is_initialised_again(pool):  # E.3
     one, answers = pool("basic.leave_file", provisioned=1), Answers()
-    wait_for(lambda: available(one) == 1)
+    eventually(lambda: available(one) == 1)
     assert json.loads(answered(one, answers, "stay").payload) == {"found": False, "calls": 1}
     answered(one, answers, "exit")
-    wait_for(lambda: one.stats().cold_starts == 2 and available(one) == 1)
+    eventually(lambda: one.stats().cold_starts == 2 and available(one) == 1)
     assert json.loads(answered(one, answers, "stay").payload) == {"found": True, "calls": 1}
 
 
 def test_one_whose_process_is_killed_while_it_waits_is_initialised_again(pool, monkeypatch):
     monkeypatch.setattr(prewarming, "LOOK", 0.01)
     one = pool(provisioned=1)
-    wait_for(lambda: available(one) == 1)
+    eventually(lambda: available(one) == 1)
     [pid] = pids(one)
     os.kill(pid, signal.SIGKILL)
     wait_until_gone(pid)
-    wait_for(lambda: one.stats().cold_starts == 2 and available(one) == 1)
+    eventually(lambda: one.stats().cold_starts == 2 and available(one) == 1)
     assert pids(one) != [pid]
 
 
@@ -212,19 +205,19 @@ def test_a_failed_init_is_logged_and_told_tried_again_and_given_to_whoever_invok
     caplog.set_level("INFO")
     (tmp_path / "app.py").write_text("import nowhere\n")
     one, answers = pool("app.handler", tmp_path, provisioned=1), Answers()
-    wait_for(lambda: one.provisioned_concurrency().failure)
+    eventually(lambda: one.provisioned_concurrency().failure)
     assert one.provisioned_concurrency() == ProvisionedConcurrency(1, 0, "Runtime.ImportModuleError")
     assert any(
         re.fullmatch(r"INIT_REPORT .*\tPhase: init\tStatus: error\tError Type: Runtime.ImportModuleError", line)
         for line, _ in one.lines
     )
     told = "the init of a provisioned environment failed, next try in 1 s: Runtime.ImportModuleError"
-    wait_for(lambda: told in caplog.text)
+    eventually(lambda: told in caplog.text)
     result = answered(one, answers)
     assert (result.status, result.function_error) == (200, "Unhandled")
     assert json.loads(result.payload)["errorType"] == "Runtime.ImportModuleError"
     (tmp_path / "app.py").write_text("def handler(event, context):\n    return 'mended'\n")
-    wait_for(lambda: available(one) == 1)
+    eventually(lambda: available(one) == 1)
     assert answered(one, answers).payload == b'"mended"'
     assert "1 of 1 provisioned environments are initialised" in caplog.text
 
@@ -232,16 +225,16 @@ def test_a_failed_init_is_logged_and_told_tried_again_and_given_to_whoever_invok
 def test_an_init_that_failed_and_went_well_inside_an_invocation_is_over(pool, tmp_path):  # E.3
     (tmp_path / "app.py").write_text("import nowhere\n")
     one, answers = pool("app.handler", tmp_path, provisioned=1), Answers()
-    wait_for(lambda: one.provisioned_concurrency().failure)
+    eventually(lambda: one.provisioned_concurrency().failure)
     (tmp_path / "app.py").write_text("def handler(event, context):\n    return 'mended'\n")
     assert answered(one, answers).payload == b'"mended"'
-    wait_for(lambda: one.provisioned_concurrency() == ProvisionedConcurrency(1, 1, None))
+    eventually(lambda: one.provisioned_concurrency() == ProvisionedConcurrency(1, 1, None))
     assert one.stats().cold_starts == 2
 
 
 def test_what_is_wrong_here_is_told_as_well(pool, tmp_path, monkeypatch):
     one = pool("app.handler", tmp_path / "absent", provisioned=1)
-    wait_for(lambda: one.provisioned_concurrency().failure)
+    eventually(lambda: one.provisioned_concurrency().failure)
     assert one.provisioned_concurrency().failure == f"CodeUri {tmp_path}/absent of function fn is no folder"
 
     def fail(self, limit):
@@ -249,13 +242,13 @@ def test_what_is_wrong_here_is_told_as_well(pool, tmp_path, monkeypatch):
 
     monkeypatch.setattr(ExecutionEnvironment, "prewarm", fail)
     two = pool(provisioned=1)
-    wait_for(lambda: two.provisioned_concurrency().failure == "RuntimeError: out of luck")
+    eventually(lambda: two.provisioned_concurrency().failure == "RuntimeError: out of luck")
 
 
 def test_a_stop_does_not_wait_for_an_init(pool, tmp_path):
     (tmp_path / "app.py").write_text("print('begun', flush=True)\nimport time\ntime.sleep(60)\n")
     one = pool("app.handler", tmp_path, provisioned=1)
-    wait_for(lambda: any(line == "begun" for line, _ in one.lines))
+    eventually(lambda: any(line == "begun" for line, _ in one.lines))
     [pid] = pids(one)
     one.stop(grace=60)
     assert not Path(f"/proc/{pid}").exists()
@@ -270,10 +263,10 @@ def test_when_the_code_is_saved_the_new_one_is_initialised(pool, tmp_path):
     code = tmp_path / "app.py"
     code.write_text(source("old"))
     one, answers = pool("app.handler", tmp_path, provisioned=1), Answers()
-    wait_for(lambda: available(one) == 1)
+    eventually(lambda: available(one) == 1)
     code.write_text(source("newer code"))
     one.reload()
-    wait_for(lambda: one.stats().cold_starts == 2 and available(one) == 1)
+    eventually(lambda: one.stats().cold_starts == 2 and available(one) == 1)
     assert answered(one, answers).payload == b'"newer code"'
     assert one.stats().cold_starts == 2
 
@@ -283,21 +276,21 @@ def test_code_that_is_saved_while_an_environment_is_initialised_runs_in_another(
     code, go = tmp_path / "app.py", tmp_path / "go"
     code.write_text(source("old", go))
     one, answers = pool("app.handler", tmp_path, provisioned=1, reserved_concurrent_executions=1), Answers()
-    wait_for(lambda: pids(one))
+    eventually(lambda: pids(one))
     code.write_text(source("newer code"))
     one.reload()
     if invoked:
         submit(one, answers)
     go.touch()
-    wait_for(lambda: one.stats().cold_starts == 2)
+    eventually(lambda: one.stats().cold_starts == 2)
     assert (answers.wait(1)[0] if invoked else answered(one, answers)).payload == b'"newer code"'
-    wait_for(lambda: available(one) == 1)
+    eventually(lambda: available(one) == 1)
 
 
 def test_the_number_can_be_changed_while_it_runs(pool):
     one = pool(provisioned=0, idle_timeout=0.02)
     one.provision(2)
-    wait_for(lambda: available(one) == 2)
+    eventually(lambda: available(one) == 2)
     one.provision(1)
     assert one.provisioned_concurrency() == ProvisionedConcurrency(1, 1, None)
     answers = Answers()
@@ -315,12 +308,12 @@ def test_those_on_demand_make_room_once_they_are_free(pool, tmp_path):  # E.3
     gate.entered("a", "b")
     gate.open("a")
     on_demand = {json.loads(answers.wait(1)[0].payload)}
-    wait_for(lambda: one.stats().busy == 1)
+    eventually(lambda: one.stats().busy == 1)
     one.provision(2)
-    wait_for(lambda: available(one) == 1)  # in place of the one that was idle
+    eventually(lambda: available(one) == 1)  # in place of the one that was idle
     gate.open("b")
     on_demand.add(json.loads(answers.wait(2)[1].payload))
-    wait_for(lambda: available(one) == 2)
+    eventually(lambda: available(one) == 2)
     assert one.provisioned_concurrency() == ProvisionedConcurrency(2, 2, None)
     assert not on_demand.intersection(pids(one))
     assert one.stats().environments == 2
@@ -329,9 +322,9 @@ def test_those_on_demand_make_room_once_they_are_free(pool, tmp_path):  # E.3
 def test_one_that_is_not_provisioned_any_more_ends_when_it_is_idle(pool, monkeypatch):
     monkeypatch.setattr(prewarming, "LOOK", 0.01)
     one = pool(provisioned=1, idle_timeout=0.02)
-    wait_for(lambda: available(one) == 1)
+    eventually(lambda: available(one) == 1)
     one.provision(0)
-    wait_for(lambda: one.stats().environments == 0)
+    eventually(lambda: one.stats().environments == 0)
 
 
 def test_no_thread_left_is_told_and_tried_again_with_the_next_one_that_ends(pool, monkeypatch):
@@ -344,7 +337,7 @@ def test_no_thread_left_is_told_and_tried_again_with_the_next_one_that_ends(pool
         one.start()
     assert one.stats().environments == 0
     one.start()
-    wait_for(lambda: available(one) == 1)
+    eventually(lambda: available(one) == 1)
 
 
 def test_a_setting_of_a_function_is_of_its_latest_version_and_of_none_that_waits_for_a_debugger(tmp_path):

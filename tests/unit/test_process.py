@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from handlers.rig import HANDLERS, Function, error_of, exited, is_running, wait_until_gone
+from waiting import eventually
 
 from poller.runtime.handler_log import MAXIMUM_EVENT
 from poller.runtime.process import RuntimeProcess
@@ -139,8 +140,7 @@ def test_killed_while_the_event_is_still_going_out_the_event_runs_in_a_new_proce
     results = []
     thread = threading.Thread(target=lambda: results.append(fn.invoke(b'"' + b"x" * 4_000_000 + b'"')))
     thread.start()
-    while not fn.environment._sandbox.dialogue.process._waiting_for_room:
-        os.sched_yield()
+    eventually(lambda: fn.environment._sandbox.dialogue.process._waiting_for_room)
     os.kill(pid, signal.SIGKILL)
     thread.join(timeout=10)
     assert json.loads(results[0].payload)["calls"] == 1

@@ -139,6 +139,13 @@ def test_its_end_is_an_exit_error_and_the_next_call_works(function, event, text)
     assert fn.invoke(["echo", 1]).payload == b"1"
 
 
+def test_a_large_answer_counts_though_it_exits_before_that_is_read(function):
+    fn = function()
+    for number in range(5):  # not each time is it gone before the last read
+        result = fn.invoke(["answer and read nothing", 6_000_000], request_id=f"id-{number}")
+        assert (result.function_error, len(result.payload)) == (None, 6_000_000)
+
+
 def test_an_answer_counts_though_it_exits_right_after_it(function):
     fn = function()
     for _ in range(3):

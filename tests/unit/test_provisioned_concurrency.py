@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from account_rig import Account, configs_of, refused
 from api_service import RUNTIME, arn, aws_client, served, template_of
-from async_rig import eventually
 from botocore.exceptions import ClientError
 from packages import ROLE, zip_of
+from waiting import eventually
 
 from poller.account.aliases import Alias
 from poller.account.configs import FunctionConfigs

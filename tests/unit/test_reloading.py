@@ -13,6 +13,7 @@ from handlers.rig import HANDLERS, Gate, is_running, wait_until_gone
 from packages import request
 from scripted import FakeClock
 from unit.test_pool import Answers, submit
+from waiting import eventually
 
 from poller.account.function_requests import LOCAL_FOLDER
 from poller.control_plane import ControlPlane
@@ -416,22 +417,14 @@ def test_a_function_that_a_call_makes_runs_what_is_saved_and_is_watched_until_it
         plane.account.functions.create_function({**request("made"), "Code": code})
         first, (text, pid) = ask("declared"), ask("made")
         assert text == "old"
-        number = 0
         save(made, "saved right after the first invocation")
-        while is_running(pid):
-            number += 1
-            assert number < 200
-            threading.Event().wait(0.05)
+        wait_until_gone(pid)
         assert ask("made")[0] == "saved right after the first invocation"
         assert ask("declared")["pid"] == first["pid"], "it was not restarted"
         watch = plane._function_pools._code
         assert watch._watched == {HANDLERS.resolve(), made.resolve()}
         plane.account.functions.delete_function("made")
-        number = 0
-        while watch._watched != {HANDLERS.resolve()}:
-            number += 1
-            assert number < 200
-            threading.Event().wait(0.05)
+        eventually(lambda: watch._watched == {HANDLERS.resolve()})
     finally:
         plane.stop()
 
@@ -451,12 +444,13 @@ def test_a_handlers_own_compiled_files_do_not_reload_it(pool, tmp_path):
 
     def ask_until_compiled_files_are_seen():
         seen.clear()
-        while not any("__pycache__" in path.parts for path in seen):
-            number = next(asks)
-            asked(one, answers, number)
+
+        def are_seen():
+            asked(one, answers, next(asks))
             shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
-            assert number < 200
-            threading.Event().wait(0.1)
+            return any("__pycache__" in path.parts for path in seen)
+
+        eventually(are_seen, pause=0.1)
 
     try:
         ask_until_compiled_files_are_seen()  # watching begins a moment after the start, and then takes app.py for new
@@ -499,13 +493,13 @@ def test_a_file_that_is_saved_reloads_by_itself(pool, tmp_path):
     watch = CodeWatch(tmp_path / ".poller")
     watch.start(lambda: [one])
     try:
-        # Written again until it is seen: watching begins a moment after the start.
-        number = 0
-        while is_running(pid):
-            number += 1
-            save(tmp_path, "new " + "x" * number)
-            threading.Event().wait(0.1)
-            assert number < 100
+        sizes = itertools.count(1)
+
+        def is_seen():
+            save(tmp_path, "new " + "x" * next(sizes))
+            return not is_running(pid)
+
+        eventually(is_seen, pause=0.1)  # watching begins a moment after the start
         assert asked(one, answers, 2)[0].startswith("new ")
     finally:
         watch.stop()

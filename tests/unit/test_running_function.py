@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from async_rig import eventually
+from waiting import eventually
 
 from poller.account.aliases import Alias
 from poller.account.environments import Environments

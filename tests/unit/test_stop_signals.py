@@ -10,12 +10,20 @@ from pathlib import Path
 from poller.stop_signals import HARD_STOP
 
 ROOT = Path(__file__).resolve().parents[2]
+PRELUDE = """
+import os, signal, sys, threading, time
+main = threading.main_thread().native_id
+
+def until_asleep():
+    while open(f"/proc/self/task/{main}/stat").read().rpartition(")")[2].split()[0] != "S":
+        time.sleep(0.01)
+"""
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
     """A program of its own, as handlers of signals belong to a process."""
     return subprocess.run(
-        [sys.executable, "-c", "import os, signal, sys, threading, time\n" + script],
+        [sys.executable, "-c", PRELUDE + script],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
@@ -44,15 +52,10 @@ def test_one_that_does_not_interrupt_the_main_thread_is_heard() -> None:
     done = run(
         """
 from poller.stop_signals import StopSignals
-main = threading.main_thread().native_id
-
-def asleep():
-    return open(f"/proc/self/task/{main}/stat").read().rpartition(")")[2].split()[0] == "S"
 
 def send():
     waiting.wait()
-    while not asleep():
-        time.sleep(0.01)
+    until_asleep()
     os.kill(os.getpid(), signal.SIGTERM)
 
 waiting = threading.Event()
@@ -87,12 +90,25 @@ def test_other_signals_do_not_end_the_waiting() -> None:
     done = run(
         """
 from poller.stop_signals import StopSignals
+
+def other(*_):
+    print("other")
+    came.set()
+
+def send():
+    until_asleep()
+    os.kill(os.getpid(), signal.SIGUSR1)
+    came.wait()
+    until_asleep()
+    print("waits on")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+came = threading.Event()
+signal.signal(signal.SIGUSR1, other)
 stopping = StopSignals()
-signal.signal(signal.SIGUSR1, lambda *_: print("other"))
-os.kill(os.getpid(), signal.SIGUSR1)
-threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+threading.Thread(target=send).start()
 stopping.wait()
 print("heard")
 """
     )
-    assert (done.returncode, done.stdout) == (0, "other\nheard\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "other\nwaits on\nheard\n"), done.stderr

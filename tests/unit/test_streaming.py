@@ -8,7 +8,6 @@ import os
 import shutil
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +17,7 @@ import httpx
 import pytest
 from api_service import aws_client, served_with_apis
 from handlers.rig import HANDLERS
+from waiting import eventually
 
 from poller.api import call as calls
 from poller.runtime import api_server, runtime_api
@@ -87,11 +87,7 @@ def gate(tmp_path: Path) -> Path:
 
 def appears(file: Path) -> str:
     """What stands in a file that a handler writes when it is so far."""
-    deadline = time.monotonic() + 25
-    while not (file.exists() and file.read_text()):
-        assert time.monotonic() < deadline, file
-        time.sleep(0.002)
-    return file.read_text()
+    return eventually(lambda: file.exists() and file.read_text(), what=f"something in {file}") or ""
 
 
 def waiting(gate: Path) -> list[Any]:

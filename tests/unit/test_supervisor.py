@@ -8,8 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import httpx
 import pytest
 from handlers.rig import is_running, wait_until_gone
 from templates import PROVISIONED, _transform_in_process, document, load, write  # noqa: F401 - a fixture
+from waiting import eventually
 
 from poller.cli_options import ExitCode
 from poller.policy.retrying import BackOff
@@ -26,13 +26,6 @@ from poller.workers.supervisor import NO_CALLS, NO_INVOCATIONS, Workers
 
 NOWHERE = {"KafkaBootstrapServers": ["127.0.0.1:1"]}
 NO_QUEUE = {"Endpoints": {"arn:aws:mq:us-east-1:000000000000:broker:tasks:b-1": "amqp://127.0.0.1:1"}}
-
-
-def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -67,7 +60,7 @@ def test_before_they_have_reported_every_mapping_is_creating(workers: Workers) -
 
 def test_they_answer_as_one_and_end_together(workers: Workers) -> None:
     workers.start()
-    until(lambda: all(state["State"] == "Enabled" for state in states(workers).values()))
+    eventually(lambda: all(state["State"] == "Enabled" for state in states(workers).values()))
     assert workers.alive()
     told = states(workers)
     assert told["Telemetry.Readings"]["Problem"].count("127.0.0.1:1") == 1, "both say the same"
@@ -84,20 +77,20 @@ def test_they_answer_as_one_and_end_together(workers: Workers) -> None:
 def test_one_that_dies_is_told_by_its_mappings_and_the_rest_goes_on(workers: Workers) -> None:
     workers.keepers[1]._back_off = BackOff(first=3.0)  # longer than an answer may wait for reports
     workers.start()
-    until(lambda: len(workers.reports.last()) == 2 or workers.refresh())
+    eventually(lambda: len(workers.reports.last()) == 2 or workers.refresh())
     second = workers.worker_states()[1]["pid"]
     assert isinstance(second, int)
     os.kill(second, signal.SIGKILL)
-    until(lambda: "worker 2 has ended (signal SIGKILL)" in str(states(workers)["Telemetry.Readings"]["Problem"]))
+    eventually(lambda: "worker 2 has ended (signal SIGKILL)" in str(states(workers)["Telemetry.Readings"]["Problem"]))
     assert workers.alive()
-    until(lambda: workers.worker_states()[1]["starts"] == 2)
-    until(lambda: "worker 2" not in str(states(workers)["Telemetry.Readings"]["Problem"]))
+    eventually(lambda: workers.worker_states()[1]["starts"] == 2)
+    eventually(lambda: "worker 2" not in str(states(workers)["Telemetry.Readings"]["Problem"]))
     assert workers.stop(grace=20)
 
 
 def test_one_that_does_not_end_is_killed_and_that_is_no_good_end(workers: Workers) -> None:
     workers.start()
-    until(lambda: len(workers.reports.last()) == 2 or workers.refresh())
+    eventually(lambda: len(workers.reports.last()) == 2 or workers.refresh())
     stuck = workers.worker_states()[0]["pid"]
     assert isinstance(stuck, int)
     os.kill(stuck, signal.SIGSTOP)
@@ -142,7 +135,7 @@ def started(process: subprocess.Popen[str]) -> tuple[str, list[int]]:
     line = process.stderr.readline()
     # A child belongs to the thread that started it.
     threads = Path(f"/proc/{process.pid}/task")
-    until(lambda: sum(len(file.read_text().split()) for file in threads.glob("*/children")) == 2)
+    eventually(lambda: sum(len(file.read_text().split()) for file in threads.glob("*/children")) == 2)
     return line, [int(pid) for file in threads.glob("*/children") for pid in file.read_text().split()]
 
 

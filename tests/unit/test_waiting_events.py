@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from async_rig import Rig, eventually, in_file
+from async_rig import Rig, in_file
 from templates import _transform_in_process, document, write  # noqa: F401 - a fixture
+from waiting import eventually
 
 from poller.async_invoke.configuration import AsyncConfiguration
 from poller.cli import main

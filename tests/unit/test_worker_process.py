@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from handlers.rig import descriptors, is_running, wait_until_gone
+from waiting import eventually
 
 from poller.log import JsonFormatter, RunningHandler
 from poller.metrics import Metrics
@@ -73,7 +74,7 @@ def test_its_log_comes_in_whole_lines_whatever_pieces_it_was_written_in() -> Non
     script = """
 for piece in ("one ", "line\\ntwo", " lines\\nh", "\\u00e4lf"):
     os.write(2, piece.encode())
-    time.sleep(0.01)
+    time.sleep(0.01)  # so that they are read one by one; a slow reader makes the test easier, not wrong
 os.write(2, b"x" * 200_000 + b"\\n" + b"cut off")
 """
     pieces, _, status = listen(process(script))
@@ -200,19 +201,12 @@ def keep(monkeypatch: pytest.MonkeyPatch, log: io.StringIO) -> Iterator[Keep]:
         assert not one.is_alive()
 
 
-def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-
-
 def test_a_worker_that_keeps_dying_is_started_again_and_again_and_every_end_is_told(
     keep: Keep, log: io.StringIO
 ) -> None:
     made = keep("os.write(2, b'last words\\n'); os.kill(os.getpid(), signal.SIGSEGV)")
-    until(lambda: made.state()["starts"] == 3)
-    until(lambda: log.getvalue().count("ended: signal SIGSEGV; starting again in 0.0 s") >= 2)
+    eventually(lambda: made.state()["starts"] == 3)
+    eventually(lambda: log.getvalue().count("ended: signal SIGSEGV; starting again in 0.0 s") >= 2)
     assert '"worker": 2' in log.getvalue()
     assert log.getvalue().count("last words\n") >= 2
     assert "worker 2 has ended (signal SIGSEGV) and is started again" in {made.trouble(), made.state()["problem"]}
@@ -221,16 +215,16 @@ def test_a_worker_that_keeps_dying_is_started_again_and_again_and_every_end_is_t
 def test_a_worker_that_answers_again_is_well(keep: Keep, tmp_path: Any) -> None:
     mark = tmp_path / "started"
     made = keep(f"if not os.path.exists({str(mark)!r}):\n    open({str(mark)!r}, 'w').close(); sys.exit(4)\nanswer()")
-    until(lambda: made.state()["starts"] == 2)
+    eventually(lambda: made.state()["starts"] == 2)
     assert made.trouble() == "worker 2 has ended (exit status 4) and is started again"
-    until(lambda: made.ask() or not made.trouble())
+    eventually(lambda: made.ask() or not made.trouble())
     assert made.state()["problem"] == ""
 
 
 def test_a_report_is_waited_for_and_taken(keep: Keep) -> None:
     reports = Reports(Metrics())
     made = keep("answer()", reports)
-    until(lambda: made.ask() or made._asked)
+    eventually(lambda: made.ask() or made._asked)
     made.wait_for_report(time.monotonic() + 20)
     assert set(reports.last()) == {2}
 
@@ -239,7 +233,7 @@ def test_a_worker_that_is_silent_is_asked_once_and_told_of_after_a_while(
     keep: Keep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = keep("signal.pause()")
-    until(lambda: made.ask() or made._asked)
+    eventually(lambda: made.ask() or made._asked)
     asked = made._asked
     made.ask()
     made.wait_for_report(time.monotonic())
@@ -256,13 +250,13 @@ def test_a_worker_that_cannot_be_started_is_tried_again(
         raise OSError(11, "Resource temporarily unavailable")
 
     made = keep("answer()", first=30.0, cap=30.0)  # waits after its first end
-    until(lambda: made.state()["pid"])
+    eventually(lambda: made.state()["pid"])
     monkeypatch.setattr(keeper, "WorkerProcess", fail)
     made.kill()
-    until(lambda: "ended: signal SIGKILL" in log.getvalue())
+    eventually(lambda: "ended: signal SIGKILL" in log.getvalue())
     other = Keeper(ORDERS, Reports(Metrics()), BackOff(first=0.001, cap=0.001))
     other.start()
-    until(lambda: "cannot be started: [Errno 11]" in log.getvalue())
+    eventually(lambda: "cannot be started: [Errno 11]" in log.getvalue())
     other.stop()
     other.join(10)
     assert not other.is_alive()
@@ -272,14 +266,14 @@ def test_a_worker_is_asked_now_and_then_though_nobody_else_does(keep: Keep, monk
     monkeypatch.setattr(keeper, "LOOK", 0.01)
     reports = Reports(Metrics())
     keep("answer()", reports)
-    until(reports.last)
+    eventually(reports.last)
 
 
 def test_a_fault_in_keeping_a_worker_is_told_and_a_new_one_is_started(
     keep: Keep, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = keep("connection.send_bytes(b'no report'); answer()")
-    until(lambda: made.state()["starts"] == 2)
+    eventually(lambda: made.state()["starts"] == 2)
     assert "a fault in keeping it" in log.getvalue()
 
 
@@ -289,7 +283,7 @@ def test_a_fault_in_keeping_a_worker_is_told_and_a_new_one_is_started(
 def test_a_worker_that_is_told_to_end_is_not_started_again(keep: Keep, script: str, well: bool) -> None:
     reports = Reports(Metrics())
     made = keep(script, reports)
-    until(lambda: made.ask() or reports.last())
+    eventually(lambda: made.ask() or reports.last())
     made.stop()
     made.join(10)
     assert not made.is_alive()

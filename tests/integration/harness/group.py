@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from brokers import KafkaBroker, eventually
+from brokers import KafkaBroker
 from kafka.admin import MemberToRemove
+from waiting import eventually
 
 
 def describe(broker: KafkaBroker, group: str) -> Mapping[str, Any]:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from brokers import KafkaBroker, Produce, RabbitMQBroker, eventually
+from brokers import KafkaBroker, Produce, RabbitMQBroker
+from waiting import eventually
 
 
 class Handling(NamedTuple):

@@ -8,7 +8,8 @@ from typing import Any
 
 import pika
 import pytest
-from brokers import RabbitMQBroker, eventually
+from brokers import RabbitMQBroker
+from waiting import eventually
 
 from poller.model import Record
 from poller.sources.rabbitmq import RabbitMQSource

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import Container, KafkaBroker, RabbitMQBroker, eventually
+from brokers import Container, KafkaBroker, RabbitMQBroker
 from integration.harness import stack
 from integration.harness.ledger import DeadLetter, Handling, Ledger, ids_of
 from integration.harness.service import Service, handler_processes
 from kafka import KafkaConsumer, TopicPartition
+from waiting import eventually
 
 BATCH, PARTITIONS = 20, 4
 COMMITS = 0.1 + 0.4

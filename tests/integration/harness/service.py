@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from brokers import eventually
+from waiting import eventually
 
 POLLER = Path(sys.executable).with_name("poller")
 MARK = "POLLER_TEST_SERVICE"

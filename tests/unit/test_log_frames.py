@@ -50,6 +50,14 @@ def test_what_is_no_frame_is_output_as_it_is(noise):
     assert b"".join(content for content, _ in cut(noise)) == noise
 
 
+@pytest.mark.parametrize("text", ["på", "¥", "奥", "\U0001f965", "åZ\0", "åZ\0 and åZ\0"])
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_a_character_that_holds_the_first_bytes_of_a_frame_is_output_at_once(text, size):
+    encoded = text.encode()
+    assert cut(*(encoded[at : at + size] for at in range(0, len(encoded), size))) == [(encoded, False)]
+    assert cut(encoded + frame(b"event")) == [(encoded, False), (b"event", True)]
+
+
 @pytest.mark.parametrize("size", [MAXIMUM_EVENT, MAXIMUM_EVENT + 1, 3 * MAXIMUM_EVENT])
 def test_an_event_that_is_too_long_is_cut(size):
     pieces = cut(frame(b"x" * size))

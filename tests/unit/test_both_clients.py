@@ -8,7 +8,7 @@ import sys
 import pytest
 from handlers.rig import HANDLERS, Function, error_of, exited, wait_until_gone
 
-from poller.model import MAXIMUM_PAYLOAD, MAXIMUM_RESPONSE, Invocation
+from poller.model import MAXIMUM_PAYLOAD, MAXIMUM_RESPONSE, Invocation, LoggingConfiguration
 
 CLIENTS = ("poller", "aws")
 RUNTIME = f"python3.{sys.version_info[1]}"
@@ -17,13 +17,15 @@ if not os.environ.get("CI"):
     pytest.importorskip("awslambdaric", reason="AWS's client is not installed: it has wheels for Linux only")
 
 VARYING = [  # what differs between two runs of one thing
-    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "TIME"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?Z", "TIME"),
+    (r'"(\w+(?:Ms|UsedMB))":[\d.]+', r'"\1":N'),
     (r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", "STREAM"),
     (r"\d+\.\d\d ms", "N ms"),
     (r"Billed Duration: \d+ ms", "Billed Duration: N ms"),
     (r"Max Memory Used: \d+ MB", "Max Memory Used: N MB"),
     (r"0x[0-9a-f]+", "ADDRESS"),
     (r"repeated \d+ more times", "repeated N more times"),
+    (r'(File \\*")[^"]*/(?:awslambdaric|runtime)/\w+\.py(\\*", line )\d+', r"\1CLIENT\2N"),
 ]
 
 
@@ -109,6 +111,9 @@ def test_a_result_has_the_same_bytes(shown, handler, event, runtime):  # A.4
         ("both.chained", None),
         ("both.empty_message", None),
         ("both.recursion", None),
+        ("both.bad_log_format", None),
+        ("both.no_arguments", None),
+        ("both.not_callable", None),
         ("basic.absent", None),
         ("absent.handler", None),
         ("at_import.handler", None),
@@ -128,6 +133,7 @@ def test_an_error_object_and_its_log_are_the_same(shown, handler, event):  # A.4
     [
         ("basic.values", "lone surrogate", "python3.13"),
         ("failing.surrogate", None, "python3.13"),
+        ("failing.surrogate", None, "python3.11"),
         ("failing.unprintable", None, RUNTIME),
     ],
 )
@@ -173,6 +179,25 @@ def test_the_log_is_the_same(shown):  # E.5
     assert ours == theirs
     assert "[WARNING]\tTIME\tid-1\twarned once" in ours["log"]
     assert "no newline" in ours["log"]
+    assert "[WARNING]\tTIME\tid-1\ttwo\nlines" in ours["log"]
+    assert "and no newline" in ours["log"]
+    [traced] = [event for event in ours["log"] if "with its trace" in event]
+    assert traced.endswith("\nValueError: seen")
+
+
+def test_a_fork_may_log(shown):  # E.5
+    ours, theirs = shown("both.logs_in_a_fork")
+    assert ours == theirs
+    assert "[WARNING]\tTIME\tid-1\tfrom the fork" in ours["log"]
+
+
+def test_the_log_in_json_is_the_same(shown):  # E.5
+    logging = LoggingConfiguration("JSON")
+    ours, theirs = shown("both.logs", logging=logging)
+    assert ours == theirs
+    assert [json.loads(event)["message"] for event in ours["log"] if '"level"' in event] == [
+        "warned once", "not shown", "failed", "with its trace", "two\nlines",
+    ]  # fmt: skip
 
 
 def test_the_variables_are_the_same_but_for_the_address_of_the_api(function):  # E.2

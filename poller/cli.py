@@ -177,7 +177,7 @@ def _check_idempotency(given: argparse.Namespace) -> int:
     event = read_event(given.event)
     template = _load(given)
     function = function_named(given.function, template)
-    return command.run(given, function.configuration(), event, template.state_folder, _print_json)
+    return command.run(given, function.configuration(), event, template, _print_json)
 
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {

@@ -106,7 +106,8 @@ def _here(template: Template, asked: Asked, given: argparse.Namespace, print_jso
         raise ConfigError([Problem("--type Event", reason, _HINT)])
     if asked.kind == "DryRun":
         return ExitCode.OK
-    from poller.invoker import invoke  # noqa: PLC0415 - not for help, nor where a service invokes
+    from poller.function_pools import memory_watched  # noqa: PLC0415 - not for help, nor where a service invokes
+    from poller.invoker import invoke  # noqa: PLC0415
     from poller.runtime.pool import FunctionPool  # noqa: PLC0415
     from poller.runtime_support import substitution  # noqa: PLC0415
 
@@ -120,7 +121,8 @@ def _here(template: Template, asked: Asked, given: argparse.Namespace, print_jso
     pool = FunctionPool(function.configuration(), log=show_line)
     pool.start()
     try:
-        result = invoke(pool, asked.payload, client_context=asked.client_context)
+        with memory_watched(template.settings, [pool]):
+            result = invoke(pool, asked.payload, client_context=asked.client_context)
     finally:
         pool.stop()
     return show(result, as_json=print_json if given.json else None)

@@ -22,6 +22,7 @@ FUNCTIONS = {
     "talk": {"Handler": "basic.talk"},
     "context": {"Handler": "basic.describe_context"},
     "raises": {"Handler": "failing.raises"},
+    "holds": {"Handler": "greedy.holds", "Timeout": 20},
     "zero": {"Handler": "basic.echo", "ReservedConcurrentExecutions": 0},
 }
 
@@ -100,6 +101,15 @@ def test_the_function_s_error_and_its_log_are_shown(shell: Shell) -> None:  # A.
     code, _, err = shell("talk", "--log")
     assert (code, err.splitlines()[0].partition(":")[0]) == (ExitCode.OK, "START RequestId")
     assert "\nprinted\n" in err
+
+
+def test_a_function_that_holds_too_much_memory_is_killed_without_a_service_too(shell: Shell) -> None:  # A.4, E.3
+    code, out, err = shell("holds", "--local", "--log")
+    assert code == ExitCode.FUNCTION_ERROR
+    assert json.loads(out)["errorMessage"].endswith("Runtime exited with error: signal: killed")
+    report = err.splitlines()[-2]
+    assert "\tMax Memory Used: 128 MB\t" in report
+    assert report.endswith("Status: error\tError Type: Runtime.OutOfMemory")
 
 
 def test_an_event_is_handed_over(shell: Shell, service: tuple[Path, str]) -> None:  # B.1

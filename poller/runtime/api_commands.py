@@ -35,23 +35,29 @@ class Command(NamedTuple):
 ApiCommand = Callable[[Tool, FunctionConfiguration], Command]
 
 
-def wrapped(line: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+def wrapped(line: Sequence[str], configuration: FunctionConfiguration) -> list[str]:
     """The runtime's command line, handed to the user's wrapper when AWS_LAMBDA_EXEC_WRAPPER names one.
 
-    The wrapper goes through the shell as on Lambda, so that a missing one is exit status 127 (A.4).
+    The wrapper goes through the shell as on Lambda, so that a missing one is exit status 127 (A.4). Where it is a file
+    of a layer or of the code by its path on Lambda, it is that file.
     """
-    wrapper = environment.get("AWS_LAMBDA_EXEC_WRAPPER")
-    return ["/bin/sh", "-c", 'exec "$@"', "sh", wrapper, *line] if wrapper else list(line)
+    wrapper = configuration.environment.get("AWS_LAMBDA_EXEC_WRAPPER")
+    if not wrapper:
+        return list(line)
+    for place, folder in (("/opt/", opt(configuration.layers)), ("/var/task/", configuration.code)):
+        if folder is not None and wrapper.startswith(place) and (file := folder / wrapper[len(place) :]).is_file():
+            wrapper = str(file.absolute())
+    return ["/bin/sh", "-c", 'exec "$@"', "sh", wrapper, *line]
 
 
 def _python(tool: Tool, configuration: FunctionConfiguration) -> Command:
     line = [tool.path, "-m", "awslambdaric", configuration.handler]
-    return Command(wrapped(line, configuration.environment), _FRAMED, Path(__file__).parent)
+    return Command(wrapped(line, configuration), _FRAMED, Path(__file__).parent)
 
 
 def _node(tool: Tool, configuration: FunctionConfiguration) -> Command:
     line = [tool.path, str(NODE_BOOTSTRAP)]
-    return Command(wrapped(line, configuration.environment), _FRAMED, NODE_BOOTSTRAP.parent)
+    return Command(wrapped(line, configuration), _FRAMED, NODE_BOOTSTRAP.parent)
 
 
 def _node_of_aws(tool: Tool, configuration: FunctionConfiguration) -> Command:
@@ -62,7 +68,7 @@ def _node_of_aws(tool: Tool, configuration: FunctionConfiguration) -> Command:
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InvalidEntrypoint(f"{client} is not aws-lambda-ric: {error}") from None
     line = [tool.path, str(client / program), configuration.handler]
-    return Command(wrapped(line, configuration.environment), _FRAMED, client)
+    return Command(wrapped(line, configuration), _FRAMED, client)
 
 
 def _java(tool: Tool, configuration: FunctionConfiguration) -> Command:
@@ -76,7 +82,7 @@ def _java(tool: Tool, configuration: FunctionConfiguration) -> Command:
         JAVA_MAIN,
         configuration.handler,
     ]
-    return Command(wrapped(line, configuration.environment), _FRAMED, code / "lib")
+    return Command(wrapped(line, configuration), _FRAMED, code / "lib")
 
 
 def _provided(_tool: Tool, configuration: FunctionConfiguration) -> Command:

@@ -106,7 +106,7 @@ def _python_on_pipes(
     wake: int,
 ) -> Dialogue:
     def command(arguments: Sequence[str]) -> list[str]:
-        return wrapped([tool.path, "-u", str(BOOTSTRAP), *arguments], configuration.environment)
+        return wrapped([tool.path, "-u", str(BOOTSTRAP), *arguments], configuration)
 
     variables = environment_variables(
         configuration, log_stream=log_stream, temporary=temporary, runtime_folder=BOOTSTRAP.parent

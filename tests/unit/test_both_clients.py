@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from handlers.rig import HANDLERS, Function, error_of, exited, wait_until_gone
@@ -267,3 +269,19 @@ def test_a_wrapper_gets_the_command_line_and_a_missing_one_is_status_127(shown, 
     assert all(json.loads(one["payload"])["variables"]["WRAPPED"] == "yes" for one in (ours, theirs))
     ours, theirs = shown("basic.echo", environment={"AWS_LAMBDA_EXEC_WRAPPER": "/no/such/wrapper"})
     assert json.loads(ours["payload"]) == json.loads(theirs["payload"]) == exited("with error: exit status 127")
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_a_wrapper_of_a_layer_or_the_code_is_found_by_its_path_on_lambda(shown, tmp_path, archived):  # E.2
+    code, layer = tmp_path / "code", tmp_path / "layer"
+    for folder in (code, layer):
+        folder.mkdir()
+        (folder / "wrapper").write_text(f'#!/bin/sh\nexport WRAPPED={folder.name}\nexec "$@"\n')
+        (folder / "wrapper").chmod(0o755)
+    (code / "app.py").write_text("import os\ndef handler(event, context):\n    return os.environ['WRAPPED']\n")
+    if archived:
+        layer = Path(shutil.make_archive(str(layer), "zip", layer))
+    for path, found in {"/opt/wrapper": '"layer"', "/var/task/wrapper": '"code"'}.items():
+        wrapper = {"AWS_LAMBDA_EXEC_WRAPPER": path}
+        for one in shown("app.handler", code=code, layers=(layer,), environment=wrapper):
+            assert one["payload"] == found

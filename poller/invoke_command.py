@@ -72,7 +72,7 @@ def show(result: InvocationResult, *, as_json: PrintJson | None, endpoint: str |
         }
         as_json(answer)
     elif result.status not in {ACCEPTED, NO_CONTENT}:
-        print(text)  # noqa: T201
+        _print_bytes(result.payload)
     if result.function_error:
         _say(f"poller: the function failed ({result.function_error})")
         return ExitCode.FUNCTION_ERROR
@@ -177,6 +177,13 @@ def _payload(text: str) -> Any:
         return json.loads(text) if text else None
     except (ValueError, RecursionError):  # numbers too long, nested too deep
         return text
+
+
+def _print_bytes(payload: bytes) -> None:
+    """On stdout as it is: a handler may answer with bytes that are no text, and stdout may be no UTF-8."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(payload + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def _say(text: str) -> None:

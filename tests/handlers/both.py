@@ -35,6 +35,10 @@ def _circle():
     return circle
 
 
+def raw(event, context):
+    return b"\x00\xff raw"
+
+
 def logs(event, context):
     logging.getLogger("mine").warning("warned %s", "once")
     logging.getLogger().info("not shown")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 from api_service import arn, served, template_of
 from async_rig import eventually, lines
+from handlers.rig import PATIENCE, wait_until_gone
 
 from poller import running_service
 from poller.cli import main
@@ -23,6 +27,7 @@ FUNCTIONS = {
     "context": {"Handler": "basic.describe_context"},
     "raises": {"Handler": "failing.raises"},
     "holds": {"Handler": "greedy.holds", "Timeout": 20},
+    "binary": {"Handler": "both.raw"},
     "zero": {"Handler": "basic.echo", "ReservedConcurrentExecutions": 0},
 }
 
@@ -187,3 +192,40 @@ def test_calls_are_signed_where_signatures_are_wanted(
         code, out, err = Shell(tmp_path, url, capsys)("echo", "--qualifier", "$LATEST", "--json")
     assert (code, err) == (ExitCode.OK, "")
     assert json.loads(out)["Endpoint"] == url
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_bytes_that_are_no_text_are_printed_as_they_are(
+    service: tuple[Path, str], capsysbinary: pytest.CaptureFixture[bytes], local: bool
+) -> None:
+    folder, url = service
+    where = ["--local"] if local else ["--endpoint", url]
+    assert main(["invoke", "binary", *where, "--template", str(folder / "template.json")]) == ExitCode.OK
+    assert capsysbinary.readouterr().out == b"\x00\xff raw\n"
+
+
+@pytest.mark.parametrize("command", ["invoke", "check-idempotency"])
+def test_a_command_that_is_terminated_leaves_no_process_and_no_folder(tmp_path: Path, command: str) -> None:
+    (tmp_path / "app.py").write_text(
+        "import os, subprocess, time\n"
+        "def handler(event, context):\n"
+        "    daemon = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "    with open('begun.part', 'w') as begun:\n"
+        "        begun.write(f'{daemon.pid} {os.environ[\"TMPDIR\"]}')\n"
+        "    os.rename('begun.part', 'begun')\n"
+        "    time.sleep(600)\n"
+    )
+    slow = {"Handler": "app.handler", "Code": str(tmp_path), "Timeout": 300}
+    template = template_of(tmp_path, {"slow": slow}).path
+    begun, event = tmp_path / "begun", tmp_path / "event.json"
+    event.write_text("{}")
+    with subprocess.Popen(
+        [sys.executable, "-m", "poller.cli", command, "slow", "--event", str(event), "--template", str(template)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    ) as process:
+        eventually(begun.exists)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == ExitCode.INTERRUPTED
+    daemon, folder = begun.read_text().split()
+    wait_until_gone(int(daemon))
+    assert not Path(folder).exists()

@@ -216,6 +216,16 @@ def test_the_variables_are_the_same_but_for_the_address_of_the_api(function):  #
     assert seen[0]["folder"] == str(HANDLERS)
 
 
+@pytest.mark.parametrize("client", CLIENTS)
+def test_variables_that_name_nothing_here_are_not_set(function, client, monkeypatch):  # E.2
+    credentials = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    for name in credentials:
+        monkeypatch.delenv(name, raising=False)
+    environment = json.loads(function("both.environment", client, environment={"NOTHING": "more"}).invoke().payload)
+    absent = {"PYTHONPATH", "NODE_PATH", "AWS_XRAY_DAEMON_ADDRESS", *credentials}
+    assert not absent & environment["variables"].keys()
+
+
 @pytest.mark.parametrize(("event", "text"), [(None, "without providing a reason"), (7, "with error: exit status 7")])
 def test_an_exit_is_the_same(shown, event, text):  # A.4, G.9
     ours, theirs = shown("both.exits", event)

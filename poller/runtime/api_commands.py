@@ -20,6 +20,9 @@ NODE_BOOTSTRAP = Path(__file__).parent / "node" / "bootstrap.mjs"
 JAVA_CLIENT = "aws-lambda-java-runtime-interface-client"
 JAVA_MAIN = "com.amazonaws.services.lambda.runtime.api.client.AWSLambda"
 
+OPT, TASK = "/opt/", "/var/task/"
+"""Where layers are on Lambda, and where the code is."""
+
 _FRAMED = {"_LAMBDA_TELEMETRY_LOG_FD": log_frames.DESCRIPTOR}
 
 
@@ -38,16 +41,21 @@ ApiCommand = Callable[[Tool, FunctionConfiguration], Command]
 def wrapped(line: Sequence[str], configuration: FunctionConfiguration) -> list[str]:
     """The runtime's command line, handed to the user's wrapper when AWS_LAMBDA_EXEC_WRAPPER names one.
 
-    The wrapper goes through the shell as on Lambda, so that a missing one is exit status 127 (A.4). Where it is a file
-    of a layer or of the code by its path on Lambda, it is that file.
+    The wrapper goes through the shell as on Lambda, so that a missing one is exit status 127 (A.4).
     """
     wrapper = configuration.environment.get("AWS_LAMBDA_EXEC_WRAPPER")
     if not wrapper:
         return list(line)
-    for place, folder in (("/opt/", opt(configuration.layers)), ("/var/task/", configuration.code)):
-        if folder is not None and wrapper.startswith(place) and (file := folder / wrapper[len(place) :]).is_file():
-            wrapper = str(file.absolute())
-    return ["/bin/sh", "-c", 'exec "$@"', "sh", wrapper, *line]
+    here = _here(wrapper, configuration)
+    return ["/bin/sh", "-c", 'exec "$@"', "sh", here if Path(here).is_file() else wrapper, *line]
+
+
+def _here(path: str, configuration: FunctionConfiguration) -> str:
+    """Where a file of a layer or of the code is that is named by its path on Lambda. Any other path as it is."""
+    for place, folder in ((OPT, opt(configuration.layers)), (TASK, configuration.code)):
+        if folder is not None and path.startswith(place):
+            return str(folder.absolute() / path.removeprefix(place))
+    return path
 
 
 def _python(tool: Tool, configuration: FunctionConfiguration) -> Command:
@@ -57,7 +65,8 @@ def _python(tool: Tool, configuration: FunctionConfiguration) -> Command:
 
 def _node(tool: Tool, configuration: FunctionConfiguration) -> Command:
     line = [tool.path, str(NODE_BOOTSTRAP)]
-    return Command(wrapped(line, configuration), _FRAMED, NODE_BOOTSTRAP.parent)
+    variables = {**_FRAMED, "_HANDLER": _here(configuration.handler, configuration)}
+    return Command(wrapped(line, configuration), variables, NODE_BOOTSTRAP.parent)
 
 
 def _node_of_aws(tool: Tool, configuration: FunctionConfiguration) -> Command:
@@ -67,18 +76,18 @@ def _node_of_aws(tool: Tool, configuration: FunctionConfiguration) -> Command:
         program = json.loads((client / "package.json").read_text())["bin"]["aws-lambda-ric"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InvalidEntrypoint(f"{client} is not aws-lambda-ric: {error}") from None
-    line = [tool.path, str(client / program), configuration.handler]
+    line = [tool.path, str(client / program), _here(configuration.handler, configuration)]
     return Command(wrapped(line, configuration), _FRAMED, client)
 
 
 def _java(tool: Tool, configuration: FunctionConfiguration) -> Command:
-    code = configuration.code.absolute()
+    code, layers = configuration.code.absolute(), opt(configuration.layers)
     line = [
         tool.path,
         *java_options(configuration),
         "--add-opens=java.base/java.io=ALL-UNNAMED",
         "-cp",
-        f"{code}:{code}/lib/*",
+        f"{code}:{code}/lib/*" + (f":{layers.absolute()}/java/lib/*" if layers is not None else ""),
         JAVA_MAIN,
         configuration.handler,
     ]

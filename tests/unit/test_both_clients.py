@@ -295,3 +295,12 @@ def test_a_wrapper_of_a_layer_or_the_code_is_found_by_its_path_on_lambda(shown, 
         wrapper = {"AWS_LAMBDA_EXEC_WRAPPER": path}
         for one in shown("app.handler", code=code, layers=(layer,), environment=wrapper):
             assert one["payload"] == found
+
+
+def test_a_handler_may_come_with_a_layer(shown, tmp_path):  # E.2
+    code, layer = tmp_path / "code", tmp_path / "layer"
+    code.mkdir()
+    (layer / "python" / "monitor").mkdir(parents=True)
+    (layer / "python" / "monitor" / "handler.py").write_text("def wrapped(event, context):\n    return __name__\n")
+    for one in shown("monitor.handler.wrapped", code=code, layers=(layer,)):
+        assert one["payload"] == '"monitor.handler"'

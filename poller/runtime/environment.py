@@ -6,6 +6,7 @@ import logging
 import signal
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -212,10 +213,11 @@ class ExecutionEnvironment:
         content_type, streamed = "", False
         try:
             frame = self._exchange(invocation, limit) if self._faults is None else self._suffer(invocation, limit)
-            payload, duration = bytes(frame.payload), _seconds(frame)
+            payload, duration = bytes(frame.payload), min(self._init.inside + _seconds(frame), limit)
             content_type, streamed = frame.header.get("content_type", ""), frame.header.get("streamed", False)
         except Failed as failed:
-            duration = min(monotonic() - started, limit) if failed.seconds is None else failed.seconds
+            told = failed.seconds
+            duration = min(monotonic() - started if told is None else self._init.inside + told, limit)
             payload, failure = failed.payload, failed.failure
             function_error = "Unhandled"
         except TimeoutError:
@@ -268,6 +270,8 @@ class ExecutionEnvironment:
             if self._sandbox.dialogue is None:
                 self._log.begin()
                 self._init.inside_invocation(started + limit)
+                # What is left of its time is the handler's, which may ask for it.
+                invocation = replace(invocation, timeout_cap=max(0.0, started + limit - monotonic()))
             dialogue = self._sandbox.dialogue
             assert dialogue is not None
             started = min(started, dialogue.begin(invocation))

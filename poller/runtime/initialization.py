@@ -42,6 +42,8 @@ class Initialization:
         """Of the logs of the next invocations: one that tells subscribers, where the last init brought some."""
         self.done = False
         """Whether there was one, be it that it failed: then it is run again inside the invocation."""
+        self.inside = 0.0
+        """Seconds of an init inside the invocation that is in work: they are a part of its duration."""
         self._configuration = configuration
         self._sandbox = sandbox
         self._log = log
@@ -52,8 +54,9 @@ class Initialization:
         self._told_format = ToldFormat(log_format, self._telemetry, configuration)
 
     def to_report(self) -> float | None:
-        """Seconds that it took, for the first REPORT; None for all that follow."""
+        """An invocation begins: seconds that init took, for the first REPORT; None for all that follow."""
         duration, self._duration = self._duration, None
+        self.inside = 0.0
         self._reported = True
         return duration
 
@@ -94,7 +97,8 @@ class Initialization:
                 self._sandbox.killed.wait(max(0.0, deadline - monotonic()))
                 raise TimeoutError from None
             raise
-        log.init_report("invoke", monotonic() - started, None)
+        self.inside = monotonic() - started
+        log.init_report("invoke", self.inside, None)
 
     def _run(self, deadline: float, phase: str) -> None:
         """Start the process and import the handler. Raises TimeoutError, Failed, OSError."""

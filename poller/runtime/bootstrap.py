@@ -125,15 +125,14 @@ class Runtime:
         self._waiting = bytearray(4)
         self._began = time.monotonic()
         self._encoder = Encoder(os.environ.get("AWS_EXECUTION_ENV", ""))
+        self._log_sink = lambda_logging.LogSink(self._output_fd)
         self._is_fork = False
         self.request_id = ""
 
     def run(self) -> int:
         """Import the handler, then answer events until the end of file. Returns the exit status."""
         lambda_logging.set_up_logging(
-            lambda_logging.LogSink(self._output_fd),
-            lambda: self.request_id,
-            lambda: _beside("log_formatter").JsonFormatter(),
+            self._log_sink, lambda: self.request_id, lambda: _beside("log_formatter").JsonFormatter()
         )
         try:
             _join_control_group()
@@ -195,6 +194,8 @@ class Runtime:
         described = describe(error, self.request_id)
         described["errorMessage"].encode()  # a lone surrogate in it ends the process, as it does with AWS's client
         payload = self._encoder.dump(described).encode()
+        if len(payload) > frames.MAXIMUM_PAYLOAD:
+            lambda_logging.log_error(self._log_sink, described)
         # As AWS's client: of an error of init the platform is told the type, of one of an event only the object.
         error_type = described["errorType"] if kind == "init_error" else ""
         self._send(kind, payload, error_type)
@@ -204,7 +205,7 @@ class Runtime:
             error_type = "Function.ResponseSizeTooLarge"
             text = f"Response payload size exceeded maximum allowed payload size ({frames.MAXIMUM_PAYLOAD} bytes)."
             payload = json.dumps({"errorMessage": text, "errorType": error_type}, separators=(",", ":")).encode()
-            kind = "error"
+            kind = "init_error" if kind == "init_error" else "error"
         # By hand: an encoder takes four times as long, and there is one header in every answer.
         seconds = time.monotonic() - self._began
         header = f'{{"type":"{kind}","request_id":{_quote(self.request_id)},"seconds":{seconds!r}'

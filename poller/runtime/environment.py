@@ -24,6 +24,7 @@ from poller.runtime.handler_log import HandlerLog, LogSink
 from poller.runtime.initialization import INIT_TIMEOUT, Initialization
 from poller.runtime.log_format import log_format
 from poller.runtime.process_group import ProcessExited
+from poller.runtime.runtime_api import TOO_LARGE
 from poller.runtime.sandbox import Sandbox
 
 STOP_GRACE = 0.5
@@ -308,7 +309,7 @@ class ExecutionEnvironment:
                 if frame.header.get("fatal"):
                     if (killed := ended_beside(self._log, self._sandbox, request_id)) is not None:
                         raise killed
-                elif name != "Function.ResponseSizeTooLarge":
+                elif name != TOO_LARGE:
                     self._log_error(payload)
                 raise Failed(payload, reported(name), seconds=_seconds(frame))
         raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)

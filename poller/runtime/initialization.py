@@ -14,6 +14,7 @@ from poller.runtime.handler_log import HandlerLog
 from poller.runtime.launch import find_runtime
 from poller.runtime.log_format import LogFormat
 from poller.runtime.process_group import InvalidEntrypoint, ProcessExited
+from poller.runtime.runtime_api import TOO_LARGE
 from poller.runtime.sandbox import Sandbox
 from poller.runtime.telemetry_stream import Telemetry, ToldFormat
 
@@ -126,7 +127,7 @@ class Initialization:
             if frame.header.get("fatal"):
                 if (killed := ended_beside(log, sandbox, log.request_id)) is not None:
                     raise killed
-            elif not dialogue.logs_errors:
+            elif not dialogue.logs_errors and frame.header.get("error_type") != TOO_LARGE:  # which it logged itself
                 log.error(payload)
             sandbox.reset()
             raise Failed(payload, reported(str(frame.header.get("error_type"))))

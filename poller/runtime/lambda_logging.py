@@ -1,21 +1,24 @@
 """The log of a Python handler as Lambda's runtime sets it up (E.5): the root logger, and where its events go.
 
-The handler's interpreter loads this file by its path, so it imports the standard library only. Each record goes out in
-a frame (`log_frames`), so that one of several lines, as with a traceback, is one event of the log, and what follows it
-another. The frames are written to the process's own output, so that they keep their place among what is printed.
+The handler's interpreter loads this file by its path, so it imports the standard library only; we use it, too. Each
+record goes out in a frame (`log_frames`), so that one of several lines, as with a traceback, is one event of the log,
+and what follows it another. The frames are written to the process's own output, so that they keep their place among
+what is printed.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FRAME = b"\xa5\x5a\x00\x03"
+_NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 
 class LogSink:
@@ -66,3 +69,23 @@ def set_up_logging(
     level = {"TRACE": "DEBUG"}.get(level, level)
     if isinstance(logging.getLevelName(level), int):
         root.setLevel(level)
+
+
+def error_text(error: dict[str, Any]) -> str:
+    """An error object (A.4) in text format: one event, indented with no-break spaces."""
+    lines = [f"[ERROR] {error['errorType']}: {error['errorMessage']}".removesuffix(": ")]
+    lines.append("Traceback (most recent call last):")
+    for frame in error["stackTrace"]:
+        for line in frame.splitlines():
+            text = line.lstrip(" ")
+            lines.append(_NO_BREAK_SPACE * (len(line) - len(text)) + text)
+    return "\n".join(lines)
+
+
+def log_error(log_sink: LogSink, error: dict[str, Any]) -> None:
+    """Write an error object that is too large to be answered with: else the poller writes it."""
+    if os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON":
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        log_sink.log(json.dumps({"timestamp": when, "level": "ERROR", **error}))
+    else:
+        log_sink.log(error_text(error))

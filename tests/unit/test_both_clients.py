@@ -265,6 +265,23 @@ def test_a_reply_above_the_ceiling_is_the_same_error_and_the_next_call_works(sho
     assert function("basic.large", "poller").environment.cold_starts == 1
 
 
+@pytest.mark.parametrize("log_format", ["Text", "JSON"])
+@pytest.mark.parametrize("client", CLIENTS)
+def test_an_error_above_the_ceiling_is_in_the_log(function, tmp_path, client, log_format):  # A.2, E.5
+    """And one of init is told as such, not as a broken protocol."""
+    (tmp_path / "app.py").write_text("raise ValueError('m' * 7_000_000)\n")
+    logging = LoggingConfiguration(log_format)
+    begin = "[ERROR] ValueError: mmm" if log_format == "Text" else '{"timestamp": "'
+    for fn in (
+        function("failing.at_length", client, logging=logging),
+        function("app.handler", client, code=tmp_path, logging=logging),
+    ):
+        result = fn.invoke()
+        assert error_of(result)["errorType"] == "Function.ResponseSizeTooLarge"
+        assert any(line.startswith(begin) and "mmm" in line for line in fn.lines)
+        assert not any("protocol" in line for line in fn.lines)
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 def test_an_event_of_6_mb_goes_through(function, client):  # A.2
     event = b'"' + b"x" * (MAXIMUM_PAYLOAD - 2) + b'"'

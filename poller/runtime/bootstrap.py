@@ -181,7 +181,7 @@ class Runtime:
     def _claim(self, slot: int) -> bool:
         """Whether the event is still ours: else it was given to another environment meanwhile."""
         with suppress(BlockingIOError):
-            os.eventfd_read(self._claim_fds[slot])
+            os.read(self._claim_fds[slot], 8)  # not os.eventfd_read, which Python has since 3.10 only
             return True
         return False
 

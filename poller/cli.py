@@ -122,8 +122,10 @@ def _validate(given: argparse.Namespace) -> int:
 
 def _invoke(given: argparse.Namespace) -> int:
     from poller import invoke_command  # noqa: PLC0415
+    from poller.stop_signals import terminated_as_by_ctrl_c  # noqa: PLC0415
 
-    return invoke_command.run(given, lambda: _load(given, or_empty=True), _print_json)
+    with terminated_as_by_ctrl_c():
+        return invoke_command.run(given, lambda: _load(given, or_empty=True), _print_json)
 
 
 def _generate_event(given: argparse.Namespace) -> int:
@@ -173,11 +175,13 @@ def _logs(given: argparse.Namespace) -> int:
 def _check_idempotency(given: argparse.Namespace) -> int:
     from poller.idempotency import command  # noqa: PLC0415
     from poller.invoke_command import function_named, read_event  # noqa: PLC0415
+    from poller.stop_signals import terminated_as_by_ctrl_c  # noqa: PLC0415
 
     event = read_event(given.event)
     template = _load(given)
     function = function_named(given.function, template)
-    return command.run(given, function.configuration(), event, template.state_folder, _print_json)
+    with terminated_as_by_ctrl_c():
+        return command.run(given, function.configuration(), event, template, _print_json)
 
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {

@@ -29,7 +29,7 @@ exit codes:
   2    the command, the template or the settings are wrong; nothing was started
   3    the function failed (invoke), or what it does differs (check-idempotency)
   4    the port is in use (run)
-  130  stopped by a second signal, or by Ctrl-C
+  130  stopped by a second signal, by Ctrl-C, or by SIGTERM (invoke, check-idempotency)
 """
 
 TEMPLATE = Path("template.yaml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 from poller.errors import Problem
 from poller.invocation_request import LATEST
 from poller.model import FunctionConfiguration
-from poller.runtime.debugger import PORTS
+from poller.runtime.debugger import HOST, PORTS
 from poller.runtime.runtimes import understood
 from poller.runtime.toolchains import find
 from poller.settings import Settings
@@ -62,8 +63,20 @@ def debug_problem(settings: Settings, functions: Mapping[str, FunctionConfigurat
     language = understood(configuration.runtime).language
     if language not in PORTS:
         return Problem("Debug", f"{configuration.runtime} has no way to wait for a debugger")
-    if language == "python":
-        return _python_problem(configuration)
+    if language == "python" and (problem := _python_problem(configuration)) is not None:
+        return problem
+    return _port_problem(found.port or PORTS[language])
+
+
+def _port_problem(port: int) -> Problem | None:
+    """A debugger that finds somebody else there would be told nothing, and each init would fail."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((HOST, port))
+        except OSError as error:
+            hint = "give another one, as in FUNCTION:5700"
+            return Problem("Debug", f"cannot listen on port {port} for a debugger: {error.strerror}", hint)
     return None
 
 

@@ -40,11 +40,17 @@ RESERVED_VARIABLES = frozenset(
 """Variables that belong to the platform (E.2)."""
 
 
-def checked_variables(variables: dict[str, str]) -> dict[str, str]:
+def checked_variables(variables: dict[str, str], *, quoted: bool = False) -> dict[str, str]:
     """The variables as they are.
 
+    Args:
+        variables: by their names.
+        quoted: whether the text that there is too much quotes them, as AWS's answer does. They may be secrets, so a
+            template's problem, which goes to a log, does not.
+
     Raises:
-        ValueError: AWS's text: names of the platform, names that are none, or more than 4 KB.
+        ValueError: AWS's text: names of the platform, or more than 4 KB. Ours: names that are none, and what no
+            variable can hold.
     """
     reserved = sorted(RESERVED_VARIABLES & variables.keys())
     if reserved:
@@ -58,13 +64,25 @@ def checked_variables(variables: dict[str, str]) -> dict[str, str]:
             raise ValueError(
                 f"{describe(name)} is not a name: a letter, then one or more letters, digits or underscores"
             )
+    for name, value in variables.items():
+        if "\0" in value or not _is_text(value):
+            raise ValueError(f"{name} has a character that no variable can hold: a NUL, or half of a surrogate pair")
     measured = json.dumps(variables, separators=(",", ":"), ensure_ascii=False)
     if len(measured.encode()) > MAXIMUM_ENVIRONMENT:
+        size = f"String measured: {measured}" if quoted else f"Measured: {len(measured.encode())} bytes"
         raise ValueError(
             "Lambda was unable to configure your environment variables because the environment variables you have "
-            f"provided exceeded the 4KB limit. Measured: {len(measured.encode())} bytes"
+            f"provided exceeded the 4KB limit. {size}"
         )
     return variables
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class FunctionEnvironment(Model):

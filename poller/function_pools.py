@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from poller.runtime.cgroup_place import NoControlGroups
 from poller.runtime.control_groups import ControlGroups, find_control_groups
 from poller.runtime.exit_watch import CAN_WATCH, ExitWatch
 from poller.runtime.handler_log import LogSink
-from poller.runtime.memory import MemoryWatch
+from poller.runtime.memory import MemoryWatch, Watched
 from poller.runtime.pool import FunctionPool
 from poller.setting_values import reloads
 from poller.settings import Settings
@@ -146,6 +147,23 @@ def function_pools(
     most = settings.LogFilesSize * MEGABYTE
     files = LogFiles(state_folder, most) if log_files_wanted(settings) else None
     return FunctionPools(settings, state_folder, files, provisioned, control_groups(settings))
+
+
+@contextmanager
+def memory_watched(settings: Settings, watched: Iterable[Watched]) -> Iterator[None]:
+    """Watch over the memory of what a single command runs, as the settings want it.
+
+    Without control groups: a command has none of its own, as a service may have.
+    """
+    if settings.EnforceMemory != "true":
+        yield
+        return
+    watch = MemoryWatch(lambda: watched)
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.stop()
 
 
 def control_groups(settings: Settings) -> ControlGroups | NoControlGroups | None:

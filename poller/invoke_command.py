@@ -72,7 +72,7 @@ def show(result: InvocationResult, *, as_json: PrintJson | None, endpoint: str |
         }
         as_json(answer)
     elif result.status not in {ACCEPTED, NO_CONTENT}:
-        print(text)  # noqa: T201
+        _print_bytes(result.payload)
     if result.function_error:
         _say(f"poller: the function failed ({result.function_error})")
         return ExitCode.FUNCTION_ERROR
@@ -106,7 +106,8 @@ def _here(template: Template, asked: Asked, given: argparse.Namespace, print_jso
         raise ConfigError([Problem("--type Event", reason, _HINT)])
     if asked.kind == "DryRun":
         return ExitCode.OK
-    from poller.invoker import invoke  # noqa: PLC0415 - not for help, nor where a service invokes
+    from poller.function_pools import memory_watched  # noqa: PLC0415 - not for help, nor where a service invokes
+    from poller.invoker import invoke  # noqa: PLC0415
     from poller.runtime.pool import FunctionPool  # noqa: PLC0415
     from poller.runtime_support import substitution  # noqa: PLC0415
 
@@ -120,7 +121,8 @@ def _here(template: Template, asked: Asked, given: argparse.Namespace, print_jso
     pool = FunctionPool(function.configuration(), log=show_line)
     pool.start()
     try:
-        result = invoke(pool, asked.payload, client_context=asked.client_context)
+        with memory_watched(template.settings, [pool]):
+            result = invoke(pool, asked.payload, client_context=asked.client_context)
     finally:
         pool.stop()
     return show(result, as_json=print_json if given.json else None)
@@ -175,6 +177,13 @@ def _payload(text: str) -> Any:
         return json.loads(text) if text else None
     except (ValueError, RecursionError):  # numbers too long, nested too deep
         return text
+
+
+def _print_bytes(payload: bytes) -> None:
+    """On stdout as it is: a handler may answer with bytes that are no text, and stdout may be no UTF-8."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(payload + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def _say(text: str) -> None:

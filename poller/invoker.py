@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
+from typing import NoReturn
 
 from poller.model import Invocation, InvocationResult
 from poller.request_ids import new_request_id
@@ -47,11 +49,33 @@ def why_no_json(payload: bytes) -> str | None:
     """AWS's text for a payload that is not JSON (A.3); None for one that is, and for an empty one, which is legal."""
     if not payload:
         return None
+    text = ""
     try:
-        json.loads(payload)
+        text = payload.decode(json.detect_encoding(payload), "surrogatepass")
+        _decode(text)
+    except _NonStandardTokenError as error:
+        place = next(found.start() for found in _TOKEN.finditer(text) if found[0] == error.token)
+        line = text.count("\n", 0, place)
+        return no_json(f"Non-standard token '{error.token}'", line + 1, place - text.rfind("\n", 0, place))
     except (ValueError, RecursionError) as error:
         return _not_json(error)
     return None
+
+
+class _NonStandardTokenError(Exception):
+    """A number that Python's JSON has and JSON has not."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__(token)
+        self.token = token
+
+
+def _refuse(token: str) -> NoReturn:
+    raise _NonStandardTokenError(token)
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse).decode
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|NaN|-?Infinity')
 
 
 def _not_json(error: ValueError | RecursionError) -> str:

@@ -61,7 +61,7 @@ class Function(Model):
     FunctionName: Annotated[str, in_pattern("[a-zA-Z0-9-_]{1,64}", "1 to 64 letters, digits, '-' or '_'")]
     Code: Path
     """Folder with the handler's code."""
-    Handler: Annotated[str, Field(max_length=128), in_pattern(r"[^\s]+", "a handler, such as handler.handler")]
+    Handler: Annotated[str, Field(max_length=128), in_pattern(r"[^\s\0]+", "a handler, such as handler.handler")]
     Runtime: Annotated[str, AfterValidator(_runtime)]
     Timeout: Annotated[Integer, Field(ge=1, le=900)] = 3
     """Seconds."""

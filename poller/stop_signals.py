@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 HARD_STOP = 130
@@ -41,3 +43,16 @@ class StopSignals:
             os.write(2, f"second {signal.Signals(number).name}: stopping at once\n".encode())
             os._exit(HARD_STOP)
         self._heard = True
+
+
+@contextmanager
+def terminated_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt within, so that a command leaves no process and no folder. On the main thread.
+
+    `timeout 5 poller invoke` and a CI job that is cancelled send it.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -230,7 +230,7 @@ def code_of(given: Mapping[str, Any]) -> GivenCode:
 
 def _variables(variables: dict[str, str]) -> dict[str, str]:
     try:
-        return checked_variables(variables)
+        return checked_variables(variables, quoted=True)
     except ValueError as error:
         raise invalid_parameter(str(error)) from None
 

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from poller.cli_options import ExitCode
+from poller.function_pools import memory_watched
 from poller.idempotency.comparing import Difference, Run, differences, handler_lines, without_names
 from poller.invoker import why_no_json
 from poller.model import FunctionConfiguration, Invocation, InvocationResult
 from poller.request_ids import new_request_id
 from poller.runtime.environment import ExecutionEnvironment
 from poller.runtime_support import substitution
+from poller.template import Template
 
 UNSEEN = "not seen: what the function sends to brokers, databases, destinations and other services"
 
@@ -33,7 +35,7 @@ def run(
     given: argparse.Namespace,
     configuration: FunctionConfiguration,
     event: bytes,
-    state_folder: Path,
+    template: Template,
     print_json: Callable[[Any], None],
 ) -> int:
     """Invoke, compare and report; returns the exit code: 3 where something differs or the function fails."""
@@ -43,11 +45,12 @@ def run(
         return ExitCode.BAD_CONFIGURATION
     if (warning := substitution(configuration.runtime)) is not None:
         _say(f"poller: warning: {configuration.function_name}: {warning}")
-    check = _Check(configuration, event, state_folder)
+    check = _Check(configuration, event, template.state_folder)
     with ExitStack() as stack:  # each is stopped also where Ctrl-C comes while another is
         warm, fresh = check.environment(), check.environment()
         stack.callback(fresh.stop)
         stack.callback(warm.stop)
+        stack.enter_context(memory_watched(template.settings, [warm, fresh]))
         first = check.invoke(warm)
         failed = check.failure
         second = check.invoke(warm) if not failed else None

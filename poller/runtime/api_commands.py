@@ -20,6 +20,9 @@ NODE_BOOTSTRAP = Path(__file__).parent / "node" / "bootstrap.mjs"
 JAVA_CLIENT = "aws-lambda-java-runtime-interface-client"
 JAVA_MAIN = "com.amazonaws.services.lambda.runtime.api.client.AWSLambda"
 
+OPT, TASK = "/opt/", "/var/task/"
+"""Where layers are on Lambda, and where the code is."""
+
 _FRAMED = {"_LAMBDA_TELEMETRY_LOG_FD": log_frames.DESCRIPTOR}
 
 
@@ -35,23 +38,35 @@ class Command(NamedTuple):
 ApiCommand = Callable[[Tool, FunctionConfiguration], Command]
 
 
-def wrapped(line: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+def wrapped(line: Sequence[str], configuration: FunctionConfiguration) -> list[str]:
     """The runtime's command line, handed to the user's wrapper when AWS_LAMBDA_EXEC_WRAPPER names one.
 
     The wrapper goes through the shell as on Lambda, so that a missing one is exit status 127 (A.4).
     """
-    wrapper = environment.get("AWS_LAMBDA_EXEC_WRAPPER")
-    return ["/bin/sh", "-c", 'exec "$@"', "sh", wrapper, *line] if wrapper else list(line)
+    wrapper = configuration.environment.get("AWS_LAMBDA_EXEC_WRAPPER")
+    if not wrapper:
+        return list(line)
+    here = _here(wrapper, configuration)
+    return ["/bin/sh", "-c", 'exec "$@"', "sh", here if Path(here).is_file() else wrapper, *line]
+
+
+def _here(path: str, configuration: FunctionConfiguration) -> str:
+    """Where a file of a layer or of the code is that is named by its path on Lambda. Any other path as it is."""
+    for place, folder in ((OPT, opt(configuration.layers)), (TASK, configuration.code)):
+        if folder is not None and path.startswith(place):
+            return str(folder.absolute() / path.removeprefix(place))
+    return path
 
 
 def _python(tool: Tool, configuration: FunctionConfiguration) -> Command:
     line = [tool.path, "-m", "awslambdaric", configuration.handler]
-    return Command(wrapped(line, configuration.environment), _FRAMED, Path(__file__).parent)
+    return Command(wrapped(line, configuration), _FRAMED, Path(__file__).parent)
 
 
 def _node(tool: Tool, configuration: FunctionConfiguration) -> Command:
     line = [tool.path, str(NODE_BOOTSTRAP)]
-    return Command(wrapped(line, configuration.environment), _FRAMED, NODE_BOOTSTRAP.parent)
+    variables = {**_FRAMED, "_HANDLER": _here(configuration.handler, configuration)}
+    return Command(wrapped(line, configuration), variables, NODE_BOOTSTRAP.parent)
 
 
 def _node_of_aws(tool: Tool, configuration: FunctionConfiguration) -> Command:
@@ -61,22 +76,22 @@ def _node_of_aws(tool: Tool, configuration: FunctionConfiguration) -> Command:
         program = json.loads((client / "package.json").read_text())["bin"]["aws-lambda-ric"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InvalidEntrypoint(f"{client} is not aws-lambda-ric: {error}") from None
-    line = [tool.path, str(client / program), configuration.handler]
-    return Command(wrapped(line, configuration.environment), _FRAMED, client)
+    line = [tool.path, str(client / program), _here(configuration.handler, configuration)]
+    return Command(wrapped(line, configuration), _FRAMED, client)
 
 
 def _java(tool: Tool, configuration: FunctionConfiguration) -> Command:
-    code = configuration.code.absolute()
+    code, layers = configuration.code.absolute(), opt(configuration.layers)
     line = [
         tool.path,
         *java_options(configuration),
         "--add-opens=java.base/java.io=ALL-UNNAMED",
         "-cp",
-        f"{code}:{code}/lib/*",
+        f"{code}:{code}/lib/*" + (f":{layers.absolute()}/java/lib/*" if layers is not None else ""),
         JAVA_MAIN,
         configuration.handler,
     ]
-    return Command(wrapped(line, configuration.environment), _FRAMED, code / "lib")
+    return Command(wrapped(line, configuration), _FRAMED, code / "lib")
 
 
 def _provided(_tool: Tool, configuration: FunctionConfiguration) -> Command:

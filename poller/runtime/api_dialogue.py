@@ -24,8 +24,8 @@ from poller.runtime.file_descriptors import limit_file_descriptors
 from poller.runtime.frames import Frame
 from poller.runtime.handler_log import HandlerLog
 from poller.runtime.http_wire import Request
-from poller.runtime.log_frames import FrameCutter
 from poller.runtime.output import Output
+from poller.runtime.process_events import ProcessEvents
 from poller.runtime.process_group import ProcessExited, ProcessGroup
 from poller.runtime.runtime_api import VERSION, Answer, Event, RuntimeApi
 from poller.runtime.telemetry_stream import Telemetry
@@ -67,9 +67,7 @@ class ApiDialogue:
             OSError: no such program or folder, no processes, descriptors or ports left.
         """
         self._configuration = configuration
-        self._log = log
-        self._telemetry = telemetry
-        self._cutter = FrameCutter()
+        self._events = ProcessEvents(log, telemetry)
         self._poll = select.poll()
         self._api = RuntimeApi()
         self._stream: ResponseStream | None = None
@@ -220,7 +218,7 @@ class ApiDialogue:
         output_fd, output_end = os.pipe()
         try:
             os.set_blocking(output_fd, False)
-            output = Output(output_fd, self._emit)
+            output = Output(output_fd, self._events.take)
             folder = Path(self._configuration.code)
             group = ProcessGroup(command, folder=folder, variables=variables, output=output, output_end=output_end)
         except BaseException:
@@ -315,17 +313,6 @@ class ApiDialogue:
 
     def _watch(self, fd: int) -> None:
         self._poll.register(fd, select.POLLIN)
-
-    def _emit(self, chunk: bytes) -> None:
-        log = self._log()
-        for piece in self._cutter.cut(chunk):
-            if piece.framed:
-                event = piece.content.decode(errors="replace").rstrip("\r\n")
-                log.emit(event)
-                self._telemetry.tell("function", event)
-            else:
-                log.output(piece.content)
-                self._telemetry.output(piece.content)
 
 
 def _exit_of(pid: int) -> int | None:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from poller.runtime import frames
+    from poller.runtime import frames, lambda_logging
     from poller.runtime.file_descriptors import out_of_reach
     from poller.runtime.lambda_context import LambdaContext
 
@@ -49,6 +49,7 @@ if not TYPE_CHECKING:
     frames = _beside("frames")
     out_of_reach = _beside("file_descriptors").out_of_reach
     LambdaContext = _beside("lambda_context").LambdaContext
+    lambda_logging = _beside("lambda_logging")
 
 _quote = json.encoder.encode_basestring_ascii
 
@@ -119,16 +120,20 @@ class Runtime:
         self._event_fd, self._reply_fd, self._output_fd, *self._claim_fds = out_of_reach(
             event_fd, reply_fd, output_fd, *claim_fds
         )
-        os.register_at_fork(after_in_child=self._close)
+        os.register_at_fork(after_in_child=self._forked)
         self._reader = frames.FrameReader()
         self._waiting = bytearray(4)
         self._began = time.monotonic()
         self._encoder = Encoder(os.environ.get("AWS_EXECUTION_ENV", ""))
+        self._log_sink = lambda_logging.LogSink(self._output_fd)
+        self._is_fork = False
         self.request_id = ""
 
     def run(self) -> int:
         """Import the handler, then answer events until the end of file. Returns the exit status."""
-        _set_up_logging(self)
+        lambda_logging.set_up_logging(
+            self._log_sink, lambda: self.request_id, lambda: _beside("log_formatter").JsonFormatter()
+        )
         try:
             _join_control_group()
             _wait_for_debugger()
@@ -143,9 +148,10 @@ class Runtime:
                 frame = self._next()
             except EOFError:
                 return 0
-            self._answer(handler, frame)
+            self.handle_event_request(handler, frame)
 
-    def _answer(self, handler: Callable[[Any, LambdaContext], Any], frame: frames.Frame) -> None:
+    def handle_event_request(self, request_handler: Callable[[Any, LambdaContext], Any], frame: frames.Frame) -> None:
+        """Run the handler and answer. By AWS's names, which a trace shows when the handler cannot be called."""
         header = frame.header
         self.request_id = header["request_id"]
         slot = header["slot"]
@@ -155,10 +161,10 @@ class Runtime:
         self._began = time.monotonic()
         os.environ["_X_AMZN_TRACE_ID"] = header["trace_id"]
         try:
-            context = _context(header, self._began)
+            lambda_context = _context(header, self._began)
             event = _unmarshal(frame.payload)
-            result = handler(event, context)
-            reply = result if isinstance(result, bytes) else self._marshal(result)
+            response = request_handler(event, lambda_context)
+            reply = response if isinstance(response, bytes) else self._marshal(response)
         except Exception as error:  # noqa: BLE001 - whatever the handler raises is the answer
             self._send_error("error", error)
         else:
@@ -175,7 +181,7 @@ class Runtime:
     def _claim(self, slot: int) -> bool:
         """Whether the event is still ours: else it was given to another environment meanwhile."""
         with suppress(BlockingIOError):
-            os.eventfd_read(self._claim_fds[slot])
+            os.read(self._claim_fds[slot], 8)  # not os.eventfd_read, which Python has since 3.10 only
             return True
         return False
 
@@ -186,7 +192,10 @@ class Runtime:
 
     def _send_error(self, kind: str, error: Exception) -> None:
         described = describe(error, self.request_id)
+        described["errorMessage"].encode()  # a lone surrogate in it ends the process, as it does with AWS's client
         payload = self._encoder.dump(described).encode()
+        if len(payload) > frames.MAXIMUM_PAYLOAD:
+            lambda_logging.log_error(self._log_sink, described)
         # As AWS's client: of an error of init the platform is told the type, of one of an event only the object.
         error_type = described["errorType"] if kind == "init_error" else ""
         self._send(kind, payload, error_type)
@@ -196,7 +205,7 @@ class Runtime:
             error_type = "Function.ResponseSizeTooLarge"
             text = f"Response payload size exceeded maximum allowed payload size ({frames.MAXIMUM_PAYLOAD} bytes)."
             payload = json.dumps({"errorMessage": text, "errorType": error_type}, separators=(",", ":")).encode()
-            kind = "error"
+            kind = "init_error" if kind == "init_error" else "error"
         # By hand: an encoder takes four times as long, and there is one header in every answer.
         seconds = time.monotonic() - self._began
         header = f'{{"type":"{kind}","request_id":{_quote(self.request_id)},"seconds":{seconds!r}'
@@ -205,6 +214,8 @@ class Runtime:
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):  # a handler may have closed or removed it
                 stream.flush()  # or put a buffered one in its place
+        if self._is_fork:  # that came back from the handler
+            os._exit(1)
         if self._output_waits():
             header += ',"marked":true'
             os.write(self._output_fd, self._marker)
@@ -213,7 +224,7 @@ class Runtime:
             while not writer.write(self._reply_fd):
                 pass
         except OSError:
-            # The parent is gone, the handler closed the descriptor, or this is a fork that came back from the handler.
+            # The parent is gone, or the handler closed the descriptor.
             os._exit(1)
 
     def _output_waits(self) -> bool:
@@ -221,9 +232,10 @@ class Runtime:
         fcntl.ioctl(self._output_fd, termios.FIONREAD, self._waiting)
         return any(self._waiting)
 
-    def _close(self) -> None:
-        """In a fork: only the handler's own process may speak the protocol, or keep it open."""
-        for fd in (self._event_fd, self._reply_fd, self._output_fd, *self._claim_fds):
+    def _forked(self) -> None:
+        """In a fork: only the handler's own process may speak the protocol, or keep it open. A fork may log."""
+        self._is_fork = True
+        for fd in (self._event_fd, self._reply_fd, *self._claim_fds):
             with suppress(OSError):
                 os.close(fd)
 
@@ -270,7 +282,7 @@ def load_handler(name: str) -> Callable[[Any, LambdaContext], Any]:
 
 
 def describe(error: Exception, request_id: str) -> dict[str, Any]:
-    """The error object of A.4: keys in AWS's order, the runtime's own leading frames left out.
+    """The error object of A.4: keys in AWS's order, the runtime's own leading frames left out where others follow.
 
     An exception that cannot be printed raises once more, and that ends the process, as it does with AWS's client.
     """
@@ -282,36 +294,9 @@ def describe(error: Exception, request_id: str) -> dict[str, Any]:
         # Tuples, because format_list then leaves out the markers under the source line, as Lambda does.
         frames_of_it = traceback.extract_tb(error.__traceback__)
         found = [(frame.filename, frame.lineno or 0, frame.name, frame.line) for frame in frames_of_it]
-        while found and found[0][0] == __file__:
-            del found[0]
-        name, stack_trace = type(error).__name__, traceback.format_list(found)
+        theirs = next((place for place, frame in enumerate(found) if frame[0] != __file__), 0)
+        name, stack_trace = type(error).__name__, traceback.format_list(found[theirs:])
     return {"errorMessage": str(error), "errorType": name, "requestId": request_id, "stackTrace": stack_trace}
-
-
-def _set_up_logging(runtime: Runtime) -> None:
-    """The root logger of Lambda (E.5). In text format the level stays at WARNING, unless the function names one."""
-
-    class LambdaLoggerHandler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            try:
-                record.aws_request_id = runtime.request_id
-                sys.stdout.write(self.format(record))
-            except Exception:  # noqa: BLE001 - the contract of logging: never raise out of emit
-                self.handleError(record)
-
-    logging.Formatter.converter = time.gmtime
-    handler = LambdaLoggerHandler()
-    if os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON":
-        handler.setFormatter(_beside("log_formatter").JsonFormatter())
-    else:
-        line = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
-        handler.setFormatter(logging.Formatter(line, "%Y-%m-%dT%H:%M:%S"))
-    root = logging.getLogger()
-    root.addHandler(handler)
-    level = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()
-    level = {"TRACE": "DEBUG"}.get(level, level)
-    if isinstance(logging.getLevelName(level), int):
-        root.setLevel(level)
 
 
 def _wait_for_debugger() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -23,6 +24,7 @@ from poller.runtime.handler_log import HandlerLog, LogSink
 from poller.runtime.initialization import INIT_TIMEOUT, Initialization
 from poller.runtime.log_format import log_format
 from poller.runtime.process_group import ProcessExited
+from poller.runtime.runtime_api import TOO_LARGE
 from poller.runtime.sandbox import Sandbox
 
 STOP_GRACE = 0.5
@@ -212,10 +214,11 @@ class ExecutionEnvironment:
         content_type, streamed = "", False
         try:
             frame = self._exchange(invocation, limit) if self._faults is None else self._suffer(invocation, limit)
-            payload, duration = bytes(frame.payload), _seconds(frame)
+            payload, duration = bytes(frame.payload), min(self._init.inside + _seconds(frame), limit)
             content_type, streamed = frame.header.get("content_type", ""), frame.header.get("streamed", False)
         except Failed as failed:
-            duration = min(monotonic() - started, limit) if failed.seconds is None else failed.seconds
+            told = failed.seconds
+            duration = min(monotonic() - started if told is None else self._init.inside + told, limit)
             payload, failure = failed.payload, failed.failure
             function_error = "Unhandled"
         except TimeoutError:
@@ -268,6 +271,8 @@ class ExecutionEnvironment:
             if self._sandbox.dialogue is None:
                 self._log.begin()
                 self._init.inside_invocation(started + limit)
+                # What is left of its time is the handler's, which may ask for it.
+                invocation = replace(invocation, timeout_cap=max(0.0, started + limit - monotonic()))
             dialogue = self._sandbox.dialogue
             assert dialogue is not None
             started = min(started, dialogue.begin(invocation))
@@ -304,7 +309,7 @@ class ExecutionEnvironment:
                 if frame.header.get("fatal"):
                     if (killed := ended_beside(self._log, self._sandbox, request_id)) is not None:
                         raise killed
-                elif name != "Function.ResponseSizeTooLarge":
+                elif name != TOO_LARGE:
                     self._log_error(payload)
                 raise Failed(payload, reported(name), seconds=_seconds(frame))
         raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)

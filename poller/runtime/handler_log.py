@@ -52,6 +52,11 @@ class HandlerLog:
             if len(self._partial) > MAXIMUM_EVENT:
                 self.flush()
 
+    def event(self, content: bytes) -> None:
+        """An event of the handler's that it wrote as one, whatever lines are in it."""
+        if self._format.shows(content):
+            self.emit(content.decode(errors="replace"))
+
     def flush(self) -> None:
         """Give out a last line that had no newline."""
         if self._partial:
@@ -59,7 +64,7 @@ class HandlerLog:
             self._emit_bytes(line)
 
     def emit(self, event: str) -> None:
-        """One event of the platform."""
+        """One event, the platform's or the handler's."""
         self._tail += event.encode(errors="replace") + b"\n"
         if len(self._tail) > 4 * TAIL:
             del self._tail[:-TAIL]

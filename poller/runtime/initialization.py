@@ -14,6 +14,7 @@ from poller.runtime.handler_log import HandlerLog
 from poller.runtime.launch import find_runtime
 from poller.runtime.log_format import LogFormat
 from poller.runtime.process_group import InvalidEntrypoint, ProcessExited
+from poller.runtime.runtime_api import TOO_LARGE
 from poller.runtime.sandbox import Sandbox
 from poller.runtime.telemetry_stream import Telemetry, ToldFormat
 
@@ -42,6 +43,8 @@ class Initialization:
         """Of the logs of the next invocations: one that tells subscribers, where the last init brought some."""
         self.done = False
         """Whether there was one, be it that it failed: then it is run again inside the invocation."""
+        self.inside = 0.0
+        """Seconds of an init inside the invocation that is in work: they are a part of its duration."""
         self._configuration = configuration
         self._sandbox = sandbox
         self._log = log
@@ -52,8 +55,9 @@ class Initialization:
         self._told_format = ToldFormat(log_format, self._telemetry, configuration)
 
     def to_report(self) -> float | None:
-        """Seconds that it took, for the first REPORT; None for all that follow."""
+        """An invocation begins: seconds that init took, for the first REPORT; None for all that follow."""
         duration, self._duration = self._duration, None
+        self.inside = 0.0
         self._reported = True
         return duration
 
@@ -94,7 +98,8 @@ class Initialization:
                 self._sandbox.killed.wait(max(0.0, deadline - monotonic()))
                 raise TimeoutError from None
             raise
-        log.init_report("invoke", monotonic() - started, None)
+        self.inside = monotonic() - started
+        log.init_report("invoke", self.inside, None)
 
     def _run(self, deadline: float, phase: str) -> None:
         """Start the process and import the handler. Raises TimeoutError, Failed, OSError."""
@@ -122,7 +127,7 @@ class Initialization:
             if frame.header.get("fatal"):
                 if (killed := ended_beside(log, sandbox, log.request_id)) is not None:
                     raise killed
-            elif not dialogue.logs_errors:
+            elif not dialogue.logs_errors and frame.header.get("error_type") != TOO_LARGE:  # which it logged itself
                 log.error(payload)
             sandbox.reset()
             raise Failed(payload, reported(str(frame.header.get("error_type"))))

@@ -6,6 +6,7 @@ The handler's interpreter loads this file by its path, so it imports the standar
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -98,7 +99,11 @@ class LambdaContext:
         return max(0, int((self._deadline - time.monotonic()) * 1000))
 
     def log(self, msg: object) -> None:
-        """Write to the function's log, as is."""
+        """Write to the function's log, as is: an event of its own where the root logger still has Lambda's handler."""
+        for handler in logging.getLogger().handlers:
+            if hasattr(handler, "log_sink"):
+                handler.log_sink.log(str(msg))
+                return
         sys.stdout.write(str(msg))
 
     def __repr__(self) -> str:

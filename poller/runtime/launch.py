@@ -18,6 +18,7 @@ from poller.runtime.handler_log import HandlerLog
 from poller.runtime.layers import opt, with_layers
 from poller.runtime.pipe_dialogue import PipeDialogue
 from poller.runtime.process import RuntimeProcess
+from poller.runtime.process_events import ProcessEvents
 from poller.runtime.process_group import InvalidEntrypoint
 from poller.runtime.runtimes import understood
 from poller.runtime.telemetry_stream import Telemetry
@@ -105,12 +106,7 @@ def _python_on_pipes(
     wake: int,
 ) -> Dialogue:
     def command(arguments: Sequence[str]) -> list[str]:
-        return wrapped([tool.path, "-u", str(BOOTSTRAP), *arguments], configuration.environment)
-
-    def output(chunk: bytes) -> None:
-        log().output(chunk)
-        if telemetry.wanted:
-            telemetry.output(chunk)
+        return wrapped([tool.path, "-u", str(BOOTSTRAP), *arguments], configuration)
 
     variables = environment_variables(
         configuration, log_stream=log_stream, temporary=temporary, runtime_folder=BOOTSTRAP.parent
@@ -119,6 +115,7 @@ def _python_on_pipes(
     beside = ExtensionsBeside(configuration, extended, log=log, telemetry=telemetry)
     group = configuration.control_group
     own = beside.variables if group is None else {**beside.variables, _CONTROL_GROUP: str(group)}
+    output = ProcessEvents(log, telemetry).take
     try:
         process = RuntimeProcess(
             command, folder=configuration.code, variables=own, output=output, wake=wake, beside=beside

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from poller.log import json_time
 from poller.model import FunctionConfiguration
+from poller.runtime.lambda_logging import error_text
 from poller.runtime.log_levels import ApplicationLevel, is_shown
 from poller.runtime.platform_records import (
     Report,
@@ -29,7 +30,6 @@ from poller.runtime.platform_records import (
 
 Events = tuple[str, ...]
 
-_NO_BREAK_SPACE = "\u00a0"
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _encode_as_the_runtime = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
@@ -111,7 +111,7 @@ class TextFormat:
     def error(self, payload: bytes) -> Events:
         """One event, indented with no-break spaces."""
         try:
-            return (_described(json.loads(payload)),)
+            return (error_text(json.loads(payload)),)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # made by the handler itself
             return (payload.decode(errors="replace"),)
 
@@ -136,16 +136,6 @@ class TextFormat:
 
 def _status(failure: str) -> str:
     return "Status: timeout" if failure == "timeout" else f"Status: error\tError Type: {failure}"
-
-
-def _described(error: dict[str, Any]) -> str:
-    lines = [f"[ERROR] {error['errorType']}: {error['errorMessage']}".removesuffix(": ")]
-    lines.append("Traceback (most recent call last):")
-    for frame in error["stackTrace"]:
-        for line in frame.splitlines():
-            text = line.lstrip(" ")
-            lines.append(_NO_BREAK_SPACE * (len(line) - len(text)) + text)
-    return "\n".join(lines)
 
 
 class JsonFormat:

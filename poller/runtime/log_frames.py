@@ -8,7 +8,8 @@ stays one. The descriptor is here the process's own output, so that order is kep
     8 bytes  microseconds since the epoch
     event    UTF-8
 
-No text begins with these bytes: they are not UTF-8.
+No text begins with these bytes: they are not UTF-8. Within a character they may stand, as in "åZ": who looks for a
+frame looks at what is before it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ DESCRIPTOR = "1"
 
 _MAGIC = b"\xa5\x5a\x00"
 _HEAD = struct.Struct(">4sIQ")
+_EARLIEST, _LATEST = 1_500_000_000_000_000, 5_000_000_000_000_000
+"""When a frame may be from: years 2017 to 2128. A handler may print bytes of any kind, and a length that is none of a
+frame would swallow its log."""
+_LONGEST = 3
+"""Bytes of a character before its last one."""
 
 
 class Piece(NamedTuple):
@@ -38,6 +44,8 @@ class FrameCutter:
 
     def __init__(self) -> None:
         self._held = b""
+        self._before = b""
+        """The last bytes of output before what is held: they may begin a character."""
         self._left = 0
         """Bytes of a frame's event that are still to come."""
         self._event = bytearray()
@@ -52,11 +60,10 @@ class FrameCutter:
                 if not self._left:
                     yield self._whole()
                 continue
-            start = chunk.find(_MAGIC)
-            if start < 0:
-                start = len(chunk) - _begun(chunk)
+            start = self._find(chunk)
             if start:
                 yield Piece(chunk[:start], framed=False)
+                self._before = (self._before + chunk[max(0, start - _LONGEST) : start])[-_LONGEST:]
             head, chunk = chunk[start : start + _HEAD.size], chunk[start + _HEAD.size :]
             if len(head) < _HEAD.size:
                 self._held = head
@@ -64,6 +71,37 @@ class FrameCutter:
             self._left = _HEAD.unpack(head)[1]
             if not self._left:
                 yield self._whole()
+
+    def _find(self, chunk: bytes) -> int:
+        """Where in it a frame begins, or may begin at its end; its length where none does."""
+        start = chunk.find(_MAGIC)
+        while start >= 0 and not self._may_begin(chunk, start):
+            start = chunk.find(_MAGIC, start + 1)
+        if start < 0:
+            start = len(chunk) - _begun(chunk)
+            if start < len(chunk) and self._within_character(chunk, start):
+                return len(chunk)
+        return start
+
+    def _may_begin(self, chunk: bytes, start: int) -> bool:
+        """Whether what begins like a frame is one, as far as it is there."""
+        head = chunk[start : start + _HEAD.size]
+        if len(head) < _HEAD.size:
+            return not self._within_character(chunk, start)
+        when: int = _HEAD.unpack(head)[2]
+        return _EARLIEST <= when <= _LATEST
+
+    def _within_character(self, chunk: bytes, start: int) -> bool:
+        """Whether the byte here goes on with a character of UTF-8."""
+        before = chunk[max(0, start - _LONGEST) : start]
+        if start < _LONGEST:
+            before = (self._before + before)[-_LONGEST:]
+        for back, byte in enumerate(reversed(before), 1):
+            if byte >= 0xC2:  # noqa: PLR2004 - first of two, of three from 0xE0 on, of four from 0xF0 to 0xF4
+                return byte <= 0xF4 and back < 2 + (byte >= 0xE0) + (byte >= 0xF0)  # noqa: PLR2004
+            if byte < 0x80:  # noqa: PLR2004 - a character by itself
+                return False
+        return False
 
     def _go_on(self, piece: bytes) -> Iterator[Piece]:
         self._event += piece
@@ -73,6 +111,7 @@ class FrameCutter:
 
     def _whole(self) -> Piece:
         event, self._event = bytes(self._event), bytearray()
+        self._before = b""
         return Piece(event, framed=True)
 
 

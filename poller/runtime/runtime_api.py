@@ -32,6 +32,7 @@ from poller.runtime.frames import Frame
 from poller.runtime.http_wire import RESPONSE_MODE, Reply, Request
 
 VERSION = "/2018-06-01"
+TOO_LARGE = "Function.ResponseSizeTooLarge"
 MAXIMUM_STREAM = 200 * 1024 * 1024
 """Bytes of a streamed response (A.1)."""
 
@@ -241,8 +242,7 @@ class RuntimeApi:
             case Call.RESTORE_NEXT:  # nothing is frozen here, so nothing is waited for
                 return Answer(Reply(200, ()))
             case Call.INIT_ERROR | Call.RESTORE_ERROR:
-                header = {"type": "init_error", "error_type": valid_error_type(request.headers.get(ERROR_TYPE, ""))}
-                return Answer(ACCEPTED, Frame(header, request.body))
+                return Answer(ACCEPTED, _init_error(request))
             case Call.ERROR if request.size <= MAXIMUM_RESPONSE:
                 return Answer(ACCEPTED, self._error(request.headers.get(ERROR_TYPE, ""), request.body))
             case Call.ERROR:
@@ -278,12 +278,8 @@ class RuntimeApi:
 
     def _too_large(self, limit: int) -> Answer:
         text = f"Exceeded maximum allowed payload size ({limit} bytes)."
-        told = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
-        error_type = "Function.ResponseSizeTooLarge"
-        return Answer(
-            refusal(413, "RequestEntityTooLarge", text),
-            self._error(error_type, compact(errorMessage=told, errorType=error_type)),
-        )
+        reply = refusal(413, "RequestEntityTooLarge", text)
+        return Answer(reply, self._error(TOO_LARGE, _told_too_large(limit)))
 
     def _error(self, error_type: str, payload: bytes) -> Frame:
         assert self._event is not None
@@ -321,6 +317,19 @@ def in_a_header(text: str) -> str:
         return json.dumps(json.loads(text), separators=(",", ":"))
     except (ValueError, RecursionError):  # no JSON: the runtime says so
         return re.sub(r"[^ -~]", "?", text)
+
+
+def _init_error(request: Request) -> Frame:
+    """There is no 413 for it (E.1)."""
+    if request.size > MAXIMUM_RESPONSE:
+        return Frame({"type": "init_error", "error_type": TOO_LARGE}, _told_too_large(MAXIMUM_RESPONSE))
+    error_type = valid_error_type(request.headers.get(ERROR_TYPE, ""))
+    return Frame({"type": "init_error", "error_type": error_type}, request.body)
+
+
+def _told_too_large(limit: int) -> bytes:
+    text = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
+    return compact(errorMessage=text, errorType=TOO_LARGE)
 
 
 def _error_body(request: Request) -> bytes:

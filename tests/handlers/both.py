@@ -35,6 +35,10 @@ def _circle():
     return circle
 
 
+def raw(event, context):
+    return b"\x00\xff raw"
+
+
 def logs(event, context):
     logging.getLogger("mine").warning("warned %s", "once")
     logging.getLogger().info("not shown")
@@ -42,11 +46,33 @@ def logs(event, context):
         raise ValueError("seen")  # noqa: TRY301
     except ValueError:
         logging.error("failed")  # noqa: LOG015, TRY400
+        logging.exception("with its trace")  # noqa: LOG015
     print("printed")
     print("to stderr", file=sys.stderr)
+    logging.getLogger().warning("two\nlines")
     context.log("through the context\n")
+    context.log("and no newline")
     print("a", "b", sep="\n")
     sys.stdout.write("no newline")
+
+
+def logs_in_a_fork(event, context):
+    if os.fork() == 0:
+        logging.getLogger().warning("from the fork")
+        os._exit(0)
+    os.wait()
+    print("then")
+
+
+def bad_log_format(event, context):
+    logging.getLogger().error("%d", "no number")
+
+
+def no_arguments():
+    pass
+
+
+not_callable = 5
 
 
 def chained(event, context):

@@ -31,6 +31,10 @@ def surrogate(event, context):
     raise ValueError("\ud800")
 
 
+def at_length(event, context):
+    raise ValueError("m" * 7_000_000)
+
+
 def exits(event, context):
     if event == "os":
         os._exit(3)

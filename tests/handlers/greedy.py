@@ -51,6 +51,13 @@ def threads(event, context):
     return threading.active_count()
 
 
+def holds(event, context):
+    """Hold 300 MB and stay."""
+    held = b"x" * (300 << 20)
+    time.sleep(600)
+    return len(held)
+
+
 def waits_with_threads(event, context):
     threads(event, context)
     time.sleep(600)

@@ -284,7 +284,7 @@ def test_the_platforms_variables_and_more_than_4_kb_are_refused(account: Account
         ({"AWS_REGION": "x"}, ("Lambda was unable to configure your environment variables because the environment variables "
          "you have provided contains reserved keys that are currently not supported for modification.")),
         ({"LARGE": "x" * 4090}, ("Lambda was unable to configure your environment variables because the environment variables "
-         "you have provided exceeded the 4KB limit.")),
+         'you have provided exceeded the 4KB limit. String measured: {"LARGE":"xxxx')),
     ):  # fmt: skip
         answer = refused(account.functions.create_function, request(Environment={"Variables": variables}))
         assert answer[:2] == (400, INVALID)

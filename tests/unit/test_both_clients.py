@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from handlers.rig import HANDLERS, Function, error_of, exited, wait_until_gone
 
-from poller.model import MAXIMUM_PAYLOAD, MAXIMUM_RESPONSE, Invocation
+from poller.model import MAXIMUM_PAYLOAD, MAXIMUM_RESPONSE, Invocation, LoggingConfiguration
 
 CLIENTS = ("poller", "aws")
 RUNTIME = f"python3.{sys.version_info[1]}"
@@ -17,13 +19,15 @@ if not os.environ.get("CI"):
     pytest.importorskip("awslambdaric", reason="AWS's client is not installed: it has wheels for Linux only")
 
 VARYING = [  # what differs between two runs of one thing
-    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "TIME"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?Z", "TIME"),
+    (r'"(\w+(?:Ms|UsedMB))":[\d.]+', r'"\1":N'),
     (r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", "STREAM"),
     (r"\d+\.\d\d ms", "N ms"),
     (r"Billed Duration: \d+ ms", "Billed Duration: N ms"),
     (r"Max Memory Used: \d+ MB", "Max Memory Used: N MB"),
     (r"0x[0-9a-f]+", "ADDRESS"),
     (r"repeated \d+ more times", "repeated N more times"),
+    (r'(File \\*")[^"]*/(?:awslambdaric|runtime)/\w+\.py(\\*", line )\d+', r"\1CLIENT\2N"),
 ]
 
 
@@ -109,6 +113,9 @@ def test_a_result_has_the_same_bytes(shown, handler, event, runtime):  # A.4
         ("both.chained", None),
         ("both.empty_message", None),
         ("both.recursion", None),
+        ("both.bad_log_format", None),
+        ("both.no_arguments", None),
+        ("both.not_callable", None),
         ("basic.absent", None),
         ("absent.handler", None),
         ("at_import.handler", None),
@@ -128,6 +135,7 @@ def test_an_error_object_and_its_log_are_the_same(shown, handler, event):  # A.4
     [
         ("basic.values", "lone surrogate", "python3.13"),
         ("failing.surrogate", None, "python3.13"),
+        ("failing.surrogate", None, "python3.11"),
         ("failing.unprintable", None, RUNTIME),
     ],
 )
@@ -173,6 +181,25 @@ def test_the_log_is_the_same(shown):  # E.5
     assert ours == theirs
     assert "[WARNING]\tTIME\tid-1\twarned once" in ours["log"]
     assert "no newline" in ours["log"]
+    assert "[WARNING]\tTIME\tid-1\ttwo\nlines" in ours["log"]
+    assert "and no newline" in ours["log"]
+    [traced] = [event for event in ours["log"] if "with its trace" in event]
+    assert traced.endswith("\nValueError: seen")
+
+
+def test_a_fork_may_log(shown):  # E.5
+    ours, theirs = shown("both.logs_in_a_fork")
+    assert ours == theirs
+    assert "[WARNING]\tTIME\tid-1\tfrom the fork" in ours["log"]
+
+
+def test_the_log_in_json_is_the_same(shown):  # E.5
+    logging = LoggingConfiguration("JSON")
+    ours, theirs = shown("both.logs", logging=logging)
+    assert ours == theirs
+    assert [json.loads(event)["message"] for event in ours["log"] if '"level"' in event] == [
+        "warned once", "not shown", "failed", "with its trace", "two\nlines",
+    ]  # fmt: skip
 
 
 def test_the_variables_are_the_same_but_for_the_address_of_the_api(function):  # E.2
@@ -187,6 +214,16 @@ def test_the_variables_are_the_same_but_for_the_address_of_the_api(function):  #
     assert seen[0] == seen[1]
     assert seen[0]["variables"]["MINE"] == "x"
     assert seen[0]["folder"] == str(HANDLERS)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_variables_that_name_nothing_here_are_not_set(function, client, monkeypatch):  # E.2
+    credentials = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    for name in credentials:
+        monkeypatch.delenv(name, raising=False)
+    environment = json.loads(function("both.environment", client, environment={"NOTHING": "more"}).invoke().payload)
+    absent = {"PYTHONPATH", "NODE_PATH", "AWS_XRAY_DAEMON_ADDRESS", *credentials}
+    assert not absent & environment["variables"].keys()
 
 
 @pytest.mark.parametrize(("event", "text"), [(None, "without providing a reason"), (7, "with error: exit status 7")])
@@ -228,6 +265,23 @@ def test_a_reply_above_the_ceiling_is_the_same_error_and_the_next_call_works(sho
     assert function("basic.large", "poller").environment.cold_starts == 1
 
 
+@pytest.mark.parametrize("log_format", ["Text", "JSON"])
+@pytest.mark.parametrize("client", CLIENTS)
+def test_an_error_above_the_ceiling_is_in_the_log(function, tmp_path, client, log_format):  # A.2, E.5
+    """And one of init is told as such, not as a broken protocol."""
+    (tmp_path / "app.py").write_text("raise ValueError('m' * 7_000_000)\n")
+    logging = LoggingConfiguration(log_format)
+    begin = "[ERROR] ValueError: mmm" if log_format == "Text" else '{"timestamp": "'
+    for fn in (
+        function("failing.at_length", client, logging=logging),
+        function("app.handler", client, code=tmp_path, logging=logging),
+    ):
+        result = fn.invoke()
+        assert error_of(result)["errorType"] == "Function.ResponseSizeTooLarge"
+        assert any(line.startswith(begin) and "mmm" in line for line in fn.lines)
+        assert not any("protocol" in line for line in fn.lines)
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 def test_an_event_of_6_mb_goes_through(function, client):  # A.2
     event = b'"' + b"x" * (MAXIMUM_PAYLOAD - 2) + b'"'
@@ -242,3 +296,28 @@ def test_a_wrapper_gets_the_command_line_and_a_missing_one_is_status_127(shown, 
     assert all(json.loads(one["payload"])["variables"]["WRAPPED"] == "yes" for one in (ours, theirs))
     ours, theirs = shown("basic.echo", environment={"AWS_LAMBDA_EXEC_WRAPPER": "/no/such/wrapper"})
     assert json.loads(ours["payload"]) == json.loads(theirs["payload"]) == exited("with error: exit status 127")
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_a_wrapper_of_a_layer_or_the_code_is_found_by_its_path_on_lambda(shown, tmp_path, archived):  # E.2
+    code, layer = tmp_path / "code", tmp_path / "layer"
+    for folder in (code, layer):
+        folder.mkdir()
+        (folder / "wrapper").write_text(f'#!/bin/sh\nexport WRAPPED={folder.name}\nexec "$@"\n')
+        (folder / "wrapper").chmod(0o755)
+    (code / "app.py").write_text("import os\ndef handler(event, context):\n    return os.environ['WRAPPED']\n")
+    if archived:
+        layer = Path(shutil.make_archive(str(layer), "zip", layer))
+    for path, found in {"/opt/wrapper": '"layer"', "/var/task/wrapper": '"code"'}.items():
+        wrapper = {"AWS_LAMBDA_EXEC_WRAPPER": path}
+        for one in shown("app.handler", code=code, layers=(layer,), environment=wrapper):
+            assert one["payload"] == found
+
+
+def test_a_handler_may_come_with_a_layer(shown, tmp_path):  # E.2
+    code, layer = tmp_path / "code", tmp_path / "layer"
+    code.mkdir()
+    (layer / "python" / "monitor").mkdir(parents=True)
+    (layer / "python" / "monitor" / "handler.py").write_text("def wrapped(event, context):\n    return __name__\n")
+    for one in shown("monitor.handler.wrapped", code=code, layers=(layer,)):
+        assert one["payload"] == '"monitor.handler"'

@@ -41,6 +41,9 @@ def logs(event, context):
     time.sleep(0.002)  # so that the time of the next line is another one
 def fails(event, context):
     raise ValueError("why")
+def holds_too_much(event, context):
+    held = b"x" * (300 << 20)
+    time.sleep(60)
 """
 
 
@@ -167,6 +170,14 @@ def test_of_a_function_that_fails_nothing_can_be_said(check):
     assert code == 3
     assert "the function failed, so nothing can be said" in output.err
     assert output.out == ""
+
+
+def test_a_function_that_holds_too_much_memory_is_killed_unless_the_settings_say_otherwise(check):  # A.4, E.3
+    code, output = check("holds_too_much")
+    assert code == 3
+    assert "Runtime exited with error: signal: killed" in output.err
+    code, output = check("holds_too_much", settings={"EnforceMemory": False})
+    assert "Task timed out after" in output.err
 
 
 def test_an_event_that_is_no_json_is_refused(check, tmp_path):

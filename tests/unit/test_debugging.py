@@ -173,12 +173,24 @@ def _problem(debug="Orders", workers=1, **configuration):
     return str(debug_problem(Settings(Debug=debug, Workers=workers), functions))
 
 
+@pytest.mark.parametrize("runtime", [f"python3.{sys.version_info[1]}", "nodejs22.x"])
+def test_a_port_that_is_taken_is_said_before_anything_starts(runtime):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"cannot listen on port {port} for a debugger: " in _problem(f"Orders:{port}", runtime=runtime)
+
+
 def test_what_cannot_be_debugged_is_said_before_anything_starts(monkeypatch):
     assert "there is no function Order (did you mean Orders?)" in _problem("Order")
     assert "needs one process (set Workers to 1)" in _problem(workers=2)
     assert "provided.al2023 has no way to wait for a debugger" in _problem(runtime="provided.al2023")
     assert "RuntimeClient: aws" in _problem(runtime_client="aws")
-    assert _problem(runtime=f"python3.{sys.version_info[1]}") == "None"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert _problem(f"Orders:{port}", runtime=f"python3.{sys.version_info[1]}") == "None"
     missing = subprocess.CompletedProcess([], 1)
     monkeypatch.setattr("poller.debugging.subprocess.run", lambda *_, **__: missing)
     assert f"{sys.executable} -m pip install debugpy" in _problem(runtime=f"python3.{sys.version_info[1]}")

@@ -1,6 +1,7 @@
 """An execution environment starts, is used again, resets, reports and stops as Lambda's does (A.1, A.2, E.3, E.5)."""
 
 import json
+import os
 import re
 import threading
 from pathlib import Path
@@ -122,6 +123,34 @@ def test_an_init_over_its_limit_runs_again_inside_the_invocation(function, tmp_p
     assert (result.payload, result.init_duration) == (b'"second init"', None)
     assert fn.environment.cold_starts == 2
     assert re.fullmatch(r"INIT_REPORT Init Duration: \d+\.\d\d ms\tPhase: init\tStatus: timeout", fn.lines[1])
+
+
+@pytest.mark.parametrize("client", ["poller", "aws"])
+def test_an_init_inside_the_invocation_takes_of_its_time_and_is_in_its_duration(function, tmp_path, client):  # E.3, E.5
+    if client == "aws" and not os.environ.get("CI"):
+        pytest.importorskip("awslambdaric", reason="AWS's client is not installed: it has wheels for Linux only")
+    (tmp_path / "app.py").write_text(
+        "import os, time\n"
+        "time.sleep(0.3)\n"
+        "def handler(event, context):\n"
+        "    if event == 'crash':\n"
+        "        os._exit(1)\n"
+        "    left = context.get_remaining_time_in_millis()\n"
+        "    if event == 'raise':\n"
+        "        raise ValueError(left)\n"
+        "    return left\n"
+    )
+    fn = function("app.handler", code=tmp_path, timeout=30, runtime_client=client)
+    fn.invoke("crash")  # the next process is started inside the next invocation
+    result = fn.invoke()
+    assert int(result.payload) <= 29_700
+    assert result.duration >= 0.3
+    fn.invoke("crash")
+    result = fn.invoke("raise")
+    assert int(error_of(result)["errorMessage"]) <= 29_700
+    assert result.duration >= 0.3
+    fn.invoke()
+    assert fn.environment._init.inside == 0.0, "the process was there"
 
 
 def test_an_init_that_never_ends_is_stopped_by_the_functions_timeout(function, tmp_path):  # E.3

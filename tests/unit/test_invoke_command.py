@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 from api_service import arn, served, template_of
 from async_rig import lines
+from handlers.rig import PATIENCE, wait_until_gone
 from waiting import eventually
 
 from poller import running_service
@@ -23,6 +27,8 @@ FUNCTIONS = {
     "talk": {"Handler": "basic.talk"},
     "context": {"Handler": "basic.describe_context"},
     "raises": {"Handler": "failing.raises"},
+    "holds": {"Handler": "greedy.holds", "Timeout": 20},
+    "binary": {"Handler": "both.raw"},
     "zero": {"Handler": "basic.echo", "ReservedConcurrentExecutions": 0},
 }
 
@@ -103,6 +109,15 @@ def test_the_function_s_error_and_its_log_are_shown(shell: Shell) -> None:  # A.
     assert "\nprinted\n" in err
 
 
+def test_a_function_that_holds_too_much_memory_is_killed_without_a_service_too(shell: Shell) -> None:  # A.4, E.3
+    code, out, err = shell("holds", "--local", "--log")
+    assert code == ExitCode.FUNCTION_ERROR
+    assert json.loads(out)["errorMessage"].endswith("Runtime exited with error: signal: killed")
+    report = err.splitlines()[-2]
+    assert "\tMax Memory Used: 128 MB\t" in report
+    assert report.endswith("Status: error\tError Type: Runtime.OutOfMemory")
+
+
 def test_an_event_is_handed_over(shell: Shell, service: tuple[Path, str]) -> None:  # B.1
     code, out, err = shell("noted", "--type", "Event")
     assert (code, out) == (ExitCode.OK, "")
@@ -178,3 +193,40 @@ def test_calls_are_signed_where_signatures_are_wanted(
         code, out, err = Shell(tmp_path, url, capsys)("echo", "--qualifier", "$LATEST", "--json")
     assert (code, err) == (ExitCode.OK, "")
     assert json.loads(out)["Endpoint"] == url
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_bytes_that_are_no_text_are_printed_as_they_are(
+    service: tuple[Path, str], capsysbinary: pytest.CaptureFixture[bytes], local: bool
+) -> None:
+    folder, url = service
+    where = ["--local"] if local else ["--endpoint", url]
+    assert main(["invoke", "binary", *where, "--template", str(folder / "template.json")]) == ExitCode.OK
+    assert capsysbinary.readouterr().out == b"\x00\xff raw\n"
+
+
+@pytest.mark.parametrize("command", ["invoke", "check-idempotency"])
+def test_a_command_that_is_terminated_leaves_no_process_and_no_folder(tmp_path: Path, command: str) -> None:
+    (tmp_path / "app.py").write_text(
+        "import os, subprocess, time\n"
+        "def handler(event, context):\n"
+        "    daemon = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "    with open('begun.part', 'w') as begun:\n"
+        "        begun.write(f'{daemon.pid} {os.environ[\"TMPDIR\"]}')\n"
+        "    os.rename('begun.part', 'begun')\n"
+        "    time.sleep(600)\n"
+    )
+    slow = {"Handler": "app.handler", "Code": str(tmp_path), "Timeout": 300}
+    template = template_of(tmp_path, {"slow": slow}).path
+    begun, event = tmp_path / "begun", tmp_path / "event.json"
+    event.write_text("{}")
+    with subprocess.Popen(
+        [sys.executable, "-m", "poller.cli", command, "slow", "--event", str(event), "--template", str(template)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    ) as process:
+        eventually(begun.exists)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == ExitCode.INTERRUPTED
+    daemon, folder = begun.read_text().split()
+    wait_until_gone(int(daemon))
+    assert not Path(folder).exists()

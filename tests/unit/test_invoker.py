@@ -6,7 +6,7 @@ import uuid
 import pytest
 from handlers.rig import HANDLERS
 
-from poller.invoker import invoke
+from poller.invoker import invoke, why_no_json
 from poller.model import FunctionConfiguration
 from poller.runtime.pool import FunctionPool
 
@@ -49,7 +49,7 @@ def test_a_throttle_is_429(pool):  # G.14
     assert invoke(pool("basic.echo", reserved_concurrent_executions=0), b"{}").status == 429
 
 
-@pytest.mark.parametrize("payload", [b"{", b"\xff", b"[" * 100_000, b"{\n  nothing\n}"])
+@pytest.mark.parametrize("payload", [b"{", b"\xff", b'{"a": NaN}', b"[" * 100_000, b"{\n  nothing\n}"])
 def test_a_payload_that_is_not_json_is_refused_before_anything_runs(pool, payload):  # A.3, G.13
     one = pool("basic.echo")
     result = invoke(one, payload)
@@ -59,3 +59,19 @@ def test_a_payload_that_is_not_json_is_refused_before_anything_runs(pool, payloa
     assert body["message"].startswith(start)
     assert "\n at [Source: REDACTED; line: " in body["message"]
     assert one.stats().invocations == 0
+
+
+@pytest.mark.parametrize(
+    ("payload", "text"),
+    [
+        (b"NaN", "Non-standard token 'NaN'\n at [Source: REDACTED; line: 1, column: 1]"),
+        (
+            b'["NaN", "\\"Infinity",\n -Infinity]',
+            "Non-standard token '-Infinity'\n at [Source: REDACTED; line: 2, column: 2]",
+        ),
+        (b'{"NaN": "-Infinity"}', None),
+    ],
+)
+def test_numbers_that_json_has_not_are_refused_with_their_place(payload, text):  # A.3, G.13
+    reason = why_no_json(payload)
+    assert reason == (text and f"Could not parse request body into json: Could not parse payload into json: {text}")

@@ -67,3 +67,9 @@ def test_compilation_stops_at_its_first_level_as_lambda_has_it(runtime, initiali
 def test_what_a_person_says_of_the_same_wins(variable, said, left_out):
     expected = [option for option in options() if left_out is None or not option.startswith(left_out)]
     assert options(**{variable: said}) == expected
+
+
+def test_classes_of_layers_are_found_behind_those_of_the_function(tmp_path):  # E.2
+    configuration = FunctionConfiguration("fn", Path("/code"), "e.H::h", runtime="java21", layers=(tmp_path,))
+    line = API_COMMANDS["java", "poller"](Tool("/bin/java", "21"), configuration).line
+    assert line[line.index("-cp") + 1] == f"/code:/code/lib/*:{tmp_path}/java/lib/*"

@@ -297,3 +297,23 @@ def test_a_process_that_is_stopped_loses_no_event_that_lies_in_its_pipe(function
     assert fn.run(second).function_error is None
     assert noted(begun)[-1] == "2"
     assert Counter(noted(begun))["2"] == 1
+
+
+def test_a_python_without_eventfds_of_its_own_begins_what_was_laid_ahead(function, tmp_path):
+    """Python 3.9 has no `os.eventfd_read`."""
+    (tmp_path / "app.py").write_text(
+        "import os\n"
+        "del os.eventfd, os.eventfd_read, os.eventfd_write\n"
+        "calls = 0\n"
+        "def handler(event, context):\n"
+        "    global calls\n"
+        "    calls += 1\n"
+        "    return calls\n"
+    )
+    fn = function("app.handler", code=tmp_path)
+    assert fn.invoke().payload == b"1"  # a cold start has no room
+    first, second = fn.make("id-1", None), fn.make("id-2", None)
+    assert fn.run(first, second).payload == b"2"
+    assert fn.take_back, "it was laid ahead"
+    assert fn.environment.invoke(second).payload == b"3"
+    assert fn.environment.cold_starts == 1

@@ -45,9 +45,24 @@ def test_frames_are_found_whatever_the_chunks(cuts):
     assert cut(*(WHOLE[start:end] for start, end in itertools.pairwise(places))) == PIECES
 
 
-@given(st.binary(max_size=200).filter(lambda noise: b"\xa5" not in noise))
-def test_what_is_no_frame_is_output_as_it_is(noise):
-    assert b"".join(content for content, _ in cut(noise)) == noise
+@given(st.lists(st.one_of(st.binary(max_size=20), st.just(b"\xa5\x5a\x00"))))
+def test_what_is_no_frame_is_output_as_it_is(noises):
+    """Be it that it looks like the beginning of one, while more comes."""
+    noise = b"".join(noises)
+    assert cut(noise + b" " * 16) == [(noise + b" " * 16, False)]
+
+
+def test_a_frame_is_found_behind_what_looks_like_one():
+    looks = b"\xa5\x5a\x00\x03" + b"\xe5" * 9
+    assert cut(looks + frame(b"event") + b"after\n") == [(looks, False), (b"event", True), (b"after\n", False)]
+
+
+@pytest.mark.parametrize("text", ["på", "¥", "奥", "\U0001f965", "åZ\0", "åZ\0 and åZ\0"])
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_a_character_that_holds_the_first_bytes_of_a_frame_is_output_at_once(text, size):
+    encoded = text.encode()
+    assert cut(*(encoded[at : at + size] for at in range(0, len(encoded), size))) == [(encoded, False)]
+    assert cut(encoded + frame(b"event")) == [(encoded, False), (b"event", True)]
 
 
 @pytest.mark.parametrize("size", [MAXIMUM_EVENT, MAXIMUM_EVENT + 1, 3 * MAXIMUM_EVENT])

@@ -72,6 +72,7 @@ def function(code):
         ("app.nested.deep.handler", b'"nested"'),
         ("src/module.handler", b'"module.mjs"'),
         ("src/common.handler", b'"cjs"'),
+        ("/var/task/src/common.handler", b'"cjs"'),
         ("esm/index.handler", b'"esm"'),
         ("library.handler", b'"library"'),
     ],
@@ -346,3 +347,12 @@ def test_a_wrapper_gets_the_command_line(function, tmp_path):  # E.2
     wrapper.chmod(0o755)
     fn = function("app.environment", environment={"AWS_LAMBDA_EXEC_WRAPPER": str(wrapper)})
     assert json.loads(fn.invoke().payload)["variables"]["WRAPPED"] == "yes"
+
+
+@pytest.mark.parametrize("handler", ["/opt/nodejs/node_modules/monitor/index.wrapped", "monitor.wrapped"])
+def test_a_handler_may_come_with_a_layer(function, tmp_path, handler):  # E.2
+    """As monitoring products name theirs."""
+    package = tmp_path / "nodejs" / "node_modules" / "monitor"
+    package.mkdir(parents=True)
+    (package / "index.js").write_text("exports.wrapped = async () => __filename;\n")
+    assert json.loads(function(handler, layers=(tmp_path,)).invoke().payload) == str(package / "index.js")

@@ -198,6 +198,7 @@ def test_the_protocol_is_out_of_the_handlers_way(function, handler, payload):
     fn = function(handler, timeout=10)
     for request_id in ("id-1", "id-2", "id-3"):
         assert fn.invoke(request_id=request_id).payload == payload
+    assert "Traceback (most recent call last):" not in fn.lines
 
 
 def test_a_poller_that_is_killed_takes_its_idle_environments_along(tmp_path):

@@ -83,6 +83,19 @@ def test_a_variable_s_name_begins_with_a_letter() -> None:  # E.2
     ]
 
 
+@pytest.mark.parametrize("value", ["a\0b", "\udcff"])
+def test_a_variable_that_no_process_can_have_is_refused(value: str) -> None:  # E.2
+    assert function_problems(Environment={"Variables": {"TEXT": value}}) == [
+        ("F.Environment.Variables: TEXT has a character that no variable can hold: a NUL, or half of a surrogate pair")
+    ]
+
+
+def test_a_handler_with_a_nul_is_refused() -> None:
+    assert function_problems(Handler="app.han\0dler") == [
+        'F.Handler: "app.han\\u0000dler" is not a handler, such as handler.handler'
+    ]
+
+
 @pytest.mark.parametrize("name", ["TZ", "LANG", "PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "AWS_LAMBDA_EXEC_WRAPPER"])
 def test_some_variables_of_the_platform_may_be_set(name: str) -> None:  # E.2
     assert function({**FUNCTION, "Environment": {"Variables": {name: "x"}}}, under("F")).Environment.Variables == {

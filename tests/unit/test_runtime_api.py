@@ -209,6 +209,13 @@ def test_a_body_above_the_ceiling_is_413_and_the_functions_error(call):  # A.2
     assert api.state is State.RESPONSE_SENT
 
 
+def test_an_error_of_init_above_the_ceiling_is_accepted_and_told_as_such():  # A.2
+    answer = api_in(State.STARTED).handle(request(Call.INIT_ERROR, size=MAXIMUM_RESPONSE + 1))
+    assert answer.reply == ACCEPTED
+    assert answer.outcome.header == {"type": "init_error", "error_type": "Function.ResponseSizeTooLarge"}
+    assert json.loads(answer.outcome.payload)["errorType"] == "Function.ResponseSizeTooLarge"
+
+
 STREAMING = {"lambda-runtime-function-response-mode": "streaming"}
 
 

@@ -296,6 +296,8 @@ def test_where_signatures_are_required_aws_s_client_needs_the_key(tmp_path: Path
             assert caught.value.response["Error"]["Code"] == "InvalidSignatureException"
             assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
         assert httpx.post(url + INVOKE.format("echo")).status_code == 403
+        assert httpx.get(client.generate_presigned_url("list_event_source_mappings")).status_code == 200
+        assert httpx.get(stranger.generate_presigned_url("list_event_source_mappings")).status_code == 403
         assert httpx.get(f"{url}/healthz").status_code == 200
         client.close()
         stranger.close()

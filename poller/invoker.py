@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 
 from poller.model import Invocation, InvocationResult
@@ -48,10 +49,27 @@ def why_no_json(payload: bytes) -> str | None:
     if not payload:
         return None
     try:
-        json.loads(payload)
+        text = payload.decode(json.detect_encoding(payload), "surrogatepass")
+        _JSON.decode(text)
+    except _NotANumber as found:
+        before = text[: next(match.start() for match in _NO_NUMBERS.finditer(text) if match[0][0] != '"')]
+        return no_json(f"Non-standard token '{found}'", before.count("\n") + 1, len(before) - before.rfind("\n"))
     except (ValueError, RecursionError) as error:
         return _not_json(error)
     return None
+
+
+class _NotANumber(Exception):  # noqa: N818 - what was found is in it
+    """Python's parser takes it for a number, and JSON has none like it."""
+
+
+def _refuse(token: str) -> None:
+    raise _NotANumber(token)
+
+
+_JSON = json.JSONDecoder(parse_constant=_refuse)
+_NO_NUMBERS = re.compile(r'"(?:[^"\\]|\\.)*"|NaN|-?Infinity', re.DOTALL)
+"""Texts, so that what stands in them is passed over, and what is no number."""
 
 
 def _not_json(error: ValueError | RecursionError) -> str:

@@ -174,6 +174,17 @@ def test_an_error_in_the_middle_cuts_a_url_s_answer_off(service: Service, functi
     assert came == [b"begun"]
 
 
+def test_what_fails_before_the_first_piece_of_its_body_is_502(service: Service, function: str) -> None:
+    """A.5: nothing has been sent, so the status can tell."""
+    answer = httpx.post(service.of(function), json=[["fail", "Function.Mine", {}]], timeout=25)
+    assert (answer.status_code, answer.text) == (502, "Internal Server Error")
+
+
+def test_a_stream_without_a_body_is_an_empty_answer(service: Service, function: str) -> None:
+    answer = httpx.post(service.of(function), json=[], timeout=25)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
 def test_what_fails_before_its_head_is_complete_is_502(service: Service) -> None:
     steps = [["type", PAGE], ["write", '{"statusCode":'], ["fail", "Function.Mine", {}]]
     assert httpx.post(service.of("bootstrap"), json=steps, timeout=25).status_code == 502

@@ -143,11 +143,16 @@ def test_an_update_needs_something_to_update(configs: FunctionConfigs) -> None: 
 SERVICE = "arn:aws:iam:us-east-1:123456789012:function:f"
 
 
+ELSEWHERE = (arn("g").replace("us-east-1", "eu-west-1"), arn("g").replace("123456789012", "210987654321"))
+"""Functions of another region and another account, though there is one of that name here."""
+
+
 @pytest.mark.parametrize(
     ("body", "text"),
     [
         (to(success=arn("f")), "You can't specify the function as a destination for itself."),
         (to(failure=arn("nobody")), f"The destination ARN {arn('nobody')} is invalid."),
+        *((to(failure=other), f"The destination ARN {other} is invalid.") for other in ELSEWHERE),
         (to(failure=arn("g") + ":1"), f"The destination ARN {arn('g')}:1 is invalid."),
         (
             to(success=SERVICE),

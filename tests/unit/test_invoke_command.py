@@ -175,5 +175,9 @@ def test_calls_are_signed_where_signatures_are_wanted(
     with served(template_of(tmp_path, FUNCTIONS, **keys)) as url:
         monkeypatch.setenv("POLLER_PORT", url.rpartition(":")[2])
         code, out, err = Shell(tmp_path, url, capsys)("echo", "--qualifier", "$LATEST", "--json")
-    assert (code, err) == (ExitCode.OK, "")
-    assert json.loads(out)["Endpoint"] == url
+        assert (code, err) == (ExitCode.OK, "")
+        assert json.loads(out)["Endpoint"] == url
+        stranger = tmp_path / "no template.yaml"
+        code, _, err = Shell(tmp_path, url, capsys)("echo", "--endpoint", url, template=stranger)
+    assert code == ExitCode.BAD_CONFIGURATION
+    assert err.startswith(f"poller: {url} refused: Missing Authentication Token (where it looks at signatures, give ")

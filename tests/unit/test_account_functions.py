@@ -405,7 +405,9 @@ def test_a_local_folder_is_code_as_it_is_at_any_time_and_a_version_of_it_stays(
     assert found["Configuration"]["CodeSize"] == 8
     version = account.publishing.publish_version("f", {})
     (folder / "app.py").write_text("two = 2\n")
+    [listed, _] = account.publishing.list_versions_by_function("f")["Versions"]
     latest = account.functions.get_function_configuration("f")
+    assert listed["CodeSha256"] == latest["CodeSha256"]
     assert (
         latest["CodeSha256"]
         != version["CodeSha256"]

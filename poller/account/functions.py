@@ -292,9 +292,10 @@ class Functions:
         catalogue = self.catalogue
         arn = catalogue.arn(latest.name)
         latest = replace(latest, revision_id=new_revision(), last_modified=self.clock())
-        answer = latest.updated(arn, catalogue.region)
+        shown = self.as_it_is(latest)
+        answer = shown.updated(arn, catalogue.region)
         if dry:
-            return latest.answer(arn, catalogue.region)
+            return shown.answer(arn, catalogue.region)
         after = replace(entry, latest=replace(latest, revision_id=new_revision()))
         if publish:
             after, version = published(after, self.frozen(after.latest), self.clock())

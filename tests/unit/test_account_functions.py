@@ -452,6 +452,14 @@ def test_what_the_template_declares_is_changed_with_allow_drift_only_and_until_t
     assert account_of(tmp_path, documents).functions.get_function_configuration("declared")["Timeout"] == 3
 
 
+def test_a_change_of_a_declared_function_answers_what_its_folder_holds(tmp_path: Path) -> None:
+    calls = account_of(tmp_path, AllowDrift=True).functions
+    changed = calls.update_function_configuration("declared", {"Timeout": 9})
+    found = calls.get_function_configuration("declared")
+    assert (changed["CodeSize"], changed["CodeSha256"]) == (found["CodeSize"], found["CodeSha256"])
+    assert found["CodeSha256"]
+
+
 def test_a_declared_function_shows_what_the_template_says(account: AccountFunctions) -> None:
     found = account.functions.get_function_configuration("declared")
     assert (found["Handler"], found["Environment"]) == ("basic.echo", {"Variables": {"AB": "c"}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import threading
@@ -151,6 +152,16 @@ def test_a_head_of_ordinary_size_is_counted_anew_for_each_request(url: str) -> N
         for number in range(2 * MAXIMUM_HEAD // 50_000):
             answer = client.post(url + INVOKE.format("echo"), content=str(number), headers=filler)
             assert answer.text == str(number)
+
+
+def test_a_long_query_is_read_like_a_short_one(url: str) -> None:  # A.2
+    client = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+    for qualifier, status in (("%24LATEST", 200), ("7", 404)):
+        path = f"{INVOKE.format('echo')}?Qualifier={qualifier}&filler={'x' * 70_000}"
+        client.request("POST", path, b"1")
+        answer = client.getresponse()
+        assert (answer.status, len(answer.read()) > 0) == (status, True)
+    client.close()
 
 
 def test_a_concurrency_of_zero_throttles_every_call(url: str) -> None:  # A.3

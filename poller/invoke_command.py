@@ -43,6 +43,9 @@ def run(given: argparse.Namespace, load: Callable[[], Template], print_json: Pri
         _client_context(given.client_context),
         log=given.log,
     )
+    if asked.kind == "Event" and asked.client_context is not None:
+        reason = "reaches handlers of synchronous invocations only, as on AWS"
+        raise ConfigError([Problem("--client-context", reason, "leave it out, or --type Event")])
     if given.endpoint is not None:
         is_missing = given.template is not None and not given.template.exists()
         settings = None if is_missing else load().settings

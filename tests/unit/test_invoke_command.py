@@ -168,6 +168,12 @@ def test_a_client_context_that_is_none_is_refused(shell: Shell, text: str) -> No
     assert err.startswith("poller: --client-context: is not a JSON object")
 
 
+def test_a_client_context_for_an_event_is_refused(shell: Shell) -> None:  # A.1
+    code, _, err = shell("noted", "--type", "Event", "--client-context", "{}")
+    assert code == ExitCode.BAD_CONFIGURATION
+    assert err.startswith("poller: --client-context: reaches handlers of synchronous invocations only")
+
+
 def test_calls_are_signed_where_signatures_are_wanted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

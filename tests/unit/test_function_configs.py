@@ -326,6 +326,12 @@ def test_reserved_concurrency_is_a_function_s_and_nobody_else_s(configs: Functio
     assert refused(calls.put, "f", {})[:2] == VALIDATION
 
 
+def test_no_function_has_a_code_signing_configuration(configs: FunctionConfigs) -> None:
+    """Tools ask for it whenever they read a function, and take 501 for a failure."""
+    assert configs.code_signing.get("f") == configs.code_signing.get(arn("f")) == {"FunctionName": "f"}
+    assert refused(configs.code_signing.get, "nobody")[:2] == (404, "ResourceNotFoundException")
+
+
 def test_a_function_runs_on_the_runtime_that_the_machine_has_and_nothing_else_is_said(configs: FunctionConfigs) -> None:
     auto = {"UpdateRuntimeOn": "Auto"}
     assert configs.runtime.get("f", None) == {**auto, "FunctionArn": arn("f")}

@@ -60,7 +60,7 @@ covered: venv tools
 tools:
 	@containers/languages.sh tools
 
-languages: venv ## handlers in Rust, Java and Node.js with AWS's own libraries, built anew when they have changed (before a release)
+languages: venv ## handlers and callers in other languages with AWS's own libraries, built anew when they have changed (before a release)
 	@$(pytest) tests/languages
 
 cgroups: venv ## limits that a kernel enforces, on one of their own: a virtual machine, with Debian's kernel (5 to 10 min)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the handler of tests/languages/LANGUAGE into build/languages/LANGUAGE, which then is a function's folder.
+# Builds the handler of tests/languages/LANGUAGE into build/languages/LANGUAGE, which then is a function's folder, or
+# a program that calls the service with AWS's SDK for a language (sdk_LANGUAGE).
 # Does nothing while the sources are unchanged. Exit status 3: the language's tools are not on this machine.
 # `tools` installs Node.js and Go from the distribution where they are missing and that can be done.
 set -euo pipefail
@@ -37,6 +38,10 @@ go)
     command -v go >/dev/null || missing "there is no Go on this machine (Debian: golang-go)"
     (cd "$source" && CGO_ENABLED=0 go build -mod=readonly -trimpath -tags lambda.norpc -o "$work/bootstrap" .)
     ;;
+sdk_go)
+    command -v go >/dev/null || missing "there is no Go on this machine (Debian: golang-go)"
+    (cd "$source" && CGO_ENABLED=0 go build -mod=readonly -trimpath -o "$work/client" .)
+    ;;
 rust)
     command -v cargo >/dev/null || missing "there is no Rust on this machine (Debian: cargo)"
     (cd "$source" && CARGO_TARGET_DIR="$target.cargo" cargo build --quiet --release --locked)
@@ -58,8 +63,13 @@ node)
     cp "$source/package.json" "$work/"
     (cd "$work" && npm install --no-audit --no-fund --no-package-lock --silent)
     ;;
+sdk_node)
+    command -v npm >/dev/null || missing "there is no npm on this machine (Debian: npm)"
+    cp "$source"/* "$work/"
+    (cd "$work" && npm install --no-audit --no-fund --no-package-lock --silent)
+    ;;
 *)
-    echo "usage: $0 go|rust|java|node|tools" >&2
+    echo "usage: $0 go|rust|java|node|sdk_go|sdk_node|tools" >&2
     exit 2
     ;;
 esac

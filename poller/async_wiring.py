@@ -173,7 +173,11 @@ class _AsyncWiring:
 
     def _function(self, arn: str, place: str) -> AsyncDestination | None:
         name, qualifier = named_function(arn)
-        if name == self._name:
+        account, region = self._settings.AccountId, self._settings.Region
+        if arn.split(":")[3:5] != [region, account]:
+            hint = f"functions here are of account {account} in {region}; AccountId and Region say so"
+            self._refuse(place, f"The destination ARN {arn} is invalid.", hint)
+        elif name == self._name:
             self._refuse(place, "You can't specify the function as a destination for itself.")
         elif not self._has(name, ""):
             self._refuse(place, f"The destination ARN {arn} is invalid.", closest(name, self._functions))

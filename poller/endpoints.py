@@ -103,7 +103,7 @@ def rabbitmq_url(url: str, username: str | None, password: str | None, virtual_h
             raise ValueError("holds a login, and Metadata.Poller.Secrets holds one, too: keep one of them")
         username, password = unquote(parts.username), unquote(parts.password or "")
     if username is None:
-        raise ValueError("holds no login")
+        raise ValueError("holds no login; give amqp://user:password@host:5672")
     authority = _authority_file(parts, folder)
     if authority is not None:
         if parts.scheme == "amqp":

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from poller.resources import Function
     from poller.template import Template
 
-OK, BAD_REQUEST, NOT_FOUND = 200, 400, 404
+OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND, TOO_LARGE = 200, 400, 403, 404, 413
 
 PrintJson = Callable[[Any], None]
 
@@ -43,6 +43,9 @@ def run(given: argparse.Namespace, load: Callable[[], Template], print_json: Pri
         _client_context(given.client_context),
         log=given.log,
     )
+    if asked.kind == "Event" and asked.client_context is not None:
+        reason = "reaches handlers of synchronous invocations only, as on AWS"
+        raise ConfigError([Problem("--client-context", reason, "leave it out, or --type Event")])
     if given.endpoint is not None:
         is_missing = given.template is not None and not given.template.exists()
         settings = None if is_missing else load().settings
@@ -76,7 +79,7 @@ def show(result: InvocationResult, *, as_json: PrintJson | None, endpoint: str |
     if result.function_error:
         _say(f"poller: the function failed ({result.function_error})")
         return ExitCode.FUNCTION_ERROR
-    if result.status in {BAD_REQUEST, NOT_FOUND}:  # the event is not JSON, say
+    if result.status in {BAD_REQUEST, FORBIDDEN, NOT_FOUND, TOO_LARGE}:  # the event is not JSON, say
         return ExitCode.BAD_CONFIGURATION
     return ExitCode.OK if result.status in {OK, ACCEPTED, NO_CONTENT} else ExitCode.FAILED
 
@@ -89,7 +92,8 @@ def _by_service(
     if result.status == ACCEPTED and not given.json:
         _say(f"poller: accepted by {url}, request {result.request_id}")
     if result.status >= BAD_REQUEST:
-        _say(f"poller: {url} refused: {running_service.refusal(result)}")
+        hint = f" ({_SIGN})" if result.status == FORBIDDEN else ""
+        _say(f"poller: {url} refused: {running_service.refusal(result)}{hint}")
     return show(result, as_json=print_json if given.json else None, endpoint=url)
 
 
@@ -128,6 +132,7 @@ def _here(template: Template, asked: Asked, given: argparse.Namespace, print_jso
     return show(result, as_json=print_json if given.json else None)
 
 
+_SIGN = "where it looks at signatures, give its settings, with RequireSignature and SignatureKeys: --settings FILE"
 _HINT = "start `poller run` with the same template and settings, or name the service with --endpoint"
 
 

@@ -41,7 +41,7 @@ class Translator:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "AWS_DEFAULT_REGION": region, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=_environment(region),
         )
 
     def close(self) -> None:
@@ -71,6 +71,12 @@ class Translator:
         functions = {name: list(_events(resource)) for name, resource in template["Resources"].items()}
         problems = tuple(_problem(fault, functions) for fault in translated["faults"])
         return Translation(translated["resources"], problems)
+
+
+def _environment(region: str) -> dict[str, str]:
+    """Without a profile of AWS, which may not be here: the transform looks it up, though it calls nothing."""
+    own = {name: value for name, value in os.environ.items() if name not in {"AWS_PROFILE", "AWS_DEFAULT_PROFILE"}}
+    return {**own, "AWS_DEFAULT_REGION": region, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def _events(resource: Any) -> Mapping[str, Any]:

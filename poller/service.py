@@ -111,16 +111,17 @@ def run(template: Template) -> int:
     def states() -> list[dict[str, object]]:
         return [*plane.mapping_states(), *triggers.states(), *asynchronous.states()]
 
+    entrance = door(settings)
     routes = [
         *event_source_mappings.routes(plane.sources),
-        *functions.routes(plane.account),
-        *layers.routes(plane.account.layers),
+        *functions.routes(plane.account, entrance.readable),
+        *layers.routes(plane.account.layers, entrance.readable),
         *function_configs.routes(plane.configs),
         *function_urls.routes(fronts.urls),
     ]
     app = application(metrics.registry, states, alive, calls=routes, identity=identity_of(template.path))
     invocations = Invocations(plane, asynchronous)
-    endpoint = Endpoint(app, invocations, door(settings), S3Webhook(triggers.s3), fronts.url_front)
+    endpoint = Endpoint(app, invocations, entrance, S3Webhook(triggers.s3), fronts.url_front)
     server = HttpServer(endpoint, listener)
     stopping = StopSignals()
     tune()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,14 @@ def empty(
     """
     sources = Sources(path, settings_file, os.environ if environment is None else environment, options or {})
     settings = load_settings(None, sources)
-    if problems := list(unknown_extensions(settings, [])):
+    problems = list(unknown_extensions(settings, []))
+    if settings.S3Events.get_secret_value():
+        problems.append(Problem("S3Events", "no function has an event of S3", "only a template's can: name it"))
+    try:
+        wire_async({}, (), (), settings, sources.folder)
+    except ConfigError as error:
+        problems += [replace(each, path=each.path.removeprefix(f"{SECTION}.")) for each in error.problems]
+    if problems:
         raise ConfigError(problems)
     return Template(sources.template, (), (), settings)
 

@@ -62,17 +62,18 @@ def served_with_apis(template: Template, documents: Documents | None = None) -> 
     plane = ControlPlane(template, metrics, SystemClock(), documents=documents)
     fronts = Fronts(template, plane, documents, metrics.registry, plane.account.catalogue.changing)
     plane.on_function_deleted(fronts.urls.gone, fronts.urls.recall)
+    entrance = door(template.settings)
     routes = [
         *event_source_mappings.routes(plane.sources),
-        *functions.routes(plane.account),
-        *layers.routes(plane.account.layers),
+        *functions.routes(plane.account, entrance.readable),
+        *layers.routes(plane.account.layers, entrance.readable),
         *function_configs.routes(plane.configs),
         *function_urls.routes(fronts.urls),
     ]
     identity = identity_of(template.path)
     app = application(metrics.registry, plane.mapping_states, plane.alive, calls=routes, identity=identity)
     asynchronous = async_invoker(template, plane, metrics)
-    endpoint = Endpoint(app, Invocations(plane, asynchronous), door(template.settings), urls=fronts.url_front)
+    endpoint = Endpoint(app, Invocations(plane, asynchronous), entrance, urls=fronts.url_front)
     server = HttpServer(endpoint, bind(template.settings.Bind, 0))
     plane.start()
     asynchronous.start()

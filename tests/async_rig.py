@@ -120,8 +120,8 @@ class Rig:
         self.invoker = self._invoker()
         self.start()
 
-    def accept(self, function: str, event: object, qualifier: str = "", context: str | None = None) -> str:
-        return self.invoker.accept(function, qualifier, json.dumps(event).encode(), context)
+    def accept(self, function: str, event: object, qualifier: str = "") -> str:
+        return self.invoker.accept(function, qualifier, json.dumps(event).encode())
 
     def attempts(self, function: str) -> list[dict[str, Any]]:
         return lines(self.folder / function)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from poller.account.configs_code_signing import CodeSigning
 from poller.account.configs_concurrency import ReservedConcurrency
 from poller.account.configs_event_invoke import EventInvokeConfigs
 from poller.account.configs_policy import Policies
@@ -119,6 +120,7 @@ class FunctionConfigs:
         self.policies = Policies(Shelf("Policy", documents, owners), account, calls)
         self.tags = Tags(Shelf("Tags", documents, Ownership(of_resource, drift)), account, calls)
         self.runtime = RuntimeManagement(account)
+        self.code_signing = CodeSigning(account)
         self.settings = AccountSettings(account, self.concurrency, template.settings)
 
     def asynchronous(self, name: str, qualifier: str = "") -> AsyncConfiguration:

@@ -124,7 +124,7 @@ class Functions:
             ApiError: 400 or 404.
         """
         called = self._called(function_name, qualifier)
-        version = self._as_it_is(self.catalogue.existing(called)[1])
+        version = self.as_it_is(self.catalogue.existing(called)[1])
         answer: dict[str, Any] = {"Configuration": self._answer(called, version), "Code": self._location(version)}
         reserved = self.catalogue.reserved(called.name)
         if reserved is not None:
@@ -140,7 +140,7 @@ class Functions:
             ApiError: 400 or 404.
         """
         called = self._called(function_name, qualifier)
-        return self._answer(called, self._as_it_is(self.catalogue.existing(called)[1]))
+        return self._answer(called, self.as_it_is(self.catalogue.existing(called)[1]))
 
     def list_functions(
         self, function_version: str | None = None, marker: str | None = None, max_items: int | None = None
@@ -162,7 +162,7 @@ class Functions:
                 found |= {item.key: item for item in (entry.versions() if everything else [entry.latest])}
         shown, following = page(sorted(found, key=_place), marker, max_items, LONGEST_PAGE, key=_place)
         listed = [
-            self._as_it_is(found[key]).listed(catalogue.arn(found[key].name, found[key].version if everything else ""))
+            self.as_it_is(found[key]).listed(catalogue.arn(found[key].name, found[key].version if everything else ""))
             for key in shown
         ]
         return {"Functions": listed} if following is None else {"Functions": listed, "NextMarker": following}
@@ -238,7 +238,7 @@ class Functions:
     def code_size(self) -> int:
         """Bytes of all versions' packages, as their CodeSize shows them. Blocks while folders are measured."""
         entries = [entry for name in self.catalogue.names() if (entry := self.catalogue.get(name)) is not None]
-        return sum(self._as_it_is(version).code.size for entry in entries for version in entry.versions())
+        return sum(self.as_it_is(version).code.size for entry in entries for version in entry.versions())
 
     def unqualified(self, function_name: str) -> CalledFunction:
         """The function that a call names which is for functions only.
@@ -292,9 +292,10 @@ class Functions:
         catalogue = self.catalogue
         arn = catalogue.arn(latest.name)
         latest = replace(latest, revision_id=new_revision(), last_modified=self.clock())
-        answer = latest.updated(arn, catalogue.region)
+        shown = self.as_it_is(latest)
+        answer = shown.updated(arn, catalogue.region)
         if dry:
-            return latest.answer(arn, catalogue.region)
+            return shown.answer(arn, catalogue.region)
         after = replace(entry, latest=replace(latest, revision_id=new_revision()))
         if publish:
             after, version = published(after, self.frozen(after.latest), self.clock())
@@ -302,7 +303,7 @@ class Functions:
         catalogue.put(after)
         return answer
 
-    def _as_it_is(self, version: FunctionVersion) -> FunctionVersion:
+    def as_it_is(self, version: FunctionVersion) -> FunctionVersion:
         """A version whose code is a folder, with what is in that folder now."""
         if not version.is_folder:
             return version

@@ -20,6 +20,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -274,8 +275,9 @@ def _leads_to(path: Path, target: str, inside: Path) -> bool:
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+        return
+    with suppress(FileNotFoundError, NotADirectoryError):  # what should be its folder may be a file
+        path.unlink()
 
 
 def _flush(folder: Path) -> None:

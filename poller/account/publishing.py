@@ -65,7 +65,7 @@ class Publishing:
         versions = {version.version: version for version in entry.versions()}
         shown, following = page(list(versions), marker, max_items, LONGEST_PAGE, key=order)
         arn = self._catalogue.arn(called.name)
-        listed = [versions[number].listed(f"{arn}:{number}") for number in shown]
+        listed = [self._functions.as_it_is(versions[number]).listed(f"{arn}:{number}") for number in shown]
         return {"Versions": listed} if following is None else {"Versions": listed, "NextMarker": following}
 
     def create_alias(self, function_name: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -170,9 +170,20 @@ class Call(Head):
     async def answer_in_pieces(self, status: int, headers: Headers, pieces: AsyncIterator[bytes]) -> None:
         """An answer whose end is not known when it begins. Each piece waits until the client has taken those before.
 
+        HTTP/1.0 knows no chunks: such a client gets the whole when it is there.
+
         Raises:
             ConnectionError: the client takes nothing any more.
+            ApiError: 503, there is no memory left for the whole; nothing was sent.
         """
+        if self.scope.get("http_version") == "1.0":
+            whole = []
+            async for piece in pieces:
+                self._memory.take(len(piece))
+                self._held += len(piece)
+                whole.append(piece)
+            await self.answer(status, headers, b"".join(whole))
+            return
         given = [(b"x-amzn-requestid", self.request_id.encode()), *headers]
         self.begun, self.status = True, status
         await self._send({"type": "http.response.start", "status": status, "headers": given})

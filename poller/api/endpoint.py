@@ -35,6 +35,9 @@ from poller.settings import Settings
 OPEN = frozenset({"/metrics", "/healthz", "/readyz"})
 """Paths that are no calls."""
 
+READABLE_FOR = 600
+"""Seconds for which what an answer refers to can be fetched without a signature of the client's own, as on AWS."""
+
 _INVOKE = re.compile(
     r"/(?:2015-03-31/functions/([^/]+)/(invocations)"
     r"|2021-11-15/functions/([^/]+)/(response-streaming-invocations)"
@@ -71,6 +74,10 @@ class Door:
     def checks_signatures(self) -> bool:
         """Whether who calls is asked for more than `look_at_page` wants."""
         return self._signatures is not None
+
+    def readable(self, url: str) -> str:
+        """A URL of this service that can be read as it is for ten minutes, as on AWS. Any thread."""
+        return url if self._signatures is None else self._signatures.presigned(url, READABLE_FOR)
 
     async def look(self, call: Call) -> None:
         """Return when the call may come in.

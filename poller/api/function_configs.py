@@ -22,6 +22,7 @@ RESERVED = "/2019-09-30/functions/{name:path}/concurrency"
 PROVISIONED = "/2019-09-30/functions/{name:path}/provisioned-concurrency"
 RECURSION = "/2024-08-31/functions/{name:path}/recursion-config"
 RUNTIME = "/2021-07-20/functions/{name:path}/runtime-management-config"
+CODE_SIGNING = "/2020-06-30/functions/{name:path}/code-signing-config"
 POLICY = "/2015-03-31/functions/{name:path}/policy"
 TAGS = "/2017-03-31/tags/{name:path}"
 SETTINGS = "/2016-08-19/account-settings"
@@ -41,6 +42,7 @@ def routes(configs: FunctionConfigs) -> list[BaseRoute]:
             *_runtime(configs),
             *_policies(configs),
             *_tags(configs),
+            ("GET", CODE_SIGNING, lambda request: answered(200, lambda: configs.code_signing.get(_name(request)))),
             ("GET", SETTINGS, lambda _: answered(200, configs.settings.get)),
         ]
     )
@@ -53,10 +55,10 @@ def refusing_routes(text: str) -> list[BaseRoute]:
         return refusal(invalid_parameter(text))
 
     paths = (f"{INVOKE_CONFIG}/list", INVOKE_CONFIG, RESERVE, RESERVED, RECURSION, PROVISIONED, RUNTIME, POLICY)
-    methods = ["GET", "POST", "PUT", "DELETE"]
+    methods = {CODE_SIGNING: ["GET"]}
     return [
-        Route(path + end, refuse, methods=methods)
-        for path in (*paths, POLICY + "/{sid:path}", TAGS, SETTINGS)
+        Route(path + end, refuse, methods=methods.get(path, ["GET", "POST", "PUT", "DELETE"]))
+        for path in (*paths, POLICY + "/{sid:path}", TAGS, SETTINGS, CODE_SIGNING)
         for end in ("", "/")
     ]
 

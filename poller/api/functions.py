@@ -34,9 +34,14 @@ READ_HERE = 128 * 1024
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def routes(account: AccountFunctions) -> list[BaseRoute]:
-    """The calls on these functions."""
-    return [*_routes([*_functions(account), *_versions(account), *_aliases(account)]), _code(account)]
+def routes(account: AccountFunctions, readable: Callable[[str], str] = str) -> list[BaseRoute]:
+    """The calls on these functions.
+
+    Args:
+        account: that has them.
+        readable: makes a URL of this service one that whoever gets it may read for a while.
+    """
+    return [*_routes([*_functions(account, readable), *_versions(account), *_aliases(account)]), _code(account)]
 
 
 def refusing_routes(text: str) -> list[BaseRoute]:
@@ -53,7 +58,7 @@ def refusing_routes(text: str) -> list[BaseRoute]:
     )
 
 
-def _functions(account: AccountFunctions) -> list[tuple[str, str, Endpoint]]:
+def _functions(account: AccountFunctions, readable: Callable[[str], str]) -> list[tuple[str, str, Endpoint]]:
     calls = account.functions
 
     memory = Memory()
@@ -77,7 +82,7 @@ def _functions(account: AccountFunctions) -> list[tuple[str, str, Endpoint]]:
             answer = calls.get_function(_name(request), _qualifier(request))
             code = answer["Code"]
             if code["Location"].startswith(CODE_PATH):
-                code["Location"] = str(request.base_url).rstrip("/") + code["Location"]
+                code["Location"] = readable(str(request.base_url).rstrip("/") + code["Location"])
             return answer
 
         return await answered(200, call)

@@ -23,6 +23,9 @@ from poller.api.direct_invoke import LARGEST, DirectCall, DirectInvoke
 MAXIMUM_HEAD = 1024 * 1024
 """Bytes of request line and headers (A.2)."""
 
+LONGEST_URL = 65_535
+"""Bytes of what httptools can take apart."""
+
 LONGEST_HEAD = 60.0
 """Seconds from its beginning, or from the connection's, to the end of a request's head."""
 
@@ -154,11 +157,20 @@ class HttpProtocol(HttpToolsProtocol):
             return  # by the answer to the one before, in the same bytes: nobody would get this one's
         call = self._direct_call()
         if call is None:
-            super().on_headers_complete()
+            self._long_way()
             return
         cycle: Any = DirectCycle(call, keep_alive=self.parser.should_keep_alive())
         self.cycle = cycle
         self._close_in(self._body_within)
+
+    def _long_way(self) -> None:
+        """Uvicorn's. The parser of URLs there takes 64 KiB, and A.2 lets a query have more."""
+        if len(self.url) <= LONGEST_URL:
+            super().on_headers_complete()
+            return
+        self.url, _, query = self.url.partition(b"?")
+        super().on_headers_complete()
+        self.scope["query_string"] = query.partition(b"#")[0]
 
     def on_message_complete(self) -> None:
         """The request is over, and what follows is the next one's head."""

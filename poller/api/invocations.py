@@ -87,14 +87,13 @@ class Functions(Protocol):
 class AsynchronousQueue(Protocol):
     """Takes events for `Event` (B.1)."""
 
-    def accept(self, function_name: str, qualifier: str, payload: bytes, client_context: str | None) -> str:
+    def accept(self, function_name: str, qualifier: str, payload: bytes) -> str:
         """Take an event and return its request id, once it is durable. On any thread; may block that long.
 
         Args:
             function_name: of a function that exists.
             qualifier: as the call gave it; empty when it gave none.
             payload: JSON of at most 1 MB, or nothing.
-            client_context: JSON text.
 
         Raises:
             PollerError: it is not durable, and so not accepted.
@@ -124,7 +123,7 @@ class Invocations:
         """Invoke."""
         asked = self.asked(call, function_name)
         if asked.kind == "Event":
-            await self._queue_event(call, asked.called, asked.context)
+            await self._queue_event(call, asked.called)  # the context is for synchronous invocations only (A.1)
             return
         payload = await self._payload(call, asked)
         if payload is None:
@@ -191,7 +190,7 @@ class Invocations:
         """InvokeAsync, deprecated: `Event` by another path."""
         called, _ = self._called(call, function_name)
         limit = MAXIMUM_INVOKE_ASYNC_PAYLOAD
-        await self._queue_event(call, called, None, limit=limit, headers=[JSON], answer=b'{"Status":202}')
+        await self._queue_event(call, called, limit=limit, headers=[JSON], answer=b'{"Status":202}')
 
     async def _payload(self, call: Call, asked: Asked) -> bytes | None:
         """The event; None when the call is answered already: a dry run."""
@@ -237,7 +236,6 @@ class Invocations:
         self,
         call: Call,
         called: CalledFunction,
-        context: str | None,
         *,
         limit: int = MAXIMUM_ASYNCHRONOUS_PAYLOAD,
         headers: Headers = (),
@@ -246,9 +244,7 @@ class Invocations:
         payload = await call.body(limit, lambda size: too_large(size, "Event", limit))
         _refuse_no_json(payload)
         try:
-            call.request_id = await run_in_threadpool(
-                self._queue.accept, called.name, called.qualifier, payload, context
-            )
+            call.request_id = await run_in_threadpool(self._queue.accept, called.name, called.qualifier, payload)
         except ApiError:
             raise
         except PollerError as error:  # the disk is full, say

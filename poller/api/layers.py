@@ -31,9 +31,14 @@ MEMORY = 256 * 1024 * 1024
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def routes(layers: Layers) -> list[BaseRoute]:
-    """The calls, on these layers."""
-    return _routes([*_policies(layers), *_versions(layers)])
+def routes(layers: Layers, readable: Callable[[str], str] = str) -> list[BaseRoute]:
+    """The calls, on these layers.
+
+    Args:
+        layers: that are here.
+        readable: makes a URL of this service one that whoever gets it may read for a while.
+    """
+    return _routes([*_policies(layers), *_versions(layers, readable)])
 
 
 def refusing_routes(text: str) -> list[BaseRoute]:
@@ -46,25 +51,32 @@ def refusing_routes(text: str) -> list[BaseRoute]:
     return _routes((method, path, refuse) for path in paths for method in ("GET", "POST", "DELETE"))
 
 
-def _versions(layers: Layers) -> list[tuple[str, str, Endpoint]]:
+def _versions(layers: Layers, readable: Callable[[str], str]) -> list[tuple[str, str, Endpoint]]:
     memory = Memory(MEMORY)
+
+    def located(request: Request, answer: dict[str, Any]) -> dict[str, Any]:
+        """The answer, with a URL in place of a path of this service."""
+        content = answer["Content"]
+        if content["Location"].startswith(CODE_PATH):
+            content["Location"] = readable(str(request.base_url).rstrip("/") + content["Location"])
+        return answer
 
     async def publish(request: Request) -> Response:
         with memory.held() as hold:
             body = await code_body(request, hold, LONGEST_CODE, " for the PublishLayerVersion operation")
-            return await answered(201, lambda: _located(request, layers.publish(_name(request), body)))
+            return await answered(201, lambda: located(request, layers.publish(_name(request), body)))
 
     async def listed(request: Request) -> Response:
         query = request.query_params
         if query.get("find") == "LayerVersion":
-            return await answered(200, lambda: _located(request, layers.get_by_arn(query.get("Arn"))))
+            return await answered(200, lambda: located(request, layers.get_by_arn(query.get("Arn"))))
         return await answered(200, lambda: layers.listed(*_filters(request)))
 
     async def listed_versions(request: Request) -> Response:
         return await answered(200, lambda: layers.listed_versions(_name(request), *_filters(request)))
 
     async def get(request: Request) -> Response:
-        return await answered(200, lambda: _located(request, layers.get(_name(request), _number(request))))
+        return await answered(200, lambda: located(request, layers.get(_name(request), _number(request))))
 
     async def delete(request: Request) -> Response:
         return await answered(204, lambda: layers.delete(_name(request), _number(request)))
@@ -99,14 +111,6 @@ def _routes(calls: Iterable[tuple[str, str, Endpoint]]) -> list[BaseRoute]:
     return [
         Route(path + end, refusing(endpoint), methods=[method]) for method, path, endpoint in calls for end in ("", "/")
     ]
-
-
-def _located(request: Request, answer: dict[str, Any]) -> dict[str, Any]:
-    """The answer, with a URL in place of a path of this service."""
-    content = answer["Content"]
-    if content["Location"].startswith(CODE_PATH):
-        content["Location"] = str(request.base_url).rstrip("/") + content["Location"]
-    return answer
 
 
 def _filters(request: Request) -> tuple[str | None, str | None, str | None, str | None]:

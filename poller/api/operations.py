@@ -27,6 +27,7 @@ BUILT = frozenset(
         "GetAlias",
         "GetEventSourceMapping",
         "GetFunction",
+        "GetFunctionCodeSigningConfig",
         "GetFunctionConcurrency",
         "GetFunctionConfiguration",
         "GetFunctionEventInvokeConfig",

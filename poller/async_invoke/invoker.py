@@ -104,14 +104,13 @@ class AsyncInvoker:
             if self._running is not None and not self._stopped:
                 self._running[1].start()
 
-    def accept(self, function_name: str, qualifier: str, payload: bytes, client_context: str | None = None) -> str:
+    def accept(self, function_name: str, qualifier: str, payload: bytes) -> str:
         """Take an event for good, and return its request id; blocks until it is on the disk.
 
         Args:
             function_name: of the template.
             qualifier: as in the call; empty where it had none.
             payload: JSON, or empty.
-            client_context: JSON text for `context.client_context`.
 
         Raises:
             ApiError: no such function, or an event over 1 MB.
@@ -128,9 +127,7 @@ class AsyncInvoker:
             raise ApiError(413, TOO_LARGE, text)
         store, dispatcher = self._opened()
         now = dispatcher.now
-        event = StoredEvent(
-            new_request_id(), function_name, qualifier, payload, Standing(now), now, client_context=client_context
-        )
+        event = StoredEvent(new_request_id(), function_name, qualifier, payload, Standing(now), now)
         store.accept(event)
         self._metrics.count("async_events_received", function_name)
         dispatcher.accepted(function_name)

@@ -72,6 +72,7 @@ class StoredEvent:
     due: float
     """Not to be tried before, in seconds since the epoch."""
     client_context: str | None = None
+    """Of an event that an earlier version accepted: only synchronous invocations have one (A.1)."""
     passes: int = 0
     """Functions that handed it on before, each by its destination (B.5)."""
     answer: InvocationResult | None = field(default=None, repr=False)

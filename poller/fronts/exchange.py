@@ -167,9 +167,13 @@ async def send_in_pieces(
 
     Raises:
         NoResponse: the head is none; nothing was sent.
+        Exception: what the pieces raise. Nothing was sent if none of the body had come by then.
     """
-    first = head
-    if first is None:
+    first, begun = head, b""
+    if first is not None:
+        # Not before there is some of the body, so that a function that fails at once is told by the status.
+        begun = await anext(pieces, b"")
+    else:
         prelude = Prelude()
         async for piece in pieces:
             first = prelude.feed(piece)
@@ -182,8 +186,9 @@ async def send_in_pieces(
     async def body() -> AsyncIterator[bytes]:
         if reply.status in NO_BODY:
             return
-        if reply.body:
-            yield reply.body
+        for piece in (reply.body, begun):
+            if piece:
+                yield piece
         async for piece in pieces:
             if piece:
                 yield piece

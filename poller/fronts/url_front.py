@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from poller.api.call import JSON, Call, Scope, host_name, path_of
 from poller.api.invocations import READ_HERE, RETRY_AFTER, Functions
-from poller.api.signatures import Signatures
+from poller.api.signatures import Signatures, is_signed
 from poller.api.streamed_response import StreamedResponse, StreamFailed
 from poller.api_errors import ApiError
 from poller.fronts.cross_origin import is_preflight, preflight, shared
@@ -111,7 +111,7 @@ class UrlFront:
             await send(call, preflight(cors, request, 200))
             return
         signed = url.config.AuthType == "AWS_IAM"
-        if signed and (isinstance(self._signatures, str) or call.header(b"authorization") is None):
+        if signed and (isinstance(self._signatures, str) or not is_signed(call)):
             await self._forbid(call)
             return
         try:

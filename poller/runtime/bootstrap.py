@@ -252,7 +252,10 @@ def _unmarshal(payload: bytes | memoryview) -> Any:
     if not payload:
         return {}  # A.1: an empty payload is legal
     try:
-        return json.loads(str(payload, "utf-8"))
+        try:
+            return json.loads(str(payload, "utf-8"))
+        except ValueError:
+            return json.loads(str(payload, "utf-8-sig"))  # it may have a byte order mark, as AWS's client lets it
     except Exception as error:  # noqa: BLE001
         raise Fault("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}") from None
 

@@ -52,7 +52,7 @@ class Plane:
 
 
 class Queue:
-    def accept(self, function_name: str, qualifier: str, payload: bytes, client_context: str | None) -> str:
+    def accept(self, function_name: str, qualifier: str, payload: bytes) -> str:
         return "accepted"
 
 

@@ -33,7 +33,7 @@ def test_an_accepted_event_is_a_persistent_message_in_its_function_s_queue(
     """B.1: request id, attempts and the time of acceptance stand beside the payload, which is the body."""
     one = sharing(start=False)
     one.invoker.open()
-    request_id = one.invoker.accept("fn", "$LATEST", b'{"number" : 1}', '{"custom":{}}')
+    request_id = one.invoker.accept("fn", "$LATEST", b'{"number" : 1}')
     ((properties, body),) = rabbitmq.drain(events_of(one))
     assert body == b'{"number" : 1}'
     assert (properties.message_id, properties.delivery_mode) == (request_id, pika.DeliveryMode.Persistent.value)
@@ -45,7 +45,6 @@ def test_an_accepted_event_is_a_persistent_message_in_its_function_s_queue(
         "attempts": 0,
         "delays": 0,
         "passes": 0,
-        "client-context": '{"custom":{}}',
     }
 
 
@@ -55,11 +54,11 @@ def test_an_event_that_goes_to_no_queue_is_published_again_once_its_queue_is_bou
     """Bindings are deleted, and one that another program is making is confirmed before the broker routes by it."""
     one = sharing(start=False)
     one.invoker.open()
-    before = one.invoker.accept("fn", "$LATEST", b"1", None)
+    before = one.invoker.accept("fn", "$LATEST", b"1")
     with rabbitmq.channel() as channel:
         queue = Topology(one.account, "us-east-1").events("fn")
         channel.queue_unbind(queue.name, queue.exchange, queue.binding_key)
-    after = one.invoker.accept("fn", "$LATEST", b"2", None)
+    after = one.invoker.accept("fn", "$LATEST", b"2")
     assert [properties.message_id for properties, _ in rabbitmq.drain(events_of(one))] == [before, after]
 
 

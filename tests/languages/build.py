@@ -1,4 +1,4 @@
-"""Builds a language's handler, or says why it cannot be."""
+"""Builds a language's handler, or a program with its SDK, or says why it cannot be."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NO_TOOLS = 3
 
 
 def built(language: str) -> Path:
-    """The folder of the function. Skips where the tools are missing, but not in CI."""
+    """The folder of the function or program. Skips where the tools are missing, but not in CI."""
     script = ROOT / "containers" / "languages.sh"
     done = subprocess.run([script, language], capture_output=True, text=True, check=False)
     if done.returncode == _NO_TOOLS and not os.environ.get("CI"):

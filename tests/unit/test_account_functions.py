@@ -405,7 +405,9 @@ def test_a_local_folder_is_code_as_it_is_at_any_time_and_a_version_of_it_stays(
     assert found["Configuration"]["CodeSize"] == 8
     version = account.publishing.publish_version("f", {})
     (folder / "app.py").write_text("two = 2\n")
+    [listed, _] = account.publishing.list_versions_by_function("f")["Versions"]
     latest = account.functions.get_function_configuration("f")
+    assert listed["CodeSha256"] == latest["CodeSha256"]
     assert (
         latest["CodeSha256"]
         != version["CodeSha256"]
@@ -448,6 +450,14 @@ def test_what_the_template_declares_is_changed_with_allow_drift_only_and_until_t
     change(drifting)
     assert documents.all("Function") == documents.all("Alias") == {}
     assert account_of(tmp_path, documents).functions.get_function_configuration("declared")["Timeout"] == 3
+
+
+def test_a_change_of_a_declared_function_answers_what_its_folder_holds(tmp_path: Path) -> None:
+    calls = account_of(tmp_path, AllowDrift=True).functions
+    changed = calls.update_function_configuration("declared", {"Timeout": 9})
+    found = calls.get_function_configuration("declared")
+    assert (changed["CodeSize"], changed["CodeSha256"]) == (found["CodeSize"], found["CodeSha256"])
+    assert found["CodeSha256"]
 
 
 def test_a_declared_function_shows_what_the_template_says(account: AccountFunctions) -> None:

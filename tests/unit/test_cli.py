@@ -215,6 +215,26 @@ def test_run_without_a_template_is_an_empty_account_with_the_settings_there_are(
 
 
 @pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--async-queue", "http://x"], "AsyncQueue: must have the form amqp://user:password@host:5672"),
+        (
+            ["--async-queue", "amqp://u:p@h", "--workers", "2"],
+            "Workers: is 2, and with AsyncQueue each program has one",
+        ),
+        (["--s3-events", "amqp://u:p@h/q"], "S3Events: no function has an event of S3"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_without_a_template_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, options: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(["run", *options], capsys)
+    assert code == ExitCode.BAD_CONFIGURATION
+    assert err.startswith(f"poller: {told}")
+
+
+@pytest.mark.parametrize(
     ("fault", "expected"),
     [
         (PortInUse("port 9001 is taken"), (ExitCode.PORT_IN_USE, "", "poller: port 9001 is taken\n")),

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 from api_service import aws_client, served_with_apis
-from botocore.auth import SigV4Auth
+from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
@@ -232,6 +232,11 @@ def test_a_url_that_wants_signatures_knows_who_calls(service: Service) -> None: 
     wrong = httpx.post(url, content=b"{}", headers=signed(url, secret="another"))
     assert (wrong.status_code, wrong.headers["x-amzn-errortype"]) == (403, "InvalidSignatureException")
     assert httpx.post(url, content=b"{ }", headers=signed(url)).status_code == 403
+    presigned = AWSRequest("GET", url)
+    SigV4QueryAuth(Credentials(KEY, SECRET), "lambda", "us-east-1").add_auth(presigned)
+    answer = httpx.get(presigned.url)
+    assert (answer.status_code, answer.json()["requestContext"]["authorizer"]["iam"]["userId"]) == (200, KEY)
+    assert httpx.get(presigned.url.replace("x=1", "x=2")).status_code == 403
     assert httpx.post(url).json()["Message"].startswith("Forbidden. For troubleshooting")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from api_service import RUNTIME, arn, aws_client, served, template_of
 from async_rig import lines
@@ -182,13 +183,16 @@ def test_a_request_above_the_limit_is_refused_by_what_it_says_of_itself(client: 
     connection.close()
 
 
-def test_a_large_package_may_be_signed(tmp_path: Path) -> None:
+def test_a_large_package_may_be_signed_and_is_fetched_from_where_the_answer_says(tmp_path: Path) -> None:
     content = zip_of(("app.py", DESCRIBE % "large"), ("data", os.urandom(7 * 1024 * 1024)))
     keys = {"AKIDEXAMPLE": "example"}
     with served(template_of(tmp_path, FUNCTIONS, RequireSignature=True, SignatureKeys=keys)) as url:
         client = aws_client(url)
         create(client, "large", content)
         assert told(client, "large")["code"] == "large"
+        location = client.get_function(FunctionName="large")["Code"]["Location"]
+        assert httpx.get(location).content == content  # as it is, by whoever has the answer
+        assert httpx.get(location.partition("?")[0]).status_code == 403
         client.close()
 
 

@@ -143,11 +143,16 @@ def test_an_update_needs_something_to_update(configs: FunctionConfigs) -> None: 
 SERVICE = "arn:aws:iam:us-east-1:123456789012:function:f"
 
 
+ELSEWHERE = (arn("g").replace("us-east-1", "eu-west-1"), arn("g").replace("123456789012", "210987654321"))
+"""Functions of another region and another account, though there is one of that name here."""
+
+
 @pytest.mark.parametrize(
     ("body", "text"),
     [
         (to(success=arn("f")), "You can't specify the function as a destination for itself."),
         (to(failure=arn("nobody")), f"The destination ARN {arn('nobody')} is invalid."),
+        *((to(failure=other), f"The destination ARN {other} is invalid.") for other in ELSEWHERE),
         (to(failure=arn("g") + ":1"), f"The destination ARN {arn('g')}:1 is invalid."),
         (
             to(success=SERVICE),
@@ -319,6 +324,12 @@ def test_reserved_concurrency_is_a_function_s_and_nobody_else_s(configs: Functio
     assert refused(calls.get, "nobody") == missing
     assert refused(calls.put, "f", {"ReservedConcurrentExecutions": -1})[:2] == VALIDATION
     assert refused(calls.put, "f", {})[:2] == VALIDATION
+
+
+def test_no_function_has_a_code_signing_configuration(configs: FunctionConfigs) -> None:
+    """Tools ask for it whenever they read a function, and take 501 for a failure."""
+    assert configs.code_signing.get("f") == configs.code_signing.get(arn("f")) == {"FunctionName": "f"}
+    assert refused(configs.code_signing.get, "nobody")[:2] == (404, "ResourceNotFoundException")
 
 
 def test_a_function_runs_on_the_runtime_that_the_machine_has_and_nothing_else_is_said(configs: FunctionConfigs) -> None:

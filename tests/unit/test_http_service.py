@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import socket
 import threading
@@ -144,6 +145,16 @@ def test_a_head_of_ordinary_size_is_counted_anew_for_each_request(url: str) -> N
         for number in range(2 * MAXIMUM_HEAD // 50_000):
             answer = client.post(url + INVOKE.format("echo"), content=str(number), headers=filler)
             assert answer.text == str(number)
+
+
+def test_a_long_query_is_read_like_a_short_one(url: str) -> None:  # A.2
+    client = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+    for qualifier, status in (("%24LATEST", 200), ("7", 404)):
+        path = f"{INVOKE.format('echo')}?Qualifier={qualifier}&filler={'x' * 70_000}"
+        client.request("POST", path, b"1")
+        answer = client.getresponse()
+        assert (answer.status, len(answer.read()) > 0) == (status, True)
+    client.close()
 
 
 def test_a_concurrency_of_zero_throttles_every_call(url: str) -> None:  # A.3
@@ -312,6 +323,8 @@ def test_where_signatures_are_required_aws_s_client_needs_the_key(tmp_path: Path
             assert caught.value.response["Error"]["Code"] == "InvalidSignatureException"
             assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
         assert httpx.post(url + INVOKE.format("echo")).status_code == 403
+        assert httpx.get(client.generate_presigned_url("list_event_source_mappings")).status_code == 200
+        assert httpx.get(stranger.generate_presigned_url("list_event_source_mappings")).status_code == 403
         assert httpx.get(f"{url}/healthz").status_code == 200
         client.close()
         stranger.close()

@@ -184,6 +184,12 @@ def test_a_client_context_that_is_none_is_refused(shell: Shell, text: str) -> No
     assert err.startswith("poller: --client-context: is not a JSON object")
 
 
+def test_a_client_context_for_an_event_is_refused(shell: Shell) -> None:  # A.1
+    code, _, err = shell("noted", "--type", "Event", "--client-context", "{}")
+    assert code == ExitCode.BAD_CONFIGURATION
+    assert err.startswith("poller: --client-context: reaches handlers of synchronous invocations only")
+
+
 def test_calls_are_signed_where_signatures_are_wanted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,8 +197,12 @@ def test_calls_are_signed_where_signatures_are_wanted(
     with served(template_of(tmp_path, FUNCTIONS, **keys)) as url:
         monkeypatch.setenv("POLLER_PORT", url.rpartition(":")[2])
         code, out, err = Shell(tmp_path, url, capsys)("echo", "--qualifier", "$LATEST", "--json")
-    assert (code, err) == (ExitCode.OK, "")
-    assert json.loads(out)["Endpoint"] == url
+        assert (code, err) == (ExitCode.OK, "")
+        assert json.loads(out)["Endpoint"] == url
+        stranger = tmp_path / "no template.yaml"
+        code, _, err = Shell(tmp_path, url, capsys)("echo", "--endpoint", url, template=stranger)
+    assert code == ExitCode.BAD_CONFIGURATION
+    assert err.startswith(f"poller: {url} refused: Missing Authentication Token (where it looks at signatures, give ")
 
 
 @pytest.mark.parametrize("local", [True, False])

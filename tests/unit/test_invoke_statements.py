@@ -217,6 +217,24 @@ def test_a_body_that_is_not_json_is_400(client: Any, body: bytes) -> None:
     assert "\n at [Source: REDACTED; line: 1, column: " in answer["message"]
 
 
+@pytest.mark.parametrize(
+    ("body", "what", "column"),
+    [(b'{"a": NaN}', "NaN", 7), (b'["NaN", "\\"NaN",\n -Infinity]', "-Infinity", 2), (b"Infinity", "Infinity", 1)],
+)
+def test_what_only_python_takes_for_a_number_is_no_json(
+    client: Any, body: bytes, what: str, column: int
+) -> None:  # A.3
+    answer = refusal(client.invoke, FunctionName="echo", Payload=body)
+    assert answer["Error"]["Code"] == "InvalidRequestContentException"
+    assert f"into json: Non-standard token '{what}'\n" in answer["message"]
+    assert answer["message"].endswith(f"; line: {body.count(10) + 1}, column: {column}]")
+
+
+def test_json_may_have_a_byte_order_mark(client: Any) -> None:  # A.3
+    answer = client.invoke(FunctionName="echo", Payload=b'\xef\xbb\xbf{"a": "NaN"}')
+    assert (answer.get("FunctionError"), payload(answer)) == (None, {"a": "NaN"})
+
+
 @pytest.mark.statement(14)
 def test_reserved_concurrency_in_use_is_429(client: Any, url: str, tmp_path: Path) -> None:
     """G 14."""

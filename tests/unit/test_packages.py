@@ -13,6 +13,7 @@ from poller.account import folders, packages
 from poller.account.folders import Folders
 from poller.account.packages import BROKEN, Packages
 from poller.api_errors import ApiError
+from poller.errors import StateError
 
 APP = ("app.py", "def handler(event, context): ...\n")
 
@@ -179,3 +180,9 @@ def test_links_of_a_folder_are_followed_and_none_of_them_for_ever(store: Package
     assert store.folders.measured(source).size == 1
     with pytest.raises(ApiError, match="cannot be copied"):
         store.add_folder(other)
+
+
+def test_a_state_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    with pytest.raises(StateError, match="state/code cannot be used"):
+        Packages(tmp_path / "state").add_zip(zip_of(APP))

@@ -225,7 +225,7 @@ def test_a_file_is_relative_to_the_template_or_absolute(tmp_path: Path) -> None:
             "amqp:///only",
             "must have the form amqp:///exchange/routing-key or amqp://user:password@host:5672/exchange/routing-key",
         ),
-        ("amqp://h/e/k", "holds no login"),
+        ("amqp://h/e/k", "holds no login; give amqp://user:password@host:5672"),
         ("amqp:///v/e/k", "names a virtual host, but no broker; the mapping's own has its virtual host"),
         ("amqp://u:p@h:port/e/k", "is not a URL"),
         ("file:", "must have the form file:path, with ? and # percent-encoded"),

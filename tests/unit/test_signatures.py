@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from botocore.auth import SigV4Auth
+from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
@@ -142,3 +144,88 @@ def test_the_signer_is_used_without_its_log_of_secrets(caplog: pytest.LogCapture
     caplog.clear()
     request.check()
     assert caplog.messages == []
+
+
+class Presigned:
+    """A URL as botocore presigns it, whose parts a test changes before it is fetched."""
+
+    def __init__(self, url: str = "http://127.0.0.1:9001/2015-03-31/functions?MaxItems=3", expires: int = 900) -> None:
+        request = AWSRequest("GET", url)
+        SigV4QueryAuth(Credentials("AKIDEXAMPLE", "secret"), "lambda", "us-east-1", expires).add_auth(request)
+        self.url: str = request.url
+        self.method = "GET"
+        self.headers = {"host": "127.0.0.1:9001"}
+        self._date = re.findall(r"X-Amz-Date=(\w+)", self.url)[0]
+
+    def check(self, later: float = 0.0) -> str:
+        parts = urlsplit(self.url)
+        scope: Any = {
+            "method": self.method,
+            "path": parts.path,
+            "query_string": parts.query.encode(),
+            "headers": [(name.encode(), value.encode()) for name, value in self.headers.items()],
+        }
+        call = Call(scope, None, None, "r", Memory())  # type: ignore[arg-type]
+        signed = datetime.strptime(self._date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+        return Signatures(KEYS, "us-east-1", now=lambda: signed + later).check(call, b"")
+
+    def refused(self, later: float = 0.0) -> str:
+        with pytest.raises(ApiError) as caught:
+            self.check(later)
+        assert caught.value.status == 403
+        return caught.value.type
+
+
+def test_a_presigned_url_is_let_in_for_as_long_as_it_says() -> None:
+    assert Presigned().check() == "AKIDEXAMPLE"
+    assert Presigned().check(later=900) == "AKIDEXAMPLE"
+    assert Presigned().refused(later=901) == "InvalidSignatureException"
+    assert Presigned().refused(later=-301) == "InvalidSignatureException"
+    assert Presigned(expires=604_801).refused() == "InvalidSignatureException"
+
+
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        ("MaxItems=3", "MaxItems=4"),
+        ("Expires=900", "Expires=901"),
+        ("/functions", "/layers"),
+        ("us-east-1", "eu-west-1"),
+    ],
+)
+def test_a_presigned_url_that_was_changed_is_refused(part: str, other: str) -> None:
+    request = Presigned()
+    assert part in request.url
+    request.url = request.url.replace(part, other)
+    assert request.refused() == "InvalidSignatureException"
+
+
+def test_a_presigned_url_is_for_one_method_and_host_and_has_no_further_headers_of_aws_s() -> None:
+    request = Presigned()
+    request.method = "DELETE"
+    assert request.refused() == "InvalidSignatureException"
+    request = Presigned()
+    request.headers["host"] = "evil.example"
+    assert request.refused() == "InvalidSignatureException"
+    request = Presigned()
+    request.headers["x-amz-invocation-type"] = "Event"
+    assert request.refused() == "IncompleteSignatureException"
+
+
+@pytest.mark.parametrize("name", ["Credential", "SignedHeaders", "Signature", "Date", "Expires"])
+def test_a_presigned_url_that_lacks_a_part_is_refused(name: str) -> None:
+    request = Presigned()
+    request.url = re.sub(f"X-Amz-{name}=[^&]*&?", "", request.url).rstrip("&")
+    wanted = "InvalidSignatureException" if name in {"Date", "Expires"} else "IncompleteSignatureException"
+    assert request.refused() == wanted
+
+
+def test_what_is_presigned_here_is_let_in_here_and_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    request = Presigned()
+    caplog.clear()
+    request.url = Signatures(KEYS, "us-east-1").presigned("http://127.0.0.1:9001/_code/a%20b.zip", 600)
+    assert caplog.messages == []
+    request._date = re.findall(r"X-Amz-Date=(\w+)", request.url)[0]
+    assert request.check(later=600) == "AKIDEXAMPLE"
+    assert request.refused(later=601) == "InvalidSignatureException"

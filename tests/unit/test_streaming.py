@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import shutil
@@ -168,6 +169,33 @@ def test_an_error_in_the_middle_cuts_a_url_s_answer_off(service: Service, functi
         with pytest.raises(httpx.RemoteProtocolError):
             came.extend(answer.iter_raw())
     assert came == [b"begun"]
+
+
+def test_what_fails_before_the_first_piece_of_its_body_is_502(service: Service, function: str) -> None:
+    """A.5: nothing has been sent, so the status can tell."""
+    answer = httpx.post(service.of(function), json=[["fail", "Function.Mine", {}]], timeout=25)
+    assert (answer.status_code, answer.text) == (502, "Internal Server Error")
+
+
+def test_a_stream_without_a_body_is_an_empty_answer(service: Service, function: str) -> None:
+    answer = httpx.post(service.of(function), json=[], timeout=25)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize(("ending", "status", "body"), [([], 200, b"onetwo"), ([["fail", "Mine", {}]], 502, None)])
+def test_a_client_of_http_1_0_gets_the_whole_at_its_end(
+    service: Service, function: str, ending: list[Any], status: int, body: bytes | None
+) -> None:
+    """It knows no chunks (RFC 9112, 6.1)."""
+    address = httpx.URL(service.of(function))
+    steps = json.dumps([["write", "one"], ["write", "two"], *ending]).encode()
+    with socket.create_connection((address.host, address.port or 80), timeout=25) as client:
+        head = f"POST {address.path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {len(steps)}\r\n\r\n"
+        client.sendall(head.encode() + steps)
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        assert (answer.status, answer.getheader("transfer-encoding")) == (status, None)
+        assert answer.read() == (body if body is not None else b"Internal Server Error")
 
 
 def test_what_fails_before_its_head_is_complete_is_502(service: Service) -> None:

@@ -300,6 +300,7 @@ def test_two_mappings_of_one_topic_in_two_functions_are_no_duplicates(tmp_path: 
 
 def test_aws_s_own_transform_runs_in_a_child_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(template, "Translator", Translator)
+    monkeypatch.setenv("AWS_PROFILE", "not-on-this-machine")  # which the transform's library looks up, for nothing
     loaded = load(tmp_path, document(function={"Timeout": 5}))
     assert loaded.functions[0].Timeout == 5
     assert [item.name for item in loaded.mappings] == ["Telemetry.Readings", "Tasks.Queue"]

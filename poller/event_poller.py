@@ -32,6 +32,9 @@ LONGEST_WAIT = 1.0
 LOOK_INTERVAL = 0.5
 """Seconds between two looks at what others read of this poller: so nothing they see is a second old (C.9)."""
 
+STEADY = 5.0
+"""Seconds of polling after which a broker that fails is opened again as after its first failure."""
+
 SHORTEST_SLICE, LONGEST_SLICE = 0.002, 0.02
 """Seconds of one poll while handlers run, for a client that can not be woken when they answer."""
 
@@ -99,22 +102,27 @@ class EventPoller:
         """Poll until `stop`. A broker that fails is opened again with growing pauses, for ever."""
         failures = 0
         while not self._stopping.is_set():
+            steady = float("inf")
             try:
                 self.open()
-                failures = 0
+                steady = self._clock.monotonic() + STEADY
                 while not self._stopping.is_set():
                     self.step()
                 self._finish_in_work()
             except SourceError as problem:
-                failures += 1
+                failures = self._failures(failures, steady)
                 self._suspend(problem, self._reopening.pause(failures, self._plan.name))
             except Exception:  # noqa: BLE001 - a fault of ours must not end the mapping
                 # What was not acknowledged is read again.
                 _log.exception("the poll loop failed; it starts again", extra=self._extra)
-                failures += 1
+                failures = self._failures(failures, steady)
                 self._suspend(SourceError("internal error, see the log"), self._reopening.pause(failures, "fault"))
         self._close_source()
         self.state.polling = False
+
+    def _failures(self, before: int, steady: float) -> int:
+        """How often in a row it failed; one that opens, and then refuses to be polled, fails as well."""
+        return 1 if self._clock.monotonic() >= steady else before + 1
 
     def open(self) -> None:
         """Open the source; the first half of `run`, for tests that drive `step`."""
@@ -172,6 +180,8 @@ class EventPoller:
             self._source.close()
         except SourceError as problem:
             _log.info("closing: %s", problem, extra=self._extra)
+        except Exception:  # noqa: BLE001 - as in `run`
+            _log.exception("closing failed", extra=self._extra)
 
     def _finish_in_work(self) -> None:
         """Take nothing more, but keep the connection alive until what is in work has ended or the grace is over."""

@@ -57,6 +57,7 @@ class ScriptedSource:
         self.drained: list[Record] | None = None
         self.opened = self.closed = self.logins_renewed = 0
         self.failing: SourceError | None = None
+        self.poll_failing: SourceError | None = None
         self.commits_held_up = False
         self.listener: Listener | None = None
 
@@ -72,8 +73,8 @@ class ScriptedSource:
 
     def poll(self, max_wait: float) -> Sequence[Record]:
         self.waits.append(max_wait)
-        if self.failing:
-            raise self.failing
+        if problem := self.failing or self.poll_failing:
+            raise problem
         with self._handing_over:
             arrived = [item for item in self.arriving if item.shard not in self.paused]
             self.arriving = [item for item in self.arriving if item.shard in self.paused]

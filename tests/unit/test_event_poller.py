@@ -10,6 +10,7 @@ from scripted import ARN, Letters, Rig
 from waiting import eventually
 
 from poller.errors import SourceRejected, SourceUnavailable
+from poller.event_poller import STEADY
 from poller.policy.batching import BatchingLimits
 from poller.policy.retrying import RetryPolicy
 
@@ -342,6 +343,57 @@ def test_a_broker_that_fails_is_opened_again_and_its_state_tells(
     thread.join(5)
     assert not thread.is_alive()
     assert rig.counted("polling_error_count") > 2
+
+
+class Pauses:
+    """In place of growing pauses: of how many failures each was."""
+
+    def __init__(self) -> None:
+        self.failures: list[int] = []
+
+    def pause(self, failures: int, _seed: str) -> float:
+        self.failures.append(failures)
+        return 0.001
+
+
+def test_pauses_grow_also_where_a_broker_lets_itself_be_opened_and_not_be_polled() -> None:
+    rig, pauses = Rig(), Pauses()
+    rig.source.poll_failing = SourceUnavailable("not now")
+    thread = run(rig)
+    rig.poller._reopening = pauses  # type: ignore[assignment]
+    eventually(lambda: len(pauses.failures) > 4)
+    first = pauses.failures[0]
+    assert pauses.failures[:4] == list(range(first, first + 4))
+    rig.source.poll_failing = None
+    eventually(lambda: rig.poller.state.polling)
+    before = len(rig.source.waits)
+    eventually(lambda: len(rig.source.waits) > before + 1)  # it polls, no longer about to
+    rig.clock.pass_(STEADY)
+    told = len(pauses.failures)
+    rig.source.poll_failing = SourceUnavailable("not now")
+    eventually(lambda: len(pauses.failures) > told)
+    assert pauses.failures[told] == 1, "it had polled for a while"
+    rig.poller.stop()
+    thread.join(5)
+
+
+def test_a_source_that_cannot_be_closed_does_not_end_the_mapping(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+
+    def close() -> None:
+        rig.source.closed += 1
+        raise RuntimeError("a bug of ours")
+
+    rig.source.close = close  # type: ignore[method-assign]
+    rig.source.failing = SourceUnavailable("gone")
+    thread = run(rig)
+    eventually(lambda: rig.source.closed > 1)
+    rig.source.failing = None
+    eventually(lambda: rig.poller.state.polling)
+    rig.poller.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert "closing failed" in caplog.text
 
 
 def test_while_a_broker_refuses_its_words_are_the_result_and_afterwards_the_one_before_counts_again() -> None:  # C.2

@@ -12,4 +12,5 @@ def test_neighbours_of_one_key_stand_together_in_order() -> None:
         ("a", ["a3"]),
     ]
     assert [(key, list(run)) for key, run in runs_of(["a1", "a2"], lambda item: item[0])] == [("a", ["a1", "a2"])]
+    assert [(key, list(run)) for key, run in runs_of(["a1"], lambda item: item[0])] == [("a", ["a1"])]
     assert list(runs_of([], len)) == []

@@ -11,21 +11,22 @@ from __future__ import annotations
 import logging
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from itertools import islice
+from typing import Any, NoReturn
 
 import pika
 from pika import exceptions as pika_errors
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.spec import Basic, BasicProperties
 
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.model import Progress, Record, Shard
 from poller.sources import Features, Listener, amqp_frames, amqp_table
-from poller.sources.rabbitmq_event import RabbitMQSettings, build_event, event_head, prefetch_of, to_record
+from poller.sources.amqp_deliveries import Deliveries, Delivery
+from poller.sources.rabbitmq_event import RabbitMQSettings, build_event, event_head, prefetch_of
 from poller.sources.rabbitmq_queue_type import QueueType, queue_type
+from poller.sources.rabbitmq_records import RecordReader
 from poller.sources.rabbitmq_refusals import is_stream, name_of, translated
 from poller.sources.rabbitmq_returned import ReturnedMessages
 
@@ -36,19 +37,29 @@ _LAG_INTERVAL = 1.0
 _CLOSE_TIMEOUT = 3.0
 
 
-def acknowledgements(unsettled: Iterable[int], finished: Collection[int]) -> list[tuple[int, bool]]:
+def acknowledgements(unsettled: Collection[int], finished: Collection[int]) -> list[tuple[int, bool]]:
     """The `basic.ack`s, as delivery tag and `multiple`, that settle `finished` and nothing else. Pure.
+
+    Both are sets; `unsettled` is in the order of delivery.
 
     `multiple` settles everything older on the channel too, so one such ack covers only the run from the oldest
     unsettled message on; what follows the first gap is acknowledged one by one.
     """
+    tags = sorted(finished)
+    if tags and list(islice(unsettled, len(tags))) == tags:  # as a rule
+        return [(tags[-1], len(tags) > 1)]
     run: list[int] = []
     for tag in unsettled:
         if tag not in finished:
             break
         run.append(tag)
     first = [(run[-1], len(run) > 1)] if run else []
-    return first + [(tag, False) for tag in sorted(set(finished).difference(run))]
+    return first + [(tag, False) for tag in tags[len(run) :]]
+
+
+def _seen_by_pika(*_: Any) -> NoReturn:
+    """What pika calls with a delivery: it sees none, as `amqp_frames` takes them before."""
+    raise AssertionError("a delivery went past its consumer")
 
 
 class RabbitMQSource:
@@ -66,14 +77,15 @@ class RabbitMQSource:
         """`renewed` gives the settings with a login that was read anew; None where that cannot be, so that it stays."""
         self._settings = settings
         self._renewed = renewed
-        self._shard = settings.shard
         self._event_head = event_head(settings)
+        self._reader = RecordReader(settings.shard)
         self._connection: pika.BlockingConnection | None = None
+        self._frames: amqp_frames.Frames | None = None
         self._channel: BlockingChannel | None = None
         self._generation = 0
         """Number of the channel: the delivery tags of an older one mean nothing on this one."""
         self._deliveries = 0
-        self._arrived: deque[Record] = deque()
+        self._arrived: list[Delivery] = []
         self._unsettled: dict[int, None] = {}
         """Delivery tags in the order of delivery."""
         self._returned = ReturnedMessages()
@@ -82,6 +94,7 @@ class RabbitMQSource:
         """None until the broker was asked."""
         self._prefetch = settings.prefetch
         self._consumer_tag = ""
+        self._consumers = 0
         self._lag: dict[Shard, int] = {}
         self._lag_after = 0.0
 
@@ -100,7 +113,7 @@ class RabbitMQSource:
             with translated(self._settings):
                 amqp_table.install()
                 self._connection = pika.BlockingConnection(self._parameters())
-                amqp_frames.install(self._connection)
+                self._frames = amqp_frames.install(self._connection)
                 self._channel = channel = self._connection.channel()
                 self._look_at_queue(channel)
                 self._learn_type(self._connection)
@@ -116,8 +129,12 @@ class RabbitMQSource:
         listener.assigned([settings.shard])
 
     def _consume(self, channel: BlockingChannel) -> None:
+        assert self._frames is not None, "the connection is open"
         channel.basic_qos(prefetch_count=self._prefetch)  # holds for consumers that come after it
-        self._consumer_tag = channel.basic_consume(self._settings.queue, self._on_message)
+        self._consumers += 1
+        self._consumer_tag = f"poller-{self._consumers}"
+        self._frames.consumer = Deliveries(channel.channel_number, self._consumer_tag, self._arrived)
+        channel.basic_consume(self._settings.queue, _seen_by_pika, consumer_tag=self._consumer_tag)
 
     def _learn_type(self, connection: pika.BlockingConnection) -> None:
         if self._type is None:
@@ -164,9 +181,8 @@ class RabbitMQSource:
             )
         if not channel.is_open:
             raise SourceUnavailable(f"RabbitMQ at {self._settings.address} closed the channel of {self._queue}")
-        records = list(self._arrived)
-        self._arrived.clear()
-        return records
+        with translated(self._settings):
+            return self._take_arrived()
 
     @property
     def _queue(self) -> str:
@@ -177,15 +193,20 @@ class RabbitMQSource:
         answer = channel.queue_declare(self._settings.queue, passive=True)
         self._lag = {self._settings.shard: answer.method.message_count}
 
-    def _on_message(self, _: Any, method: Basic.Deliver, properties: BasicProperties, body: bytes) -> None:
-        self._deliveries += 1
-        number, generation = self._deliveries, self._generation
-        record = to_record(method, properties, body, shard=self._shard, position=number, generation=generation)
-        if method.redelivered and (not record.deliveries or self._type == "classic"):
-            # A classic queue does not count: a header with a count came with the message, from wherever it was before.
-            record = record._replace(deliveries=self._returned.count(record))
-        self._unsettled[method.delivery_tag] = None
-        self._arrived.append(record)
+    def _take_arrived(self) -> list[Record]:
+        arrived = self._arrived
+        if not arrived:
+            return []
+        first, self._deliveries = self._deliveries + 1, self._deliveries + len(arrived)
+        records = self._reader.to_records(arrived, position=first, generation=self._generation)
+        for at, (tag, redelivered, _, _) in enumerate(arrived):
+            self._unsettled[tag] = None
+            if redelivered and (not records[at].deliveries or self._type == "classic"):
+                # A classic queue does not count: a header with a count came with the message, from wherever it was
+                # before.
+                records[at] = records[at]._replace(deliveries=self._returned.count(records[at]))
+        arrived.clear()
+        return records
 
     def _on_cancelled(self, _: Any) -> None:
         self._cancelled = True
@@ -198,10 +219,7 @@ class RabbitMQSource:
         """Nothing, as `pause`."""
 
     def expect(self, batch_size: int) -> None:
-        """Let as many messages be unsettled as batches of that size want.
-
-        What the broker sends in the moment of the change goes back to it, which a quorum queue counts as a delivery.
-        """
+        """Let as many messages be unsettled as batches of that size want."""
         self._prefetch = prefetch_of(batch_size)
         if self._channel is not None:
             channel = self._channel
@@ -215,12 +233,12 @@ class RabbitMQSource:
         From RabbitMQ 4.3 on a quorum queue does not count that as a delivery (F.3).
         """
         channel = self._opened()
-        current = self._current([*unstarted, *self._arrived])
-        self._arrived.clear()
+        current = self._current(unstarted)
         with translated(self._settings):
             channel.basic_cancel(self._consumer_tag)
-            for tag in current:
+            for tag in [*current, *(tag for tag, *_ in self._arrived)]:
                 channel.basic_nack(tag, requeue=True)
+        self._arrived.clear()
         self._settle(current)
 
     def acknowledge(self, progress: Progress) -> bool:
@@ -235,8 +253,7 @@ class RabbitMQSource:
             for tag, multiple in acknowledgements(self._unsettled, finished):
                 channel.basic_ack(tag, multiple)
         self._settle(finished)
-        for record in finished.values():
-            self._returned.forget(record)
+        self._returned.forget(finished.values())
         return True
 
     def release(self, records: Sequence[Record]) -> None:
@@ -254,10 +271,10 @@ class RabbitMQSource:
         channel = self._opened()
         current = self._current(records)
         with translated(self._settings):
-            for tag, record in current.items():
+            for tag in current:
                 channel.basic_reject(tag, requeue=False)
-                self._returned.forget(record)
         self._settle(current)
+        self._returned.forget(current.values())
 
     def _current(self, records: Iterable[Record]) -> dict[int, Record]:
         """The records that are still unsettled on this channel, by delivery tag."""
@@ -313,6 +330,7 @@ class RabbitMQSource:
                 _log.warning(
                     "the connection to RabbitMQ at %s was not closed properly: %s", self._settings.address, error
                 )
+        self._frames = None
         self._arrived.clear()
         self._unsettled.clear()
         self._lag = {}

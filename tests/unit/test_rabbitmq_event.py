@@ -249,7 +249,7 @@ def test_returned_messages_of_a_classic_queue_are_counted_here() -> None:
     assert returned.count(again) == 1
     returned.add(again._replace(deliveries=returned.count(again)))
     assert returned.count(delivered(b"a", redelivered=True)) == 2
-    returned.forget(again)
+    returned.forget([again])
     assert returned.count(delivered(b"a", redelivered=True)) == 1
 
 

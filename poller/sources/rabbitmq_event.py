@@ -173,7 +173,19 @@ def encode_properties(properties: BasicProperties, body_size: int) -> str:
 
 def encode_headers(headers: Mapping[str | bytes, Any]) -> str:
     """A table of headers as JSON."""
-    return _encode({_decoded(name): encode_header(value) for name, value in headers.items()})
+    if any(type(name) is bytes for name in headers):  # two of them may read the same
+        headers = {_decoded(name): value for name, value in headers.items()}
+    return "{" + ",".join([f"{encode_text(name)}:{_header(value)}" for name, value in headers.items()]) + "}"
+
+
+_signed = [str(byte) for byte in signed_bytes(bytes(range(256)))].__getitem__
+
+
+def _header(value: Any) -> str:
+    """What `encode_header` gives, for the most frequent kinds by a shorter way."""
+    if type(value) is str:
+        return f'{{"bytes":[{",".join(map(_signed, value.encode()))}]}}'
+    return str(value) if type(value) is int else _encode(encode_header(value))
 
 
 def encode_text(value: str | bytes | None) -> str:

@@ -99,7 +99,7 @@ class _Layout(NamedTuple):
 
     def fits(self, properties: bytes) -> bool:
         """Whether properties of the same length have this layout."""
-        for content, at in self.alike:
+        for content, at in self.alike:  # noqa: SIM110 - for every message, and three times as fast
             if not properties.startswith(content, at):
                 return False
         return True

@@ -11,9 +11,8 @@ from __future__ import annotations
 import logging
 import ssl
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from itertools import islice
 from typing import Any, NoReturn
 
 import pika
@@ -29,32 +28,13 @@ from poller.sources.rabbitmq_queue_type import QueueType, queue_type
 from poller.sources.rabbitmq_records import RecordReader
 from poller.sources.rabbitmq_refusals import is_stream, name_of, translated
 from poller.sources.rabbitmq_returned import ReturnedMessages
+from poller.sources.rabbitmq_unsettled import Unsettled
 
 _log = logging.getLogger(__name__)
 
 
 _LAG_INTERVAL = 1.0
 _CLOSE_TIMEOUT = 3.0
-
-
-def acknowledgements(unsettled: Collection[int], finished: Collection[int]) -> list[tuple[int, bool]]:
-    """The `basic.ack`s, as delivery tag and `multiple`, that settle `finished` and nothing else. Pure.
-
-    Both are sets; `unsettled` is in the order of delivery.
-
-    `multiple` settles everything older on the channel too, so one such ack covers only the run from the oldest
-    unsettled message on; what follows the first gap is acknowledged one by one.
-    """
-    tags = sorted(finished)
-    if tags and list(islice(unsettled, len(tags))) == tags:  # as a rule
-        return [(tags[-1], len(tags) > 1)]
-    run: list[int] = []
-    for tag in unsettled:
-        if tag not in finished:
-            break
-        run.append(tag)
-    first = [(run[-1], len(run) > 1)] if run else []
-    return first + [(tag, False) for tag in tags[len(run) :]]
 
 
 def _seen_by_pika(*_: Any) -> NoReturn:
@@ -82,12 +62,9 @@ class RabbitMQSource:
         self._connection: pika.BlockingConnection | None = None
         self._frames: amqp_frames.Frames | None = None
         self._channel: BlockingChannel | None = None
-        self._generation = 0
-        """Number of the channel: the delivery tags of an older one mean nothing on this one."""
         self._deliveries = 0
         self._arrived: list[Delivery] = []
-        self._unsettled: dict[int, None] = {}
-        """Delivery tags in the order of delivery."""
+        self._unsettled = Unsettled()
         self._returned = ReturnedMessages()
         self._cancelled = False
         self._type: QueueType | None = None
@@ -107,7 +84,7 @@ class RabbitMQSource:
                 exclusively, or a stream.
         """
         settings = self._settings
-        self._generation += 1
+        self._unsettled.begin()
         self._cancelled = False
         try:
             with translated(self._settings):
@@ -198,9 +175,9 @@ class RabbitMQSource:
         if not arrived:
             return []
         first, self._deliveries = self._deliveries + 1, self._deliveries + len(arrived)
-        records = self._reader.to_records(arrived, position=first, generation=self._generation)
-        for at, (tag, redelivered, _, _) in enumerate(arrived):
-            self._unsettled[tag] = None
+        records = self._reader.to_records(arrived, position=first, generation=self._unsettled.generation)
+        self._unsettled.add([tag for tag, *_ in arrived])
+        for at, (_, redelivered, _, _) in enumerate(arrived):
             if redelivered and (not records[at].deliveries or self._type == "classic"):
                 # A classic queue does not count: a header with a count came with the message, from wherever it was
                 # before.
@@ -233,13 +210,13 @@ class RabbitMQSource:
         From RabbitMQ 4.3 on a quorum queue does not count that as a delivery (F.3).
         """
         channel = self._opened()
-        current = self._current(unstarted)
+        current = self._unsettled.of(unstarted)
         with translated(self._settings):
             channel.basic_cancel(self._consumer_tag)
             for tag in [*current, *(tag for tag, *_ in self._arrived)]:
                 channel.basic_nack(tag, requeue=True)
         self._arrived.clear()
-        self._settle(current)
+        self._unsettled.settle(current)
 
     def acknowledge(self, progress: Progress) -> bool:
         """Acknowledge messages: one `basic.ack` for the run of the oldest, one each for the others.
@@ -248,51 +225,33 @@ class RabbitMQSource:
             SourceUnavailable: the connection or channel was lost; the broker delivers again what it did not hear of.
         """
         channel = self._opened()
-        finished = self._current(progress.records)
+        finished = self._unsettled.of(progress.records)
         with translated(self._settings):
-            for tag, multiple in acknowledgements(self._unsettled, finished):
+            for tag, multiple in self._unsettled.acknowledgements(finished):
                 channel.basic_ack(tag, multiple)
-        self._settle(finished)
+        self._unsettled.settle(finished)
         self._returned.forget(finished.values())
         return True
 
     def release(self, records: Sequence[Record]) -> None:
         """Hand messages back one by one with `basic.reject`, which all versions count as a failed delivery (F.3)."""
         channel = self._opened()
-        current = self._current(records)
+        current = self._unsettled.of(records)
         with translated(self._settings):
             for tag, record in current.items():
                 self._returned.add(record)
                 channel.basic_reject(tag, requeue=True)
-        self._settle(current)
+        self._unsettled.settle(current)
 
     def reject(self, records: Sequence[Record]) -> None:
         """Refuse messages for good: the broker dead-letters them, or drops them if the queue has no such exchange."""
         channel = self._opened()
-        current = self._current(records)
+        current = self._unsettled.of(records)
         with translated(self._settings):
             for tag in current:
                 channel.basic_reject(tag, requeue=False)
-        self._settle(current)
+        self._unsettled.settle(current)
         self._returned.forget(current.values())
-
-    def _current(self, records: Iterable[Record]) -> dict[int, Record]:
-        """The records that are still unsettled on this channel, by delivery tag."""
-        current: dict[int, Record] = {}
-        stale = 0
-        for record in records:
-            generation, tag = record.raw
-            if generation == self._generation and tag in self._unsettled:
-                current[tag] = record
-            else:
-                stale += 1
-        if stale:
-            _log.debug("%d messages of %s are settled already or belong to a lost channel", stale, self._queue)
-        return current
-
-    def _settle(self, tags: Iterable[int]) -> None:
-        for tag in tags:
-            del self._unsettled[tag]
 
     def build_event(self, records: Sequence[Record]) -> bytes:
         """The event of D.2. Pure."""
@@ -332,7 +291,6 @@ class RabbitMQSource:
                 )
         self._frames = None
         self._arrived.clear()
-        self._unsettled.clear()
         self._lag = {}
 
     def _opened(self) -> BlockingChannel:

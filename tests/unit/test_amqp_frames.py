@@ -140,10 +140,11 @@ def test_messages_are_the_same_in_whatever_pieces_they_arrive(sent: list[Any], p
     assert bool(rig.told) == bool(expected)
 
 
-def test_messages_of_another_consumer_and_channel_are_pikas() -> None:
-    wire = message(deliver(consumer="poller-2"), PROPERTIES, b"body") + message(
-        deliver(), PROPERTIES, b"body", channel=2
-    )
+@pytest.mark.parametrize("channels", [(1, 2), (2, 1)])
+def test_messages_of_another_consumer_and_channel_are_pikas(channels: tuple[int, int]) -> None:
+    rest = message(deliver(), PROPERTIES, b"body", channel=channels[1])[len(frame.Method(1, deliver()).marshal()) :]
+    consumer = TAG if channels[0] == 2 else "poller-2"
+    wire = frame.Method(channels[0], deliver(consumer=consumer)).marshal() + rest
     rig = Rig()
     rig.take(wire)
     assert (rig.arrived, rig.processed) == ([], decoded(wire))

@@ -47,12 +47,14 @@ class Frames:
 
     Args:
         connection: pika's, which gets all that is not the consumer's.
-        delivered: told the channel when the consumer has got messages.
+        delivered: told the channel when its consumer has got `enough` messages.
     """
 
     def __init__(self, connection: Connection, delivered: Callable[[int], None]) -> None:
         self.consumer: Deliveries | None = None
         """Whose messages pika does not see."""
+        self.enough = 1
+        """Messages that end a waiting `process_data_events`."""
         self._connection = connection
         self._delivered = delivered
 
@@ -80,7 +82,7 @@ class Frames:
             connection.bytes_received += at
             if connection._frame_buffer is data:
                 connection._frame_buffer = data[at:]
-        if consumer is not None and consumer.arrived:
+        if consumer is not None and len(consumer.arrived) >= self.enough:
             self._delivered(consumer.channel)
 
 

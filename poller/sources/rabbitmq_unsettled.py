@@ -47,6 +47,9 @@ class Unsettled:
         self.generation += 1
         self._tags.clear()
 
+    def __len__(self) -> int:
+        return len(self._tags)
+
     def add(self, tags: Iterable[int]) -> None:
         """These were delivered, in this order."""
         self._tags.update(dict.fromkeys(tags))

@@ -187,3 +187,12 @@ def test_nothing_is_taken_any_more_once_the_connection_has_ended() -> None:
     rig.connection._process_frame = end  # type: ignore[method-assign]
     rig.take(frame.Heartbeat().marshal() + message(deliver(), PROPERTIES, b"body"))
     assert (rig.connection.processed, rig.connection._frame_buffer, rig.arrived) == (["ended"], b"", [])
+
+
+def test_a_wait_ends_with_enough_messages() -> None:
+    rig = Rig()
+    rig.frames.enough = 2
+    rig.take(message(deliver(1), PROPERTIES, b"a"))
+    assert rig.told == []
+    rig.take(message(deliver(2), PROPERTIES, b"b"))
+    assert rig.told == [1]

@@ -51,7 +51,7 @@ class RabbitMQSource:
     and what the caller still wants to settle from before is passed over.
     """
 
-    features = Features(ordered=False, redelivers=True, rebalances=False)
+    features = Features(ordered=False, redelivers=True, rebalances=False, wakes=True)
 
     def __init__(
         self, settings: RabbitMQSettings, renewed: Callable[[], RabbitMQSettings | None] = lambda: None

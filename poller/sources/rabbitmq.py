@@ -11,44 +11,37 @@ from __future__ import annotations
 import logging
 import ssl
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import pika
 from pika import exceptions as pika_errors
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.spec import Basic, BasicProperties
 
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.model import Progress, Record, Shard
 from poller.sources import Features, Listener, amqp_frames, amqp_table
-from poller.sources.rabbitmq_event import RabbitMQSettings, build_event, event_head, prefetch_of, to_record
+from poller.sources.amqp_deliveries import Deliveries, Delivery
+from poller.sources.rabbitmq_event import RabbitMQSettings, build_event, event_head, prefetch_of
 from poller.sources.rabbitmq_queue_type import QueueType, queue_type
+from poller.sources.rabbitmq_records import RecordReader
 from poller.sources.rabbitmq_refusals import is_stream, name_of, translated
 from poller.sources.rabbitmq_returned import ReturnedMessages
+from poller.sources.rabbitmq_unsettled import Unsettled
 
 _log = logging.getLogger(__name__)
 
 
 _LAG_INTERVAL = 1.0
 _CLOSE_TIMEOUT = 3.0
+_GATHERING = 0.005
+"""Seconds: a hundredth of the default window."""
 
 
-def acknowledgements(unsettled: Iterable[int], finished: Collection[int]) -> list[tuple[int, bool]]:
-    """The `basic.ack`s, as delivery tag and `multiple`, that settle `finished` and nothing else. Pure.
-
-    `multiple` settles everything older on the channel too, so one such ack covers only the run from the oldest
-    unsettled message on; what follows the first gap is acknowledged one by one.
-    """
-    run: list[int] = []
-    for tag in unsettled:
-        if tag not in finished:
-            break
-        run.append(tag)
-    first = [(run[-1], len(run) > 1)] if run else []
-    return first + [(tag, False) for tag in sorted(set(finished).difference(run))]
+def _seen_by_pika(*_: Any) -> NoReturn:
+    """What pika calls with a delivery: it sees none, as `amqp_frames` takes them before."""
+    raise AssertionError("a delivery went past its consumer")
 
 
 class RabbitMQSource:
@@ -58,7 +51,7 @@ class RabbitMQSource:
     and what the caller still wants to settle from before is passed over.
     """
 
-    features = Features(ordered=False, redelivers=True, rebalances=False)
+    features = Features(ordered=False, redelivers=True, rebalances=False, wakes=True)
 
     def __init__(
         self, settings: RabbitMQSettings, renewed: Callable[[], RabbitMQSettings | None] = lambda: None
@@ -66,22 +59,23 @@ class RabbitMQSource:
         """`renewed` gives the settings with a login that was read anew; None where that cannot be, so that it stays."""
         self._settings = settings
         self._renewed = renewed
-        self._shard = settings.shard
         self._event_head = event_head(settings)
+        self._reader = RecordReader(settings.shard)
         self._connection: pika.BlockingConnection | None = None
+        self._frames: amqp_frames.Frames | None = None
         self._channel: BlockingChannel | None = None
-        self._generation = 0
-        """Number of the channel: the delivery tags of an older one mean nothing on this one."""
         self._deliveries = 0
-        self._arrived: deque[Record] = deque()
-        self._unsettled: dict[int, None] = {}
-        """Delivery tags in the order of delivery."""
+        self._arrived: list[Delivery] = []
+        self._unsettled = Unsettled()
         self._returned = ReturnedMessages()
         self._cancelled = False
+        self._woken = False
+        """Somebody called `wake` since the last poll began. Set by any thread."""
         self._type: QueueType | None = None
         """None until the broker was asked."""
         self._prefetch = settings.prefetch
         self._consumer_tag = ""
+        self._consumers = 0
         self._lag: dict[Shard, int] = {}
         self._lag_after = 0.0
 
@@ -94,13 +88,13 @@ class RabbitMQSource:
                 exclusively, or a stream.
         """
         settings = self._settings
-        self._generation += 1
+        self._unsettled.begin()
         self._cancelled = False
         try:
             with translated(self._settings):
                 amqp_table.install()
                 self._connection = pika.BlockingConnection(self._parameters())
-                amqp_frames.install(self._connection)
+                self._frames = amqp_frames.install(self._connection)
                 self._channel = channel = self._connection.channel()
                 self._look_at_queue(channel)
                 self._learn_type(self._connection)
@@ -116,8 +110,12 @@ class RabbitMQSource:
         listener.assigned([settings.shard])
 
     def _consume(self, channel: BlockingChannel) -> None:
+        assert self._frames is not None, "the connection is open"
         channel.basic_qos(prefetch_count=self._prefetch)  # holds for consumers that come after it
-        self._consumer_tag = channel.basic_consume(self._settings.queue, self._on_message)
+        self._consumers += 1
+        self._consumer_tag = f"poller-{self._consumers}"
+        self._frames.consumer = Deliveries(channel.channel_number, self._consumer_tag, self._arrived)
+        channel.basic_consume(self._settings.queue, _seen_by_pika, consumer_tag=self._consumer_tag)
 
     def _learn_type(self, connection: pika.BlockingConnection) -> None:
         if self._type is None:
@@ -154,7 +152,10 @@ class RabbitMQSource:
         """
         channel = self._opened()
         with translated(self._settings):
+            self._woken = False
             channel.connection.process_data_events(time_limit=max_wait)
+            if self._arrived and not self._woken:
+                self._gather(channel, min(max_wait, _GATHERING))
             if channel.is_open and not self._cancelled and time.monotonic() >= self._lag_after:
                 self._look_at_queue(channel)
         if self._cancelled:
@@ -164,9 +165,24 @@ class RabbitMQSource:
             )
         if not channel.is_open:
             raise SourceUnavailable(f"RabbitMQ at {self._settings.address} closed the channel of {self._queue}")
-        records = list(self._arrived)
-        self._arrived.clear()
-        return records
+        with translated(self._settings):
+            return self._take_arrived()
+
+    def _gather(self, channel: BlockingChannel, wait: float) -> None:
+        """Wait a moment for what a batch lacks, while earlier messages are in work or wait for the same.
+
+        The broker sends a few at a time, and to take them up one by one costs more than all the rest. `wake` ends this
+        waiting as any other.
+        """
+        held = len(self._unsettled)
+        batch = max(1, self._prefetch // 2)
+        lacking = min(batch - held % batch, self._prefetch - held)
+        if wait and held and len(self._arrived) < lacking and self._frames is not None:
+            self._frames.enough = lacking
+            try:
+                channel.connection.process_data_events(time_limit=wait)
+            finally:
+                self._frames.enough = 1
 
     @property
     def _queue(self) -> str:
@@ -177,15 +193,20 @@ class RabbitMQSource:
         answer = channel.queue_declare(self._settings.queue, passive=True)
         self._lag = {self._settings.shard: answer.method.message_count}
 
-    def _on_message(self, _: Any, method: Basic.Deliver, properties: BasicProperties, body: bytes) -> None:
-        self._deliveries += 1
-        number, generation = self._deliveries, self._generation
-        record = to_record(method, properties, body, shard=self._shard, position=number, generation=generation)
-        if method.redelivered and (not record.deliveries or self._type == "classic"):
-            # A classic queue does not count: a header with a count came with the message, from wherever it was before.
-            record = record._replace(deliveries=self._returned.count(record))
-        self._unsettled[method.delivery_tag] = None
-        self._arrived.append(record)
+    def _take_arrived(self) -> list[Record]:
+        arrived = self._arrived
+        if not arrived:
+            return []
+        first, self._deliveries = self._deliveries + 1, self._deliveries + len(arrived)
+        records = self._reader.to_records(arrived, position=first, generation=self._unsettled.generation)
+        self._unsettled.add([tag for tag, *_ in arrived])
+        for at, (_, redelivered, _, _) in enumerate(arrived):
+            if redelivered and (not records[at].deliveries or self._type == "classic"):
+                # A classic queue does not count: a header with a count came with the message, from wherever it was
+                # before.
+                records[at] = records[at]._replace(deliveries=self._returned.count(records[at]))
+        arrived.clear()
+        return records
 
     def _on_cancelled(self, _: Any) -> None:
         self._cancelled = True
@@ -198,10 +219,7 @@ class RabbitMQSource:
         """Nothing, as `pause`."""
 
     def expect(self, batch_size: int) -> None:
-        """Let as many messages be unsettled as batches of that size want.
-
-        What the broker sends in the moment of the change goes back to it, which a quorum queue counts as a delivery.
-        """
+        """Let as many messages be unsettled as batches of that size want."""
         self._prefetch = prefetch_of(batch_size)
         if self._channel is not None:
             channel = self._channel
@@ -215,13 +233,13 @@ class RabbitMQSource:
         From RabbitMQ 4.3 on a quorum queue does not count that as a delivery (F.3).
         """
         channel = self._opened()
-        current = self._current([*unstarted, *self._arrived])
-        self._arrived.clear()
+        current = self._unsettled.of(unstarted)
         with translated(self._settings):
             channel.basic_cancel(self._consumer_tag)
-            for tag in current:
+            for tag in [*current, *(tag for tag, *_ in self._arrived)]:
                 channel.basic_nack(tag, requeue=True)
-        self._settle(current)
+        self._arrived.clear()
+        self._unsettled.settle(current)
 
     def acknowledge(self, progress: Progress) -> bool:
         """Acknowledge messages: one `basic.ack` for the run of the oldest, one each for the others.
@@ -230,52 +248,33 @@ class RabbitMQSource:
             SourceUnavailable: the connection or channel was lost; the broker delivers again what it did not hear of.
         """
         channel = self._opened()
-        finished = self._current(progress.records)
+        finished = self._unsettled.of(progress.records)
         with translated(self._settings):
-            for tag, multiple in acknowledgements(self._unsettled, finished):
+            for tag, multiple in self._unsettled.acknowledgements(finished):
                 channel.basic_ack(tag, multiple)
-        self._settle(finished)
-        for record in finished.values():
-            self._returned.forget(record)
+        self._unsettled.settle(finished)
+        self._returned.forget(finished.values())
         return True
 
     def release(self, records: Sequence[Record]) -> None:
         """Hand messages back one by one with `basic.reject`, which all versions count as a failed delivery (F.3)."""
         channel = self._opened()
-        current = self._current(records)
+        current = self._unsettled.of(records)
         with translated(self._settings):
             for tag, record in current.items():
                 self._returned.add(record)
                 channel.basic_reject(tag, requeue=True)
-        self._settle(current)
+        self._unsettled.settle(current)
 
     def reject(self, records: Sequence[Record]) -> None:
         """Refuse messages for good: the broker dead-letters them, or drops them if the queue has no such exchange."""
         channel = self._opened()
-        current = self._current(records)
+        current = self._unsettled.of(records)
         with translated(self._settings):
-            for tag, record in current.items():
+            for tag in current:
                 channel.basic_reject(tag, requeue=False)
-                self._returned.forget(record)
-        self._settle(current)
-
-    def _current(self, records: Iterable[Record]) -> dict[int, Record]:
-        """The records that are still unsettled on this channel, by delivery tag."""
-        current: dict[int, Record] = {}
-        stale = 0
-        for record in records:
-            generation, tag = record.raw
-            if generation == self._generation and tag in self._unsettled:
-                current[tag] = record
-            else:
-                stale += 1
-        if stale:
-            _log.debug("%d messages of %s are settled already or belong to a lost channel", stale, self._queue)
-        return current
-
-    def _settle(self, tags: Iterable[int]) -> None:
-        for tag in tags:
-            del self._unsettled[tag]
+        self._unsettled.settle(current)
+        self._returned.forget(current.values())
 
     def build_event(self, records: Sequence[Record]) -> bytes:
         """The event of D.2. Pure."""
@@ -296,6 +295,7 @@ class RabbitMQSource:
     def wake(self) -> None:
         """Make a waiting `poll` return at once. For any thread; nothing happens when there is no connection."""
         connection = self._connection
+        self._woken = True
         if connection is not None:
             with suppress(pika_errors.AMQPError):
                 connection.add_callback_threadsafe(lambda: None)
@@ -313,8 +313,8 @@ class RabbitMQSource:
                 _log.warning(
                     "the connection to RabbitMQ at %s was not closed properly: %s", self._settings.address, error
                 )
+        self._frames = None
         self._arrived.clear()
-        self._unsettled.clear()
         self._lag = {}
 
     def _opened(self) -> BlockingChannel:

@@ -81,7 +81,8 @@ def prefetch_of(batch_size: int) -> int:
 
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
-_quote = json.encoder.encode_basestring_ascii
+quoted = json.encoder.encode_basestring_ascii
+"""A text as JSON."""
 _new_tuple = tuple.__new__  # a Record without its keyword arguments: half the time
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -154,31 +155,45 @@ def encode_properties(properties: BasicProperties, body_size: int) -> str:
     return (
         f'{{"contentType":{_common_text(properties.content_type)},'
         f'"contentEncoding":{_common_text(properties.content_encoding)},'
-        f'"headers":{"null" if headers is None else _headers(headers)},'
+        f'"headers":{"null" if headers is None else encode_headers(headers)},'
         f'"deliveryMode":{_number(properties.delivery_mode)},'
         f'"priority":{_number(properties.priority)},'
-        f'"correlationId":{_text(properties.correlation_id)},'
-        f'"replyTo":{_text(properties.reply_to)},'
-        f'"expiration":{_text(properties.expiration)},'
-        f'"messageId":{_text(properties.message_id)},'
+        f'"correlationId":{encode_text(properties.correlation_id)},'
+        f'"replyTo":{encode_text(properties.reply_to)},'
+        f'"expiration":{encode_text(properties.expiration)},'
+        f'"messageId":{encode_text(properties.message_id)},'
         f'"timestamp":{_common_text(encode_timestamp(properties.timestamp))},'
-        f'"type":{_text(properties.type)},'
-        f'"userId":{_text(properties.user_id)},'
-        f'"appId":{_text(properties.app_id)},'
-        f'"clusterId":{_text(properties.cluster_id)},'
+        f'"type":{encode_text(properties.type)},'
+        f'"userId":{encode_text(properties.user_id)},'
+        f'"appId":{encode_text(properties.app_id)},'
+        f'"clusterId":{encode_text(properties.cluster_id)},'
         f'"bodySize":{body_size}}}'
     )
 
 
-def _headers(headers: Mapping[str | bytes, Any]) -> str:
-    return _encode({_decoded(name): encode_header(value) for name, value in headers.items()})
+def encode_headers(headers: Mapping[str | bytes, Any]) -> str:
+    """A table of headers as JSON."""
+    if any(type(name) is bytes for name in headers):  # two of them may read the same
+        headers = {_decoded(name): value for name, value in headers.items()}
+    return "{" + ",".join([f"{encode_text(name)}:{_header(value)}" for name, value in headers.items()]) + "}"
 
 
-def _text(value: str | bytes | None) -> str:
-    return "null" if value is None else _quote(_decoded(value))
+_signed = [str(byte) for byte in signed_bytes(bytes(range(256)))].__getitem__
 
 
-_common_text = lru_cache(maxsize=256)(_text)
+def _header(value: Any) -> str:
+    """What `encode_header` gives, for the most frequent kinds by a shorter way."""
+    if type(value) is str:
+        return f'{{"bytes":[{",".join(map(_signed, value.encode()))}]}}'
+    return str(value) if type(value) is int else _encode(encode_header(value))
+
+
+def encode_text(value: str | bytes | None) -> str:
+    """A property that is a text as JSON; None is null."""
+    return "null" if value is None else quoted(_decoded(value))
+
+
+_common_text = lru_cache(maxsize=256)(encode_text)
 """For what most messages have in common."""
 
 

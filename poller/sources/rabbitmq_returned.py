@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from hashlib import blake2b
 
 from poller.model import Record
@@ -32,10 +33,11 @@ class ReturnedMessages:
         while len(self._counts) > self._capacity:
             self._counts.popitem(last=False)
 
-    def forget(self, record: Record) -> None:
-        """Note that a message is settled."""
+    def forget(self, records: Iterable[Record]) -> None:
+        """Note that messages are settled."""
         if self._counts:
-            self._counts.pop(self._identity(record), None)
+            for record in records:
+                self._counts.pop(self._identity(record), None)
 
     @staticmethod
     def _identity(record: Record) -> str | bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -59,8 +60,11 @@ def run_rabbitmq(handler: Handler, *, url: str, queue: str, batch_size: int) -> 
             while len(arrived) >= batch_size:
                 batch = arrived[:batch_size]
                 del arrived[:batch_size]
+                # The bench ends the loop as soon as the handler has noted the last batch, which is to be settled still.
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
                 handler(rabbitmq_event(head, batch))
                 channel.basic_ack(batch[-1][0].delivery_tag, multiple=True)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     except Stopped:
         connection.process_data_events(time_limit=0)
     finally:

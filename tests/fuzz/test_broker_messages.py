@@ -24,6 +24,7 @@ from poller.sources.kafka_event import KafkaSettings
 from poller.sources.kafka_python_options import from_consumer_records
 from poller.sources.rabbitmq import RabbitMQSource
 from poller.sources.rabbitmq_event import RabbitMQSettings
+from poller.sources.rabbitmq_records import RecordReader
 
 amqp_table.install()
 kafka_header_names.install()
@@ -190,8 +191,9 @@ deep_values = st.builds(
 )
 
 
-def properties_on_the_wire(headers: bytes) -> BasicProperties:
-    return BasicProperties().decode(struct.pack(">H", BasicProperties.FLAG_HEADERS) + headers[1:])
+def on_the_wire(headers: bytes) -> bytes:
+    """Properties with nothing else."""
+    return struct.pack(">H", BasicProperties.FLAG_HEADERS) + headers[1:]
 
 
 @given(
@@ -204,10 +206,13 @@ def test_any_headers_on_the_wire_make_an_event_with_the_same_body(
 ) -> None:  # D.2
     tried("AMQP messages")
     with no_hang():
-        properties = properties_on_the_wire(table(members))
+        properties = BasicProperties().decode(on_the_wire(table(members)))
         method = Basic.Deliver("c", 1, redelivered=redelivered, exchange="", routing_key="q")
         record = rabbitmq_event.to_record(method, properties, body, shard="q::/", position=1, generation=1)
         event = strict(RABBITMQ.build_event([record]))
+        delivery = (1, redelivered, on_the_wire(table(members)), body)
+        read = RecordReader("q::/").to_records([delivery, delivery], position=1, generation=1)
+    assert [one.encoded for one in read] == [record.encoded] * 2
     [message] = event["rmqMessagesByQueue"]["q::/"]
     assert b64decode(message["data"]) == body
     assert set(message["basicProperties"]["headers"]) == {name.decode(errors="replace") for name, _ in members}

@@ -165,6 +165,17 @@ def test_a_message_without_body_or_properties_arrives(rabbitmq: RabbitMQBroker, 
     assert message["basicProperties"]["headers"] is None
 
 
+def test_messages_of_every_size_arrive_whole_and_in_order(rabbitmq: RabbitMQBroker, opened_queue: Opener) -> None:
+    queue = rabbitmq.declare_queue("classic")
+    frame = 131_072 - 8  # bytes of a body that one frame has room for
+    sizes = [0, 1, frame - 1, frame, frame + 1, 5_000_000, 2 * frame, 1, 0]
+    bodies = [bytes([number]) * size for number, size in enumerate(sizes)]
+    rabbitmq.publish(queue, bodies, message_id="m-1")
+    records = take(opened_queue(queue), len(bodies))
+    assert [record.value for record in records] == bodies
+    assert {record.message_id for record in records} == {"m-1"}
+
+
 def test_no_more_than_the_prefetch_is_unsettled(rabbitmq: RabbitMQBroker, opened_queue: Opener) -> None:
     queue = rabbitmq.declare_queue()
     rabbitmq.publish(queue, [b"%d" % number for number in range(25)])

@@ -1,4 +1,4 @@
-"""The event of a RabbitMQ source is exactly that of D.2, and its acknowledgements settle what they should (F.3)."""
+"""The event of a RabbitMQ source is exactly that of D.2; deliveries are counted where the broker does not (F.3)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pika import BasicProperties
 from pika.spec import Basic
 
 from poller.model import Record
-from poller.sources.rabbitmq import RabbitMQSource, acknowledgements
+from poller.sources.rabbitmq import RabbitMQSource
 from poller.sources.rabbitmq_event import (
     RabbitMQSettings,
     build_event,
@@ -249,7 +249,7 @@ def test_returned_messages_of_a_classic_queue_are_counted_here() -> None:
     assert returned.count(again) == 1
     returned.add(again._replace(deliveries=returned.count(again)))
     assert returned.count(delivered(b"a", redelivered=True)) == 2
-    returned.forget(again)
+    returned.forget([again])
     assert returned.count(delivered(b"a", redelivered=True)) == 1
 
 
@@ -267,37 +267,6 @@ def test_only_so_many_returned_messages_are_remembered() -> None:
     for body in (b"1", b"2", b"3"):
         returned.add(delivered(body)._replace(deliveries=8))
     assert [returned.count(delivered(body, redelivered=True)) for body in (b"1", b"2", b"3")] == [1, 9, 9]
-
-
-# --- acknowledgements ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("unsettled", "finished", "sent"),
-    [
-        ([], [], []),
-        ([1, 2, 3], [], []),
-        ([1, 2, 3], [1, 2, 3], [(3, True)]),
-        ([1, 2, 3], [1], [(1, False)]),
-        ([1, 2, 3], [2, 3], [(2, False), (3, False)]),
-        ([1, 2, 4, 5], [5, 2, 1], [(2, True), (5, False)]),
-        ([4, 7, 9], [4, 7], [(7, True)]),
-    ],
-)
-def test_only_the_oldest_run_is_acknowledged_at_once(
-    unsettled: list[int], finished: list[int], sent: list[tuple[int, bool]]
-) -> None:
-    assert acknowledgements(unsettled, finished) == sent
-
-
-@given(unsettled=st.sets(st.integers(1, 30)), data=st.data())
-def test_acknowledgements_settle_what_is_finished_and_nothing_else(unsettled: set[int], data: st.DataObject) -> None:
-    finished = data.draw(st.sets(st.sampled_from(sorted(unsettled)))) if unsettled else set()
-    left = set(unsettled)
-    for tag, multiple in acknowledgements(sorted(unsettled), finished):
-        assert tag in left
-        left -= {older for older in left if older <= tag} if multiple else {tag}
-    assert left == unsettled - finished
 
 
 # --- settings ------------------------------------------------------------------------------------------------------

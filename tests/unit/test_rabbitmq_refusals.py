@@ -139,7 +139,7 @@ def test_failed_messages_go_back_one_by_one_with_reject_and_never_with_nack() ->
     channel = FakeChannel()
     source._channel = channel  # type: ignore[assignment]
     records = [record(tag, raw=(0, tag)) for tag in range(1, 6)]
-    source._unsettled = dict.fromkeys(range(1, 6))
+    source._unsettled.add(range(1, 6))
     source.release(records[:2])
     source.reject(records[2:3])
     source.acknowledge(Progress(records=records[3:]))

@@ -15,7 +15,6 @@ from contextlib import AbstractContextManager
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
-from kafka.consumer.fetcher import ConsumerRecord
 
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.model import Progress, Record, Shard
@@ -27,8 +26,9 @@ from poller.sources.kafka_python_client import Connections, Rebalances, is_told_
 from poller.sources.kafka_python_crowd import opening_of
 from poller.sources.kafka_python_fetching import IDLE_AFTER, set_fetch_wait
 from poller.sources.kafka_python_loop import spare_turns
-from poller.sources.kafka_python_options import consumer_options, from_consumer_records, offsets_to_commit
+from poller.sources.kafka_python_options import consumer_options, offsets_to_commit
 from poller.sources.kafka_python_positions import WITHOUT_OFFSET, asked_offsets, offsets_of
+from poller.sources.kafka_python_records import give_records
 from poller.sources.kafka_python_watch import TopicWatch
 
 _log = logging.getLogger(__name__)
@@ -96,6 +96,7 @@ class KafkaSource:
                 self._consumer = consumer
                 keep_finished_joins(consumer._coordinator)  # noqa: SLF001 - a defect can only be mended inside
                 spare_turns(consumer)
+                give_records(consumer)
                 self._subscribe(consumer)
                 self._watch.find()
         except SourceError:
@@ -124,7 +125,7 @@ class KafkaSource:
         consumer = self._opened()
         quiet = time.monotonic() - self._quiet_since
         set_fetch_wait(consumer, usual=self._settings.fetch_max_wait, paused=bool(self._paused), quiet=quiet)
-        polled: dict[TopicPartition, list[ConsumerRecord]] = {}
+        polled: dict[TopicPartition, list[Record]] = {}
         with self._translated():
             if self._cut:
                 cut, self._cut = self._cut, {}
@@ -137,11 +138,10 @@ class KafkaSource:
                 self._place(consumer, asked_offsets(error, consumer))
         records: list[Record] = []
         for partition, some in polled.items():
-            shard, head = self._heads[partition]
-            if some[0].offset < self._next.get(partition, 0):
-                self._start_over(partition, shard)
-            self._next[partition] = some[-1].offset + 1
-            records += from_consumer_records(some, shard, head)
+            if some[0].position < self._next.get(partition, 0):
+                self._start_over(partition, some[0].shard)
+            self._next[partition] = some[-1].position + 1
+            records += some
         if self._uncommitted and time.monotonic() >= self._commit_after:
             self._commit(consumer)
         if polled:

@@ -6,7 +6,7 @@ and decompresses the batches; what stands in them is read here.
 
 # mypy: allow-untyped-calls
 # kafka-python has no annotations.
-# ruff: noqa: SLF001 - there is no public way
+# ruff: noqa: SLF001, PLR2004 - there is no public way, and 0x80 is the mark that a number goes on
 
 from __future__ import annotations
 

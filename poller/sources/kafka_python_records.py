@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -23,7 +24,8 @@ _DEFAULT_FORMAT = 2
 
 def give_records(consumer: KafkaConsumer) -> None:
     """Let polls of a consumer give `Record`s."""
-    consumer._fetcher.PartitionRecords = RecordsOfPartition
+    fetcher: Any = consumer._fetcher
+    fetcher.PartitionRecords = RecordsOfPartition
 
 
 class RecordsOfPartition(Fetcher.PartitionRecords):
@@ -38,7 +40,7 @@ class RecordsOfPartition(Fetcher.PartitionRecords):
         self._batches = records
         self._batch: Batch | None = None
 
-    def take(self, n: int) -> list[Record]:
+    def take(self, n: int = sys.maxsize) -> list[Record]:
         """The next records, so many at most; with the last one it is drained, so that the partition is fetched again.
 
         Raises:
@@ -71,7 +73,7 @@ class RecordsOfPartition(Fetcher.PartitionRecords):
             self._batch = None
             if not self._batches.has_next():
                 self.drain()
-        if some and some[0].position < self.fetch_offset:  # a batch is sent whole, whichever of its records is asked for
+        if some and some[0].position < self.fetch_offset:  # brokers send batches whole, whatever offset is asked for
             some = [record for record in some if record.position >= self.fetch_offset]
         return some
 

@@ -23,7 +23,7 @@ from poller.sources.memory import MemoryTopic, MemoryTopicSource
 from poller.sources.memory_queue import MemoryQueue, MemoryQueueSource
 from poller.sources.rabbitmq import RabbitMQSource
 
-KAFKA_CLIENTS: Mapping[str, Callable[[KafkaSettings], KafkaSource | LibrdkafkaSource]] = {
+KAFKA_CLIENTS: Mapping[str, type[KafkaSource | LibrdkafkaSource]] = {
     "kafka-python": KafkaSource,
     "confluent-kafka": LibrdkafkaSource,
 }
@@ -122,7 +122,7 @@ class MemoryQueueHarness:
 class KafkaHarness:
     features = KafkaSource.features
     shards = 2
-    wakes = False
+    wakes: bool
     quiet = 0.5
     restart: Callable[[], None] | None
     dead_letters = None
@@ -130,6 +130,7 @@ class KafkaHarness:
     def __init__(self, broker: KafkaBroker, client: str, door: str = "") -> None:
         self._broker = broker
         self._make = KAFKA_CLIENTS[client]
+        self.wakes = self._make.features.wakes
         self._topic = broker.create_topic(partitions=2)
         self._settings = broker.settings(self._topic, group_id=unique("group"))
         self.restart = broker.restart if broker.container else None

@@ -311,7 +311,7 @@ class KafkaSource:
             self._shards[partition] = shard
         assert self._listener is not None
         assert self._polls is not None
-        self._polls.assigned()
+        self._polls.assigned(len(partitions))
         self._listener.assigned([self._shards[partition] for partition in partitions])
 
     def _revoked(self, partitions: Collection[TopicPartition]) -> None:

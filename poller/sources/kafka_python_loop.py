@@ -24,7 +24,7 @@ from kafka import errors as kafka_errors
 from kafka.net.selector import NetworkSelector
 from kafka.net.transport import KafkaTCPTransport
 
-from poller.sources.kafka_python_fetching import has_resumed, unpark
+from poller.sources.kafka_python_fetching import Fetches, has_resumed, unpark
 
 _LOOK_INTERVAL = 0.001
 """Seconds between two looks at the sockets while there is other work to do."""
@@ -83,9 +83,10 @@ class Turns:
     Owned by the thread that polls, save `wake`.
     """
 
-    def __init__(self, consumer: KafkaConsumer) -> None:
+    def __init__(self, consumer: KafkaConsumer, fetches: Fetches) -> None:
         """Take the consumer's waiting over; it was just made, and its client drives its loop on this thread."""
         self._coordinator, self._fetcher, self._net = consumer._coordinator, consumer._fetcher, consumer._net
+        self._fetches = fetches
         self._ensure_ready = self._coordinator.ensure_coordinator_ready
         self._woken = False
         # Heartbeats are sent while the poll waits, so none is to end it.
@@ -125,7 +126,7 @@ class Turns:
         """In the place of the client's: the records, and that it need not sleep."""
         fetcher = self._fetcher
         records, some_are_left = self._fetched(max_records, update_offsets=update_offsets)
-        if not some_are_left:
+        if not some_are_left and self._fetches.may_be_sent():
             self._send_fetches()
         if records:
             self._net.poll(timeout_ms=0)
@@ -135,7 +136,7 @@ class Turns:
         if fetcher._reset_task is not None and not fetcher._reset_task.is_done:
             waited_for.append(fetcher._reset_task)
         self._wait(
-            timeout_ms if waited_for else min(timeout_ms, _IDLE_TURN),
+            timeout_ms if waited_for else min(timeout_ms, _IDLE_TURN, self._fetches.until_next() * 1000),
             until=lambda: any(future.is_done for future in waited_for),
         )
         records, _ = self._fetched(max_records, update_offsets=update_offsets)

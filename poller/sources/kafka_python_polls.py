@@ -14,7 +14,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from poller.model import Record
 from poller.sources.kafka_python_client import keep_finished_joins
-from poller.sources.kafka_python_fetching import IDLE_AFTER, set_fetch_wait
+from poller.sources.kafka_python_fetching import IDLE_AFTER, Fetches
 from poller.sources.kafka_python_loop import Turns, Woken, is_told_to_join
 from poller.sources.kafka_python_records import give_records
 
@@ -38,16 +38,18 @@ class Polls:
         self._consumer, self._coordinator = consumer, consumer._coordinator
         keep_finished_joins(self._coordinator)
         give_records(consumer)
-        self._turns = Turns(consumer)
-        self._fetch_max_wait = fetch_max_wait
+        self._fetches = Fetches(consumer, fetch_max_wait)
+        self._turns = Turns(consumer, self._fetches)
         self._quiet_since = self._rest_until = 0.0
 
     def wake(self) -> None:
         """Make a waiting `poll` return at once. Any thread; while it waits for the group, it goes on for a moment."""
         self._turns.wake()
 
-    def assigned(self) -> None:
-        """There are partitions more. Others may come soon, and would wait for the fetch under way."""
+    def assigned(self, number: int) -> None:
+        """There are so many partitions more, and others may come soon: none is to wait for a fetch that is held."""
+        if number:
+            self._fetches.renew()
         self._quiet_since = time.monotonic() - IDLE_AFTER
 
     def poll(
@@ -62,7 +64,7 @@ class Polls:
             is_awaited: whether answers are awaited, so that `wake` may be called.
         """
         now = time.monotonic()
-        set_fetch_wait(self._consumer, usual=self._fetch_max_wait, paused=paused > 0, quiet=now - self._quiet_since)
+        self._fetches.hold(paused=paused > 0, quiet=now - self._quiet_since)
         polled: dict[TopicPartition, list[Record]] = {}
         is_joining = self._coordinator.need_rejoin()
         if paused == owned > 0 and not is_joining and now < self._rest_until:

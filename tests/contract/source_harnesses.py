@@ -17,7 +17,6 @@ from poller.errors import SourceUnavailable
 from poller.model import Progress, Record, Shard
 from poller.sources import Features, Listener, Source
 from poller.sources.kafka import KafkaSource
-from poller.sources.kafka_event import KafkaSettings
 from poller.sources.kafka_librdkafka import LibrdkafkaSource
 from poller.sources.memory import MemoryTopic, MemoryTopicSource
 from poller.sources.memory_queue import MemoryQueue, MemoryQueueSource

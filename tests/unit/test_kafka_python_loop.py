@@ -24,6 +24,7 @@ class Consumer:
         """Milliseconds of each turn of the loop, 0 where it only looked."""
         self.on_turn: Callable[[], object] = lambda: None
         self.fetches = 0
+        self.may_fetch, self.next_fetch = True, float("inf")
         self.is_told_to_join = False
         self._manager = SimpleNamespace()
         self._net = SimpleNamespace(poll=self._turn, drain=lambda: None, _wakeup_w=SimpleNamespace(send=self._ring))
@@ -67,7 +68,8 @@ class Consumer:
 
 def turns_of(consumer: Consumer) -> Turns:
     client: Any = consumer
-    return Turns(client)
+    fetches: Any = SimpleNamespace(may_be_sent=lambda: consumer.may_fetch, until_next=lambda: consumer.next_fetch)
+    return Turns(client, fetches)
 
 
 def polled(consumer: Consumer, milliseconds: float) -> dict[str, list[str]]:
@@ -132,6 +134,15 @@ def test_with_nothing_to_fetch_it_looks_around_every_100_ms() -> None:
     consumer.on_turn = lambda: setattr(consumer, "is_told_to_join", True)
     polled(consumer, 1000)
     assert consumer.waits == [100]
+
+
+def test_it_waits_no_longer_than_until_the_next_fetch_may_be_sent() -> None:
+    consumer = Consumer()
+    turns_of(consumer)
+    consumer.may_fetch, consumer.next_fetch = False, 0.01
+    consumer.on_turn = lambda: setattr(consumer, "is_told_to_join", True)
+    polled(consumer, 1000)
+    assert (consumer.waits, consumer.fetches) == ([10], 0)
 
 
 def test_a_group_that_rebalances_ends_the_waiting_for_records() -> None:

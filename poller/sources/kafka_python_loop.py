@@ -132,17 +132,16 @@ class Turns:
             self._net.poll(timeout_ms=0)
             self._net.drain()
             return records, False
-        waited_for = [*fetcher._fetch_futures]
-        if fetcher._reset_task is not None and not fetcher._reset_task.is_done:
-            waited_for.append(fetcher._reset_task)
+        under_way = [*fetcher._fetch_futures, *([] if fetcher._reset_task is None else [fetcher._reset_task])]
+        waited_for = [future for future in under_way if not future.is_done]
         self._wait(
             timeout_ms if waited_for else min(timeout_ms, _IDLE_TURN, self._fetches.until_next() * 1000),
             until=lambda: any(future.is_done for future in waited_for),
         )
-        records, _ = self._fetched(max_records, update_offsets=update_offsets)
-        if self._woken and not records:
+        if self._woken and not fetcher._completed_fetches:
             self._woken = False
             raise Woken
+        records, _ = self._fetched(max_records, update_offsets=update_offsets)
         return records, False
 
     def _fetched(self, most: int | None, *, update_offsets: bool) -> tuple[dict[Any, Any], bool]:

@@ -61,7 +61,7 @@ def drive_on_owners_thread(client: Any) -> None:
         client: a KafkaNetClient that was just made.
     """
     net, manager = client._net, client._manager
-    _replace(net, start=_nothing, wakeup=_nothing)  # there is no other thread to wake
+    _replace(net, start=_nothing, wakeup=_nothing, close=_with_all_sockets(net))  # there is no other thread to wake
     build_transport = manager._build_transport
 
     async def _build_transport(*args: Any, **others: Any) -> Any:
@@ -192,6 +192,19 @@ def _never() -> float:
 
 def _no_reason() -> bool:
     return False
+
+
+def _with_all_sockets(net: Any) -> Callable[[], None]:
+    """Close a loop, and the sockets that it forgets: 3.0.12 does so while they connect, or have something to send."""
+    close = net.close
+
+    def close_all() -> None:
+        sockets = [key.fileobj for key in (net._selector.get_map() or {}).values()]
+        close()
+        for one in sockets:
+            one.close()
+
+    return close_all
 
 
 def _in_large_pieces(transport: Any) -> Callable[[], tuple[bytes, Exception | None]]:

@@ -68,7 +68,7 @@ class RecordsOfPartition(Fetcher.PartitionRecords):
         some = self._batch.read(most, self._shard, self._head)
         self.next_fetch_offset = self._batch.next_offset
         self.records_read += len(some)
-        self.bytes_read += len(some)
+        self.bytes_read += len(some)  # that there is something is all that the client asks of it
         if self._batch.is_read:
             self._batch = None
             if not self._batches.has_next():

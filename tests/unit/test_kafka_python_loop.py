@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kafka.net.selector import NetworkSelector
 
-from poller.sources.kafka_python_loop import Turns, Woken
+from poller.sources.kafka_python_loop import Turns, Woken, drive_on_owners_thread
 
 A, B = "topic-0", "topic-1"
 RECORDS = {A: ["record"]}
@@ -199,3 +201,21 @@ def test_a_rest_lasts_until_it_is_woken_or_the_group_rebalances() -> None:
     consumer.on_turn = lambda: setattr(consumer, "is_told_to_join", True)
     turns.rest(30)
     assert consumer.waits == [30_000, 30_000]
+
+
+def test_a_socket_that_is_not_connected_yet_is_closed_with_the_loop() -> None:
+    # kafka-python forgets it: a warning in tests, and a descriptor until it is collected.
+    net = NetworkSelector()
+    drive_on_owners_thread(SimpleNamespace(_net=net, _manager=SimpleNamespace(_build_transport=None)))
+    ours, theirs = socket.socketpair()
+
+    async def connect() -> None:
+        await net.wait_read(ours)
+
+    net.call_soon(connect)
+    net.poll(timeout_ms=0)
+    assert ours in [key.fileobj for key in net._selector.get_map().values()]
+    net.close()
+    assert ours.fileno() == -1
+    net.close()
+    theirs.close()

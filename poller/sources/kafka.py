@@ -15,19 +15,17 @@ from contextlib import AbstractContextManager
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
-from kafka.consumer.fetcher import ConsumerRecord
 
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.model import Progress, Record, Shard
-from poller.sources import Features, Listener, kafka_header_names
-from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead, record_head
+from poller.sources import Features, Listener
+from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead
 from poller.sources.kafka_lag import ASK_TIMEOUT, KafkaLag, Known
 from poller.sources.kafka_positions import is_to_be_kept, place_text, time_to_go_on
-from poller.sources.kafka_python_client import Connections, Rebalances, is_told_to_join, keep_finished_joins
+from poller.sources.kafka_python_client import Connections, Rebalances
 from poller.sources.kafka_python_crowd import opening_of
-from poller.sources.kafka_python_fetching import IDLE_AFTER, set_fetch_wait
-from poller.sources.kafka_python_loop import spare_turns
-from poller.sources.kafka_python_options import consumer_options, from_consumer_records, offsets_to_commit
+from poller.sources.kafka_python_options import consumer_options, offsets_to_commit
+from poller.sources.kafka_python_polls import Polls
 from poller.sources.kafka_python_positions import WITHOUT_OFFSET, asked_offsets, offsets_of
 from poller.sources.kafka_python_watch import TopicWatch
 
@@ -51,7 +49,7 @@ _CLOSE_TIMEOUT = 2.0
 class KafkaSource:
     """One topic through one member of a consumer group. See `poller.sources.Source` for the contract."""
 
-    features = Features(ordered=True, redelivers=False, rebalances=True)
+    features = Features(ordered=True, redelivers=False, rebalances=True, wakes=True)
 
     def __init__(self, settings: KafkaSettings, renewed: Callable[[], KafkaSettings | None] = lambda: None) -> None:
         """`renewed` gives the settings with a login that was read anew; None where that cannot be, so that it stays."""
@@ -63,16 +61,18 @@ class KafkaSource:
         self._watch = TopicWatch(settings, self._connections)
         self._tokens = settings.security.token_source()
         self._consumer: KafkaConsumer | None = None
+        self._polls: Polls | None = None
         self._owned: dict[Shard, TopicPartition] = {}
-        self._heads: dict[TopicPartition, tuple[Shard, bytes]] = {}
+        self._shards: dict[TopicPartition, Shard] = {}
         self._next: dict[TopicPartition, int] = {}
+        """Behind the last record that was given."""
+        self._finished: dict[TopicPartition, int] = {}
+        """Where the loop's progress has come to."""
         self._cut: dict[TopicPartition, int | None] = {}
         """Partitions whose log was found cut outside of `poll`, for the next one to place."""
         self._uncommitted: dict[TopicPartition, int] = {}
         self._commit_after = 0.0
         self._paused: set[Shard] = set()
-        self._quiet_since = 0.0
-        """When records or partitions came last."""
         self._lag = KafkaLag(self._ends)
 
     def open(self, listener: Listener) -> None:
@@ -85,7 +85,6 @@ class KafkaSource:
         self._listener = listener
         try:
             with opening_of(self._settings.bootstrap_servers).place(self._settings.connect_timeout), self._translated():
-                kafka_header_names.install()
                 if self._tokens is not None:
                     self._tokens.token()  # here it may take its time; the client waits for it on its only thread
                 self._watch = TopicWatch(self._settings, self._connections)
@@ -94,8 +93,7 @@ class KafkaSource:
                     kafka_client=self._connections.make_on_owners_thread,
                 )
                 self._consumer = consumer
-                keep_finished_joins(consumer._coordinator)  # noqa: SLF001 - a defect can only be mended inside
-                spare_turns(consumer)
+                self._polls = Polls(consumer, fetch_max_wait=self._settings.fetch_max_wait)
                 self._subscribe(consumer)
                 self._watch.find()
         except SourceError:
@@ -122,39 +120,38 @@ class KafkaSource:
             SourceRejected: the topic is gone, or is not allowed any more.
         """
         consumer = self._opened()
-        quiet = time.monotonic() - self._quiet_since
-        set_fetch_wait(consumer, usual=self._settings.fetch_max_wait, paused=bool(self._paused), quiet=quiet)
-        polled: dict[TopicPartition, list[ConsumerRecord]] = {}
+        assert self._polls is not None
+        polled: dict[TopicPartition, list[Record]] = {}
         with self._translated():
             if self._cut:
                 cut, self._cut = self._cut, {}
                 self._place(consumer, cut)
             try:
-                polled = consumer.poll(timeout_ms=max_wait * 1000)
-                if not polled and is_told_to_join(consumer._coordinator):  # noqa: SLF001 - there is no public way
-                    polled = consumer.poll(timeout_ms=0)  # others wait for it
+                polled = self._polls.poll(max_wait, len(self._paused), len(self._owned), is_awaited=self._is_awaited)
             except WITHOUT_OFFSET as error:
                 self._place(consumer, asked_offsets(error, consumer))
         records: list[Record] = []
         for partition, some in polled.items():
-            shard, head = self._heads[partition]
-            if some[0].offset < self._next.get(partition, 0):
-                self._start_over(partition, shard)
-            self._next[partition] = some[-1].offset + 1
-            records += from_consumer_records(some, shard, head)
+            if some[0].position < self._next.get(partition, 0):
+                self._start_over(partition, some[0].shard)
+            self._next[partition] = some[-1].position + 1
+            records += some
         if self._uncommitted and time.monotonic() >= self._commit_after:
             self._commit(consumer)
-        if polled:
-            self._quiet_since = time.monotonic()
-        else:
+        if not polled:
             self._watch.look(consumer)
         return records
+
+    def _is_awaited(self) -> bool:
+        """Whether something that was given is not finished."""
+        return any(self._finished.get(partition, 0) < behind for partition, behind in self._next.items())
 
     def _start_over(self, partition: TopicPartition, shard: Shard) -> None:
         # The topic was made anew or its log was cut: the offsets in flight name other records now.
         _log.warning("offsets of %s went back: the topic was made anew or its log was truncated", shard)
         assert self._listener is not None
         self._uncommitted.pop(partition, None)
+        self._finished.pop(partition, None)
         self._listener.lost([shard])
         self._listener.assigned([shard])
 
@@ -164,7 +161,7 @@ class KafkaSource:
         times = {
             partition: time_to_go_on(settings, offset, added=partition.partition not in self._watch.at_start)
             for partition, offset in asked.items()
-            if partition in self._heads
+            if partition in self._shards
         }
         try:
             places = offsets_of(consumer, times, settings.connect_timeout)
@@ -173,7 +170,7 @@ class KafkaSource:
             _log.info("the offsets of %s are not known yet: %s", settings.topic, error)  # the next poll asks again
             return
         for partition, offset in places.items():
-            shard, _ = self._heads[partition]
+            shard = self._shards[partition]
             level = logging.INFO if asked[partition] is None else logging.WARNING
             _log.log(level, "%s", place_text(settings, shard, asked[partition], offset))
             consumer.seek(partition, offset)
@@ -214,7 +211,7 @@ class KafkaSource:
     def _note(self, progress: Progress) -> None:
         for shard, position in progress.positions.items():
             if shard in self._owned:
-                self._uncommitted[self._owned[shard]] = position
+                self._uncommitted[self._owned[shard]] = self._finished[self._owned[shard]] = position
 
     def _commit(self, consumer: KafkaConsumer) -> None:
         with self._translated():
@@ -269,27 +266,29 @@ class KafkaSource:
         return position
 
     def wake(self) -> None:
-        """Nothing: the client has no such call, so the loop polls in short slices while it waits for results."""
+        """Make a waiting `poll` return at once; while the group is joined, with the next slice."""
+        if (polls := self._polls) is not None:
+            polls.wake()
 
     def close(self) -> None:
         """Revoke all shards, commit what that makes final, and leave the group. Blocks a few seconds at most."""
         try:
-            if self._consumer is not None:
-                self._finish_rebalance(self._consumer)
+            if self._consumer is not None and self._polls is not None:
+                self._finish_rebalance(self._consumer, self._polls)
                 self._consumer.close(autocommit=False, timeout_ms=int(_CLOSE_TIMEOUT * 1000))
         except Exception as error:  # noqa: BLE001 - whatever is broken there, this consumer is given up
             _log.warning("group %s was not left properly: %s", self._settings.group_id, error)
         finally:
             self._connections.close()
-            self._consumer = None
-            self._forget(list(self._heads))
+            self._consumer = self._polls = None
+            self._forget(list(self._shards))
 
-    def _finish_rebalance(self, consumer: KafkaConsumer) -> None:
+    def _finish_rebalance(self, consumer: KafkaConsumer, polls: Polls) -> None:
         # The client commits nothing while the group rebalances, and would leave it like that: finished work came again.
         deadline = time.monotonic() + _REBALANCE_TIMEOUT
         try:
             while self._uncommitted and time.monotonic() < deadline and not consumer._coordinator.coordinator_unknown():  # noqa: SLF001
-                consumer.poll(timeout_ms=50)  # what arrives was never taken up, so it comes again
+                polls.poll(0.05)  # what arrives was never taken up, so it comes again
                 self._commit(consumer)
         except Exception as error:  # noqa: BLE001 - whatever is broken there, the group is left all the same
             _log.info("the last commit of group %s failed: %s", self._settings.group_id, error)
@@ -309,16 +308,15 @@ class KafkaSource:
         for topic, number in partitions:
             partition, shard = TopicPartition(topic, number), f"{topic}-{number}"
             self._owned[shard] = partition
-            self._heads[partition] = (shard, record_head(topic, number))
-        self._quiet_since = (
-            time.monotonic() - IDLE_AFTER
-        )  # others may come soon, and would wait for the fetch under way
+            self._shards[partition] = shard
         assert self._listener is not None
-        self._listener.assigned([self._heads[partition][0] for partition in partitions])
+        assert self._polls is not None
+        self._polls.assigned(len(partitions))
+        self._listener.assigned([self._shards[partition] for partition in partitions])
 
     def _revoked(self, partitions: Collection[TopicPartition]) -> None:
         assert self._listener is not None
-        self._note(self._listener.revoked([self._heads[partition][0] for partition in partitions]))
+        self._note(self._listener.revoked([self._shards[partition] for partition in partitions]))
         going = {partition: self._uncommitted[partition] for partition in partitions if partition in self._uncommitted}
         if going and self._consumer is not None:
             # Goes out before the request that gives the partitions up, on the same connection.
@@ -335,14 +333,15 @@ class KafkaSource:
 
     def _lost(self, partitions: Collection[TopicPartition]) -> None:
         assert self._listener is not None
-        self._listener.lost([self._heads[partition][0] for partition in partitions])
+        self._listener.lost([self._shards[partition] for partition in partitions])
         self._forget(partitions)
 
     def _forget(self, partitions: Collection[TopicPartition]) -> None:
         for partition in partitions:
-            shard, _ = self._heads.pop(partition)
+            shard = self._shards.pop(partition)
             del self._owned[shard]
             self._paused.discard(shard)
             self._next.pop(partition, None)
+            self._finished.pop(partition, None)
             self._cut.pop(partition, None)
             self._uncommitted.pop(partition, None)

@@ -208,11 +208,6 @@ def keep_finished_joins(coordinator: Any) -> None:
     coordinator.need_rejoin = is_joining
 
 
-def is_told_to_join(coordinator: Any) -> bool:
-    """Whether the group rebalances, and has not heard from this member yet."""
-    return coordinator._join_task is None and bool(coordinator.need_rejoin())
-
-
 class Rebalances(ConsumerRebalanceListener):
     """Hands the client's rebalance calls on; they come from inside of the owner's own calls."""
 

@@ -21,10 +21,10 @@ from typing import Any
 
 from kafka import KafkaConsumer
 from kafka import errors as kafka_errors
-from kafka.future import Future
+from kafka.net.selector import NetworkSelector
 from kafka.net.transport import KafkaTCPTransport
 
-from poller.sources.kafka_python_fetching import has_resumed, unpark
+from poller.sources.kafka_python_fetching import Fetches, has_resumed, unpark
 
 _LOOK_INTERVAL = 0.001
 """Seconds between two looks at the sockets while there is other work to do."""
@@ -34,10 +34,6 @@ _READ_SIZE = 64 * 1024
 
 _IDLE_TURN = 100.0
 """Milliseconds that the loop is driven at once when nothing is fetched, as the client would sleep."""
-
-_SHORTEST_TURN = 5.0
-"""Milliseconds in which an answer can come to a heartbeat, when all partitions are paused: the caller may not be back
-for a second."""
 
 
 class Selector(selectors.DefaultSelector):
@@ -65,7 +61,7 @@ def drive_on_owners_thread(client: Any) -> None:
         client: a KafkaNetClient that was just made.
     """
     net, manager = client._net, client._manager
-    _replace(net, start=_nothing, wakeup=_nothing)  # there is no other thread to wake
+    _replace(net, start=_nothing, wakeup=_nothing, close=_with_all_sockets(net))  # there is no other thread to wake
     build_transport = manager._build_transport
 
     async def _build_transport(*args: Any, **others: Any) -> Any:
@@ -77,17 +73,45 @@ def drive_on_owners_thread(client: Any) -> None:
     _replace(manager, _build_transport=_build_transport)
 
 
-def spare_turns(consumer: KafkaConsumer) -> None:
-    """Let polls of a consumer drive the loop when there is something to wait for, and a little while records flow."""
-    coordinator, fetcher = consumer._coordinator, consumer._fetcher
-    net, manager = consumer._net, consumer._manager
-    ensure_ready, fetch = coordinator.ensure_coordinator_ready, fetcher.fetch_records
+class Woken(Exception):  # noqa: N818 - it is none, but has to get out of the client's poll
+    """A poll that waited was ended by `Turns.wake`. Nothing was taken."""
 
-    def ensure_coordinator_ready(timeout_ms: float | None = None) -> bool:
-        return not coordinator.coordinator_unknown() or bool(ensure_ready(timeout_ms))
 
-    def send_fetches() -> Any:
-        sending = fetcher._send_fetches_async()  # it is a coroutine, but waits for nothing
+class Turns:
+    """Lets polls of a consumer drive the loop when there is something to wait for, and a little while records flow.
+
+    Owned by the thread that polls, save `wake`.
+    """
+
+    def __init__(self, consumer: KafkaConsumer, fetches: Fetches) -> None:
+        """Take the consumer's waiting over; it was just made, and its client drives its loop on this thread."""
+        self._coordinator, self._fetcher, self._net = consumer._coordinator, consumer._fetcher, consumer._net
+        self._fetches = fetches
+        self._ensure_ready = self._coordinator.ensure_coordinator_ready
+        self._woken = False
+        # Heartbeats are sent while the poll waits, so none is to end it.
+        _replace(self._coordinator, ensure_coordinator_ready=self._ensure_coordinator_ready, time_to_next_poll=_never)
+        _replace(self._fetcher, send_fetches=self._send_fetches, fetch_records=self._fetch_records)
+
+    def wake(self) -> None:
+        """Make a poll that waits for records raise `Woken`, or the next one. Any thread; joining a group goes on."""
+        if not self._woken:
+            self._woken = True
+            NetworkSelector.wakeup(self._net)
+
+    def rest(self, seconds: float) -> None:
+        """Wait while there is nothing to fetch: for `wake`, the group's rebalance, or until the time is over.
+
+        Heartbeats are sent and answered meanwhile.
+        """
+        self._wait(seconds * 1000, until=_no_reason)
+        self._woken = False
+
+    def _ensure_coordinator_ready(self, timeout_ms: float | None = None) -> bool:
+        return not self._coordinator.coordinator_unknown() or bool(self._ensure_ready(timeout_ms))
+
+    def _send_fetches(self) -> Any:
+        sending = self._fetcher._send_fetches_async()  # it is a coroutine, but waits for nothing
         try:
             sending.send(None)
         except StopIteration as sent:
@@ -96,28 +120,49 @@ def spare_turns(consumer: KafkaConsumer) -> None:
             "this kafka-python waits while it sends fetches; poller/sources/kafka_python_loop.py does not"
         )
 
-    def fetch_records(max_records: int | None = None, *, update_offsets: bool = True, timeout_ms: float = 0) -> Any:
-        unpark(fetcher)
-        resumed = has_resumed(fetcher)  # there is something: do not wait for a fetch that is under way first
-        records, idle = fetch(max_records, update_offsets=update_offsets, timeout_ms=0 if resumed else timeout_ms)
-        if not records and has_resumed(fetcher):
-            # It was resumed, but found parked only after another partition, which is paused now, had been.
-            unpark(fetcher)
-            records, idle = fetch(max_records, update_offsets=update_offsets, timeout_ms=0)
+    def _fetch_records(
+        self, max_records: int | None = None, *, update_offsets: bool = True, timeout_ms: float = 0
+    ) -> tuple[dict[Any, Any], bool]:
+        """In the place of the client's: the records, and that it need not sleep."""
+        fetcher = self._fetcher
+        records, some_are_left = self._fetched(max_records, update_offsets=update_offsets)
+        if not some_are_left and self._fetches.may_be_sent():
+            self._send_fetches()
         if records:
-            net.poll(timeout_ms=0)
-            net.drain()
-        elif idle:
-            subscriptions = fetcher._subscriptions
-            all_paused = len(subscriptions.paused_partitions()) == len(subscriptions.assignment)
-            shortest = _SHORTEST_TURN if all_paused else 0.0
-            with suppress(kafka_errors.KafkaTimeoutError):
-                net.run(manager.wait_for, Future(), max(shortest, min(timeout_ms, _IDLE_TURN)))
+            self._net.poll(timeout_ms=0)
+            self._net.drain()
+            return records, False
+        under_way = [*fetcher._fetch_futures, *([] if fetcher._reset_task is None else [fetcher._reset_task])]
+        waited_for = [future for future in under_way if not future.is_done]
+        self._wait(
+            timeout_ms if waited_for else min(timeout_ms, _IDLE_TURN, self._fetches.until_next() * 1000),
+            until=lambda: any(future.is_done for future in waited_for),
+        )
+        if self._woken and not fetcher._completed_fetches:
+            self._woken = False
+            raise Woken
+        records, _ = self._fetched(max_records, update_offsets=update_offsets)
         return records, False
 
-    _replace(coordinator, ensure_coordinator_ready=ensure_coordinator_ready)
-    _replace(coordinator, time_to_next_poll=lambda: float("inf"))  # heartbeats are sent while the poll waits
-    _replace(fetcher, send_fetches=send_fetches, fetch_records=fetch_records)
+    def _fetched(self, most: int | None, *, update_offsets: bool) -> tuple[dict[Any, Any], bool]:
+        unpark(self._fetcher)
+        records, some_are_left = self._fetcher.fetched_records(most, update_offsets=update_offsets)
+        if not records and has_resumed(self._fetcher):
+            # It was resumed, but found parked only after another partition, which is paused now, had been.
+            unpark(self._fetcher)
+            records, some_are_left = self._fetcher.fetched_records(most, update_offsets=update_offsets)
+        return records, some_are_left
+
+    def _wait(self, milliseconds: float, until: Callable[[], bool]) -> None:
+        """Drive the loop, one turn at least."""
+        deadline = time.monotonic() + milliseconds / 1000
+        left = 0.0 if self._woken or until() else milliseconds
+        while True:
+            self._net.poll(timeout_ms=left)
+            left = (deadline - time.monotonic()) * 1000
+            if left <= 0 or self._woken or until() or is_told_to_join(self._coordinator):
+                break
+        self._net.drain()
 
 
 def wait_for(client: Any, future: Any, timeout: float) -> bool:
@@ -132,8 +177,34 @@ def _replace(of: Any, **methods: Callable[..., Any]) -> None:
         setattr(of, name, method)
 
 
+def is_told_to_join(coordinator: Any) -> bool:
+    """Whether the group rebalances, and has not heard from this member yet."""
+    return coordinator._join_task is None and bool(coordinator.need_rejoin())
+
+
 def _nothing() -> None:
     pass
+
+
+def _never() -> float:
+    return float("inf")
+
+
+def _no_reason() -> bool:
+    return False
+
+
+def _with_all_sockets(net: Any) -> Callable[[], None]:
+    """Close a loop, and the sockets that it forgets: 3.0.12 does so while they connect, or have something to send."""
+    close = net.close
+
+    def close_all() -> None:
+        sockets = [key.fileobj for key in (net._selector.get_map() or {}).values()]
+        close()
+        for one in sockets:
+            one.close()
+
+    return close_all
 
 
 def _in_large_pieces(transport: Any) -> Callable[[], tuple[bytes, Exception | None]]:

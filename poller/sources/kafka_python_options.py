@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kafka import OffsetAndMetadata, TopicPartition
-from kafka.consumer.fetcher import ConsumerRecord
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from poller.model import Record, Shard
@@ -51,12 +50,19 @@ def consumer_options(settings: KafkaSettings, tokens: TokenSource | None) -> dic
     }
 
 
-def from_consumer_records(some: Sequence[ConsumerRecord], shard: Shard, head: bytes) -> list[Record]:
+def from_consumer_records(some: Sequence[Any], shard: Shard, head: bytes) -> list[Record]:
     """The client's records as ours."""
-    _topics, _partitions, _epochs, offsets, times, kinds, keys, values, headers, *_ = zip(*some, strict=True)
-    if None in times:  # a message format from before Kafka 0.10 has none
-        times = tuple(-1 if time is None else time for time in times)
-    return to_records(shard, head, offsets, zip(kinds, times, strict=True), keys, values, headers)
+    # A message format from before Kafka 0.10 has no timestamps.
+    times = [-1 if record.timestamp is None else record.timestamp for record in some]
+    return to_records(
+        shard,
+        head,
+        [record.offset for record in some],
+        [(record.timestamp_type, time) for record, time in zip(some, times, strict=True)],
+        [record.key for record in some],
+        [record.value for record in some],
+        [record.headers for record in some],
+    )
 
 
 def offsets_to_commit(positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, OffsetAndMetadata]:

@@ -17,13 +17,12 @@ from poller.errors import SourceUnavailable
 from poller.model import Progress, Record, Shard
 from poller.sources import Features, Listener, Source
 from poller.sources.kafka import KafkaSource
-from poller.sources.kafka_event import KafkaSettings
 from poller.sources.kafka_librdkafka import LibrdkafkaSource
 from poller.sources.memory import MemoryTopic, MemoryTopicSource
 from poller.sources.memory_queue import MemoryQueue, MemoryQueueSource
 from poller.sources.rabbitmq import RabbitMQSource
 
-KAFKA_CLIENTS: Mapping[str, Callable[[KafkaSettings], KafkaSource | LibrdkafkaSource]] = {
+KAFKA_CLIENTS: Mapping[str, type[KafkaSource | LibrdkafkaSource]] = {
     "kafka-python": KafkaSource,
     "confluent-kafka": LibrdkafkaSource,
 }
@@ -122,7 +121,7 @@ class MemoryQueueHarness:
 class KafkaHarness:
     features = KafkaSource.features
     shards = 2
-    wakes = False
+    wakes: bool
     quiet = 0.5
     restart: Callable[[], None] | None
     dead_letters = None
@@ -130,6 +129,7 @@ class KafkaHarness:
     def __init__(self, broker: KafkaBroker, client: str, door: str = "") -> None:
         self._broker = broker
         self._make = KAFKA_CLIENTS[client]
+        self.wakes = self._make.features.wakes
         self._topic = broker.create_topic(partitions=2)
         self._settings = broker.settings(self._topic, group_id=unique("group"))
         self.restart = broker.restart if broker.container else None

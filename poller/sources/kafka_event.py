@@ -41,7 +41,7 @@ class KafkaSettings:
     connect_timeout: float = 5.0
     fetch_max_wait: float = 0.01
     """How long a broker holds a fetch of kafka-python's that finds nothing, while records flow and none of other
-    partitions wait here: a resumed partition has to wait for the fetch under way. An idle consumer lets it be longer."""
+    partitions wait: a resumed partition has to wait for the fetch under way. An idle consumer lets it be longer."""
     prefetch_bytes: int = 16 << 20
     """How much confluent-kafka fetches ahead; what comes of one fetch may pass it. kafka-python keeps one fetch."""
     security: KafkaSecurity = field(default_factory=KafkaSecurity)

@@ -86,8 +86,8 @@ def _rows(client: str, ours: list[Run], floor: list[Run], seconds: float) -> Ite
 
 def started(service: Service, mappings: int, timeout: float = START_TIMEOUT) -> Run:
     """Wait until all its mappings poll."""
-    ready = _ready(service, timeout)
-    return Run(service.wait_for_log('"message": "polling"', times=mappings, timeout=timeout), ready)
+    polling = service.wait_for_log('"message": "polling"', times=mappings, timeout=timeout)
+    return Run(polling, _ready(service, timeout))  # asking pauses for long, and would hold the first figure up
 
 
 def _ready(service: Service, timeout: float) -> float:

@@ -149,7 +149,7 @@ class Settings(Model):
     """A function that waits for a debugger, `FUNCTION` or `FUNCTION:PORT`; by default debugpy's port 5678, Node.js's
     9229, Java's 5005. It has one environment and no timeouts."""
     KafkaClient: Annotated[KafkaClientName, AfterValidator(_installed)] = "auto"
-    """Library that reads Kafka topics: `confluent-kafka` (librdkafka, several times as fast) comes with the extra
+    """Library that reads Kafka topics: `confluent-kafka` (librdkafka, less processor time) comes with the extra
     `fast`, `kafka-python` is always there. `auto` is confluent-kafka where it is installed."""
     S3Events: SecretStr = SecretStr("")
     """Queue or topic from which notifications of S3 are read, besides the webhook:

@@ -303,8 +303,7 @@ def made_again(folder, scripted):
 def gone_for_a_while(folder, scripted):
     folder.rmdir()
     scripted.saved(folder)
-    while scripted.watch._places[folder] is not None:
-        threading.Event().wait(0.001)
+    eventually(lambda: scripted.watch._places[folder] is None)
     folder.mkdir()
 
 
@@ -472,14 +471,14 @@ def test_a_folder_that_is_deleted_and_made_again_reloads_by_itself(pool, tmp_pat
     watch.start(lambda: [one])
     try:
         for text in ("first", "second"):
-            number = 0
-            while is_running(pid):
-                number += 1
-                assert number < 100
+
+            def is_seen(text=text, pid=pid):
                 shutil.rmtree(code)
                 code.mkdir()
                 save(code, text)
-                threading.Event().wait(0.2)
+                return not is_running(pid)
+
+            eventually(is_seen, pause=0.2)
             found, pid = asked(one, answers, len(answers.results) + 1)
             assert found == text
     finally:

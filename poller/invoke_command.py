@@ -45,7 +45,7 @@ def run(given: argparse.Namespace, load: Callable[[], Template], print_json: Pri
     )
     if asked.kind == "Event" and asked.client_context is not None:
         reason = "reaches handlers of synchronous invocations only, as on AWS"
-        raise ConfigError([Problem("--client-context", reason, "leave it out, or --type Event")])
+        raise ConfigError([Problem("--client-context", reason, "leave out one of the two: this, or --type Event")])
     if given.endpoint is not None:
         is_missing = given.template is not None and not given.template.exists()
         settings = None if is_missing else load().settings

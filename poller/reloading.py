@@ -183,11 +183,11 @@ class CodeWatch:
 
     def _run_replaced(self, pools: Iterable[FunctionPool]) -> None:
         """Have functions run what is in folders that were replaced."""
-        before, self._places = self._places, {}
+        before, places = self._places, dict[Path, _Identity | None]()
         for pool in pools:
             replaced = []
             for name in () if pool.configuration.debug_port else (pool.configuration.code, *pool.configuration.layers):
-                now = self._places.setdefault(name, _identity(name))
+                now = places.setdefault(name, _identity(name))
                 if now is not None and before.get(name, now) != now:
                     replaced.append(name)
                     if name != pool.configuration.code:
@@ -196,6 +196,7 @@ class CodeWatch:
                 pool.reload()
                 extra = {"function": pool.configuration.function_name}
                 _log.info("replaced: %s; the next invocation runs it", replaced[0], extra=extra)
+        self._places = places
 
     def _reload(self, changed: Iterable[Path]) -> None:
         paths = sorted(set(changed))

@@ -179,16 +179,20 @@ class Scripted:
         yield []
         while not ending.is_set():
             try:
-                yield self._told.get(timeout=0.01)
+                write, paths = self._told.get(timeout=0.01)
             except queue.Empty:
                 yield []
+            else:
+                write()
+                yield paths
 
     def look(self):
         """The folders that it begins to watch."""
         return self.looks.get(timeout=10)
 
-    def saved(self, *paths):
-        self._told.put(paths)
+    def saved(self, *paths, write=lambda: None):
+        """Tell it these changes, which are written where it cannot look at them before it is told."""
+        self._told.put((write, paths))
 
     def add(self, pool):
         """A pool is made, which then is one of those that run."""
@@ -295,15 +299,17 @@ def swapped(folder, scripted):
 
 
 def made_again(folder, scripted):
-    folder.rmdir()
-    folder.mkdir()  # which may get the same number, so that only its watch knows
-    scripted.saved(folder)
+    def write():
+        folder.rmdir()
+        folder.mkdir()  # which may get the same number, so that only its watch knows
+
+    scripted.saved(folder, write=write)
 
 
 def gone_for_a_while(folder, scripted):
     folder.rmdir()
-    scripted.saved(folder)
-    eventually(lambda: scripted.watch._places[folder] is None)
+    while folder in scripted.look():
+        pass
     folder.mkdir()
 
 

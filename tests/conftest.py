@@ -29,6 +29,8 @@ T = TypeVar("T", bound=KafkaBroker | RabbitMQBroker)
 def pytest_configure() -> None:
     # A run that is ended from outside (`timeout`, CI) takes its containers down, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # What a shell starts in the background ignores Ctrl-C, and hands that on to the commands that tests end with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

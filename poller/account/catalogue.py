@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -197,8 +198,9 @@ class Catalogue:
         try:
             self._documents.change([*changes, *told])
         except BaseException:
-            for _, recall in self._deleted:
-                recall()
+            with ExitStack() as all_of_them:  # where one fails, too
+                for _, recall in self._deleted:
+                    all_of_them.callback(recall)
             raise
         self._is_ours = True
 

@@ -8,6 +8,7 @@ them was changed; it goes with that process.
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import shutil
 import stat
@@ -69,8 +70,13 @@ def _brought_together(layers: tuple[Path, ...]) -> Path:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+@atexit.register
+def _remove() -> None:
+    for folder in itertools.chain.from_iterable([*_merged.values()]):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def copy_over(layer: Path, folder: Path) -> None:

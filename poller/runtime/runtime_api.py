@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from enum import Enum
 from typing import NamedTuple
@@ -310,13 +309,16 @@ def not_found() -> Reply:
 
 
 def in_a_header(text: str) -> str:
-    """JSON text as it may stand in a header: one line of ASCII."""
-    if text.isascii() and text.isprintable():
-        return text
-    try:
-        return json.dumps(json.loads(text), separators=(",", ":"))
-    except (ValueError, RecursionError):  # no JSON: the runtime says so
-        return re.sub(r"[^ -~]", "?", text)
+    """JSON text as it may stand in a header: one line of ASCII.
+
+    Other letters stand in strings only, where escapes mean the same, and line ends only where a space does as well.
+    """
+    return re.sub(r"[^ -~]", lambda letter: " " if letter[0] in "\t\n\r" else _escaped(letter[0]), text)
+
+
+def _escaped(letter: str) -> str:
+    units = letter.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 
 
 def _init_error(request: Request) -> Frame:

@@ -702,6 +702,11 @@ def test_what_cannot_be_kept_is_not_done(tmp_path: Path) -> None:
     documents = FullDisk()
     account = account_of(tmp_path, documents)
     recalled: list[str] = []
+
+    def unreadable() -> None:
+        raise StateError("the disk cannot be read")
+
+    account.catalogue.on_deleted(lambda name, qualifier: [], unreadable)
     account.catalogue.on_deleted(lambda name, qualifier: [], lambda: recalled.append("all"))
     account.functions.create_function(request())
     account.publishing.publish_version("f", {})

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -210,3 +211,11 @@ def test_a_layer_that_is_gone_is_not_taken_for_an_empty_one(tmp_path: Path) -> N
     (tmp_path / "opt").mkdir()
     with pytest.raises(FileNotFoundError):
         copy_over(tmp_path / "gone", tmp_path / "opt")
+
+
+def test_what_was_brought_together_goes_with_the_process(tmp_path):
+    packed = archive(tmp_path / "a.zip", {"data": "1"})
+    program = "import sys, pathlib; from poller.runtime.layers import opt; print(opt((pathlib.Path(sys.argv[1]),)))"
+    ended = subprocess.run([sys.executable, "-c", program, packed], capture_output=True, text=True, check=True)
+    assert "poller-opt-" in ended.stdout
+    assert not Path(ended.stdout.strip()).exists()

@@ -38,9 +38,12 @@ if TYPE_CHECKING:  # they bring their client's library, which is loaded only whe
     from poller.sources.kafka_event import KafkaSettings
     from poller.sources.rabbitmq_event import RabbitMQSettings
 
-READ_AHEAD = 256 * 1024
-"""Encoded bytes that wait per shard at least before its source is paused. After a pause a source takes milliseconds to
-go on, and a batch of a hundred small records is worked off in less."""
+READ_AHEAD = 64 * 1024
+"""Encoded bytes that wait per shard at least before its source is paused: a batch of a hundred small records is worked
+off sooner than the next poll comes. What waits longer has left the processor's cache until it is its turn."""
+
+POLLED = 300
+"""Records of one poll of Kafka, or one batch if that is more. While records are made of them, answers wait."""
 
 T = TypeVar("T")
 
@@ -240,7 +243,7 @@ def _kafka_settings(number: int | str, mapping: EventSourceMapping) -> KafkaSett
         client_id=f"poller-{mapping.name}-{number}",
         event_source="aws:kafka" if mapping.kind == "MSK" else "SelfManagedKafka",
         event_source_arn=mapping.EventSourceArn,
-        max_poll_records=max(500, mapping.BatchSize),
+        max_poll_records=max(POLLED, mapping.BatchSize),
         security=mapping.security,
     )
 

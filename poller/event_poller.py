@@ -210,10 +210,12 @@ class EventPoller:
         if self._may_poll(now):
             self._reports.polling = True  # before looking what was reported: one that comes later wakes the poll
             wait = self._poll_wait(now)
-            self._reports.polling = wait > 0
-            self._take_up(self._source.poll(wait))
+            for_answers = self._waits_for_answers(wait)
+            self._reports.polling = wait > for_answers
+            records = self._source.poll(wait - for_answers)
             self._reports.polling = False
-            reported = self._reports.wait(0)
+            self._take_up(records)
+            reported = self._reports.wait(0 if records else for_answers)
         else:
             reported = self._reports.wait(self._longest_wait(now))
         now = self._clock.monotonic()
@@ -243,9 +245,17 @@ class EventPoller:
     def _poll_wait(self, now: float) -> float:
         wait = self._longest_wait(now)
         if self._lanes.in_work() and not self._source.features.wakes:
-            # Answers can not end this poll, so it is short; slow handlers get longer slices, to save CPU.
-            wait = min(wait, self._slice)
-            self._slice = min(self._slice * 1.5, LONGEST_SLICE)
+            wait = min(wait, self._slice)  # answers can not end this poll
+        return wait
+
+    def _waits_for_answers(self, wait: float) -> float:
+        """Seconds of such a wait for what comes first that are better spent on answers.
+
+        A poll that nothing ends but records keeps answers waiting. While a batch stands ready behind one in work, the
+        next answer means more than the next record; no longer than the shortest slice, as others are for other lanes.
+        """
+        if self._source.features.wakes or not 0 < wait <= SHORTEST_SLICE or not self._lanes.any_ready():
+            return 0.0
         return wait
 
     def _take_up(self, records: Sequence[Record]) -> None:
@@ -256,6 +266,8 @@ class EventPoller:
             self._plan.metrics.count("event_poller_throughput_in_bytes", sum(map(len, map(_ENCODED, records))))
             self._plan.metrics.count("filtered_out_event_count", filtered_out)
             self._committing.owed |= filtered_out > 0
+        elif self._lanes.in_work():
+            self._slice = min(self._slice * 1.5, LONGEST_SLICE)  # slow handlers get longer slices, to save CPU
 
     def _start_due(self, now: float) -> None:
         wall = self._clock.time()

@@ -285,6 +285,10 @@ class Lanes:
                 times.append(now if lane.is_full(self.limits) else lane.window_end(self.limits))
         return min(times, default=None)
 
+    def any_ready(self) -> bool:
+        """Whether a batch is full and waits for nothing but what its lane has in work."""
+        return any(lane.is_busy() and lane.is_full(self.limits) for lane in self._lanes.values())
+
     def full_shards(self) -> set[Shard]:
         """Shards that should give no more for now: a whole batch waits, and enough that its source can be slow."""
         return {shard for lane in self._lanes.values() for shard in lane.full_shards(self.limits)}

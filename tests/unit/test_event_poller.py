@@ -175,6 +175,27 @@ def test_polls_are_short_while_a_handler_runs_and_long_when_nothing_is_to_be_wai
     assert rig.source.waits[-1] <= 0.02
 
 
+def test_while_a_full_batch_stands_behind_one_in_work_the_loop_waits_for_the_answer_first_and_not_for_records() -> None:
+    rig = opened(Rig(limits=BatchingLimits(batch_size=2, window=0, read_ahead=10_000)))
+    rig.arrive(0, 1, 2)
+    rig.step()
+    rig.step()
+    assert rig.source.waits[-1] > 0, "an answer would hand over nothing that waits for it"
+    rig.arrive(3)
+    rig.pool.answer(answer())
+    rig.step()
+    rig.arrive(4, 5)
+    rig.step()
+    before = len(rig.source.waits)
+    rig.step()
+    rig.step()
+    assert rig.source.waits[before] == 0
+    assert rig.source.waits[-1] > 0, "a slow handler keeps nobody from what comes for other lanes"
+    rig.pool.answer(answer())
+    rig.step()
+    assert rig.pool.running() == [[4, 5]]
+
+
 def test_a_poll_ends_when_the_batching_window_does() -> None:  # C.4
     rig = opened(Rig(limits=BatchingLimits(batch_size=10, window=0.3)))
     rig.arrive(0)

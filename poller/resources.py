@@ -56,7 +56,7 @@ class FunctionStorage(Model):
 
 
 class Function(Model):
-    """A function, as CreateFunction takes it (A.7); `Code` is a local folder, also of an archive: where it was unpacked."""
+    """A function, as CreateFunction takes it (A.7); `Code` is a local folder, of an archive where it was unpacked."""
 
     FunctionName: Annotated[str, in_pattern("[a-zA-Z0-9-_]{1,64}", "1 to 64 letters, digits, '-' or '_'")]
     Code: Path

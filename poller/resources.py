@@ -56,11 +56,11 @@ class FunctionStorage(Model):
 
 
 class Function(Model):
-    """A function, as CreateFunction takes it (A.7); `Code` is a local folder."""
+    """A function, as CreateFunction takes it (A.7); `Code` is a local folder, of an archive where it was unpacked."""
 
     FunctionName: Annotated[str, in_pattern("[a-zA-Z0-9-_]{1,64}", "1 to 64 letters, digits, '-' or '_'")]
     Code: Path
-    """Folder with the handler's code."""
+    """Folder with the handler's code, or a zip archive of it, such as a jar. An archive is unpacked at the start."""
     Handler: Annotated[str, Field(max_length=128), in_pattern(r"[^\s\0]+", "a handler, such as handler.handler")]
     Runtime: Annotated[str, AfterValidator(_runtime)]
     Timeout: Annotated[Integer, Field(ge=1, le=900)] = 3

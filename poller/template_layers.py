@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from poller import supported
 from poller.errors import Problem
+from poller.template_content import local_content
 from poller.validation import closest, describe, join
 
 CONTENT = {"AWS::Serverless::LayerVersion": "ContentUri", "AWS::Lambda::LayerVersion": "Content"}
@@ -62,22 +62,10 @@ class LayerReader:
         return tuple(found)
 
     def _content(self, value: Any, path: str) -> Path | None:
-        right = "name a folder or a zip archive"
-        if not isinstance(value, str) or "://" in value:
-            self._problem(path, "is missing" if value is None else "is not local", right)
-            return None
-        try:
-            content = (self._folder / value).resolve()
-            if content.is_dir() or zipfile.is_zipfile(content):
-                return content
-            exists = content.exists()
-        except (OSError, ValueError):  # too long, or with characters that no path has
-            self._problem(path, f"{describe(value)} is no path", right)
-            return None
-        if exists:
-            self._problem(path, f"{value} is neither a folder nor a zip archive", right)
-        else:
-            self._problem(path, f"there is no {value}", f"looked for {content}")
+        content = local_content(self._folder, value, "name a folder or a zip archive")
+        if isinstance(content, Path):
+            return content
+        self._problem(path, *content)
         return None
 
     def _problem(self, path: str, reason: str, suggestion: str = "") -> None:

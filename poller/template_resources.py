@@ -14,10 +14,12 @@ from poller.function_names import named_function
 from poller.handler_files import handler_problem
 from poller.intrinsics import Resolver
 from poller.resources import Function, event_source_mapping, function
+from poller.runtime.layers import unpacked
 from poller.runtime.runtimes import RUNTIMES, understood
 from poller.sam import FUNCTION, TRANSFORM, Translator
 from poller.settings import SECTION
 from poller.template_async import AsyncReader
+from poller.template_content import local_content
 from poller.template_events import Event, EventReader
 from poller.template_http import FUNCTION_URL, HTTP_API, REST_API, HttpReader
 from poller.template_layers import CONTENT, LayerReader
@@ -218,23 +220,14 @@ class ResourceReader:
                 kept[key] = example
 
     def _find_code(self, name: str, value: Any, path: str) -> None:
-        if value is None:
-            self._problem(path, "is missing", "name the folder with the function's code")
-        elif not isinstance(value, str) or "://" in value:
-            self._problem(path, "is not a local folder", "name the folder with the function's code")
-        else:
-            try:
-                code = (self._folder / value).resolve()
-                is_folder, exists = code.is_dir(), code.exists()
-            except (OSError, ValueError):  # too long, or with characters that no path has
-                self._problem(path, f"{describe(value)} is no path", "name the folder with the function's code")
-                return
-            if is_folder:
-                self._code[name] = code
-            elif exists:
-                self._problem(path, f"{value} is a file, not a folder", "unpack it, and name the folder")
-            else:
-                self._problem(path, f"there is no folder {value}", f"looked for {code}")
+        code = local_content(self._folder, value, "name the folder with the function's code, or a zip archive of it")
+        if not isinstance(code, Path):
+            self._problem(path, *code)
+            return
+        try:
+            self._code[name] = code if code.is_dir() else unpacked(code)
+        except OSError as error:
+            self._problem(path, f"cannot be unpacked: {error}")
 
     def _read_translation(self, translator: Translator, template: Mapping[str, Any]) -> None:
         translation = translator.translate(template)

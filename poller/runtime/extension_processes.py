@@ -11,17 +11,17 @@ from time import monotonic
 from poller.runtime.file_descriptors import limit_file_descriptors
 from poller.runtime.layers import opt
 from poller.runtime.output import Output
-from poller.runtime.process_group import ProcessGroup, exit_reason
+from poller.runtime.process_group import NOT_EXECUTABLE, ExtensionNotStarted, ProcessGroup, exit_reason
 
 _LOOK = 0.05
 """Seconds between looks whether a program lives."""
 
 
 def programs(layers: tuple[Path, ...]) -> list[Path]:
-    """The external extensions of a function, by name."""
+    """The external extensions of a function, by name; as on Lambda also what nobody may execute."""
     folder = opt(layers)
     found = sorted((folder / "extensions").iterdir()) if folder and (folder / "extensions").is_dir() else []
-    return [path for path in found if path.is_file() and os.access(path, os.X_OK)]
+    return [path for path in found if not path.is_dir()]
 
 
 class ExtensionProcesses:
@@ -35,7 +35,8 @@ class ExtensionProcesses:
         poll: that of the environment's thread.
 
     Raises:
-        OSError: one cannot be started. Whatever is raised, none is left then.
+        ExtensionNotStarted: one is no program for this machine.
+        OSError: no processes or descriptors left. Whatever is raised, none of them is left then.
     """
 
     def __init__(
@@ -64,8 +65,11 @@ class ExtensionProcesses:
             os.set_blocking(output_fd, False)
             reading = Output(output_fd, output)
             group = ProcessGroup([str(path)], folder=folder, variables=variables, output=reading, output_end=output_end)
-        except BaseException:
+        except BaseException as error:
             os.close(output_fd)
+            if isinstance(error, OSError) and error.filename == str(path) and error.errno in NOT_EXECUTABLE:
+                text = f"fork/exec /opt/extensions/{path.name}: {os.strerror(error.errno).lower()}"
+                raise ExtensionNotStarted(text) from None
             raise
         finally:
             os.close(output_end)

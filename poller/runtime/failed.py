@@ -9,7 +9,7 @@ from poller.runtime.answers import compact
 from poller.runtime.frames import FrameError
 from poller.runtime.handler_log import HandlerLog, error_type
 from poller.runtime.launch import NoRuntimeError
-from poller.runtime.process_group import ProcessExited
+from poller.runtime.process_group import NeverStarted, ProcessExited
 from poller.runtime.sandbox import Sandbox
 
 OUT_OF_MEMORY = "Runtime.OutOfMemory"
@@ -66,12 +66,11 @@ def ended_beside(log: HandlerLog, sandbox: Sandbox, request_id: str) -> Failed |
     return exited(log, end, request_id, out_of_memory=sandbox.ended())
 
 
-def never_started(log: HandlerLog, reason: Exception, request_id: str) -> Failed:
+def never_started(log: HandlerLog, reason: NeverStarted, request_id: str) -> Failed:
     """There is no program to start; that is logged, too."""
     text = f"RequestId: {request_id} Error: {reason}"
-    log.exited(text, "Runtime.InvalidEntrypoint")
-    payload = compact(errorType="Runtime.InvalidEntrypoint", errorMessage=text)
-    return Failed(payload, "Runtime.InvalidEntrypoint")
+    log.exited(text, reason.error_type)
+    return Failed(compact(errorType=reason.error_type, errorMessage=text), reason.error_type)
 
 
 def explained(error: OSError, configuration: FunctionConfiguration) -> str:

@@ -13,7 +13,7 @@ from poller.runtime.frames import FrameError
 from poller.runtime.handler_log import HandlerLog
 from poller.runtime.launch import find_runtime
 from poller.runtime.log_format import LogFormat
-from poller.runtime.process_group import InvalidEntrypoint, ProcessExited
+from poller.runtime.process_group import NeverStarted, ProcessExited
 from poller.runtime.runtime_api import TOO_LARGE
 from poller.runtime.sandbox import Sandbox
 from poller.runtime.telemetry_stream import Telemetry, ToldFormat
@@ -111,7 +111,7 @@ class Initialization:
             log.emit(f"waiting for a debugger at {HOST}:{self._configuration.debug_port}")
         try:
             dialogue = sandbox.start(runtime.launch, self._log, self._telemetry)
-        except InvalidEntrypoint as error:
+        except NeverStarted as error:
             raise never_started(log, error, log.request_id) from None
         try:
             frame = dialogue.initialized(deadline)

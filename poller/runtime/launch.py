@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,13 +18,11 @@ from poller.runtime.layers import opt, with_layers
 from poller.runtime.pipe_dialogue import PipeDialogue
 from poller.runtime.process import RuntimeProcess
 from poller.runtime.process_events import ProcessEvents
-from poller.runtime.process_group import InvalidEntrypoint
+from poller.runtime.process_group import NOT_EXECUTABLE, InvalidEntrypoint
 from poller.runtime.runtimes import understood
 from poller.runtime.telemetry_stream import Telemetry
 from poller.runtime.toolchains import Tool, find, machine
 from poller.runtime.variables import environment_variables
-
-_NOT_EXECUTABLE = {errno.ENOEXEC, errno.EACCES, errno.ENOENT}
 
 _CONTROL_GROUP = "_POLLER_CONTROL_GROUP"
 """Variable that `bootstrap` takes away before the handler is imported."""
@@ -58,7 +55,7 @@ class Launch(Protocol):
 
         Raises:
             OSError: no such program or folder, no processes or descriptors left.
-            InvalidEntrypoint: the function names no program, or one that cannot be started.
+            NeverStarted: the function names no program, or one that cannot be started, or an extension cannot.
         """
         ...
 
@@ -143,6 +140,6 @@ def _over_the_api(
     try:
         return ApiDialogue(configuration, line, variables=extended, log=log, telemetry=telemetry, wake=wake)
     except OSError as error:
-        if error.filename == line[0] and error.errno in _NOT_EXECUTABLE:
+        if error.filename == line[0] and error.errno in NOT_EXECUTABLE:
             raise InvalidEntrypoint(f"fork/exec {line[0]}: {os.strerror(error.errno).lower()}") from None
         raise

@@ -1,5 +1,7 @@
 """A function's layers as one folder, which stands for `/opt` (E.2): the later layer wins where two have the same file.
 
+Also its code as a folder, where that is an archive.
+
 A single folder is taken as it is, so that changes in it are seen; what calls publish comes as one (`packages.py`).
 Several, and archives, are brought together in a temporary folder, once per process of ours and again when a folder of
 them was changed; it goes with that process.
@@ -45,6 +47,17 @@ def opt(layers: tuple[Path, ...]) -> Path | None:
             for folder in folders[:-2]:
                 shutil.rmtree(folder, ignore_errors=True)
         return _merged[layers][-1]
+
+
+def unpacked(archive: Path) -> Path:
+    """The folder with what is in a zip archive, such as a function's code. Any thread; blocks for unpacking.
+
+    Raises:
+        OSError: it is gone, or is no archive.
+    """
+    folder = opt((archive,))
+    assert folder is not None
+    return folder
 
 
 def changed(layer: Path) -> None:
@@ -121,7 +134,7 @@ def _unpack(archive: Path, folder: Path) -> None:
             link.unlink()
             link.symlink_to(target)
     except (zipfile.BadZipFile, ValueError) as error:  # such as a link to a name with a NUL
-        raise OSError(f"the layer {archive} is no archive: {error}") from None
+        raise OSError(f"{archive} is no archive: {error}") from None
 
 
 def with_layers(variables: Mapping[str, str], runtime: str, folder: Path | None) -> dict[str, str]:

@@ -5,6 +5,7 @@ It is not trusted to close its output or to die when asked: nothing here waits l
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import math
 import os
@@ -31,8 +32,26 @@ class ProcessExited(Exception):  # noqa: N818 - an outcome of the handler, not a
         super().__init__(exit_reason(returncode))
 
 
-class InvalidEntrypoint(Exception):  # noqa: N818 - AWS's word
-    """There is no program to start, or none that the system can start: the function's own fault (A.4)."""
+class NeverStarted(Exception):  # noqa: N818 - an outcome of the function, not a fault of ours
+    """A program that the system cannot start: the function's own fault (A.4)."""
+
+    error_type: str
+
+
+class InvalidEntrypoint(NeverStarted):
+    """The handler's, or it names none."""
+
+    error_type = "Runtime.InvalidEntrypoint"
+
+
+class ExtensionNotStarted(NeverStarted):
+    """One of an extension."""
+
+    error_type = "Extension.LaunchError"
+
+
+NOT_EXECUTABLE = {errno.ENOEXEC, errno.EACCES, errno.ENOENT}
+"""The program's own fault: it is none, none for this machine, not allowed to be one, or it has no interpreter."""
 
 
 def exit_reason(returncode: int) -> str:

@@ -139,7 +139,7 @@ def test_validate_tells_every_problem_with_its_path(folder: Path) -> None:
         "Resources.Telemetry.Properties.Timeout: 0 is below 1",
         "Resources.Telemetry.Properties.Events.Readings.BatchSize: 0 is below 1",
         "Resources.Telemetry.Properties.Events.Readings.Topic: unknown property (did you mean Topics?)",
-        "Resources.Echo.Properties.CodeUri: there is no folder cod",
+        "Resources.Echo.Properties.CodeUri: there is no cod",
     ):
         assert f"poller: {problem}" in done.stderr
     assert done.stderr.splitlines()[-1] == "poller: 4 problems"

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from handlers.rig import HANDLERS, Function
@@ -74,3 +75,8 @@ def told(tmp_path, what=None):
     path = tmp_path / "note"
     notes = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     return notes if what is None else [note[1:] for note in notes if note[0] == what]
+
+
+def children():
+    """Numbers of the processes that this thread has started and nobody has reaped."""
+    return Path("/proc/thread-self/children").read_text().split()

@@ -287,7 +287,7 @@ def test_all_that_is_wrong_with_a_template_is_told_at_once(ledger: Ledger, tmp_p
     assert done.returncode == 2
     assert done.stdout == ""
     for problem in (
-        "Resources.NoFolder.Properties.CodeUri: there is no folder nowhere",
+        "Resources.NoFolder.Properties.CodeUri: there is no nowhere",
         "Resources.NoFolder.Properties.Events.Source.BatchSize: 0 is below 1",
         "Resources.NoModule.Properties.Handler: there is no absent.py in",
         "Resources.NoCode.Properties.CodeUri: is missing",

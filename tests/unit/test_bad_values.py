@@ -99,7 +99,7 @@ def test_merging_what_was_merged_does_not_double_a_mapping_each_time(tmp_path: P
 def test_a_code_folder_that_is_no_path_is_told(tmp_path: Path, value: str) -> None:
     [told] = problems(tmp_path, document(function={"CodeUri": value}))
     assert told.startswith("Resources.Telemetry.Properties.CodeUri: ")
-    assert "is no path (name the folder with the function's code)" in told
+    assert "is no path (name the folder with the function's code, or a zip archive of it)" in told
 
 
 def test_a_handler_or_a_dead_letter_file_longer_than_a_path_is_told(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from handlers.extension_rig import INVOKE, SHUTDOWN, api_with, call, refusal, register, told
+from handlers.extension_rig import INVOKE, SHUTDOWN, api_with, call, children, refusal, register, told
 from handlers.rig import HANDLERS, Function, error_of, is_running, wait_until_gone
 
 from poller.model import FunctionConfiguration, Invocation
@@ -193,6 +193,35 @@ def test_an_extension_that_fails_at_init_fails_the_event(extended_function, exte
     assert error_of(fn.invoke(["echo", 1])) == error
     assert fn.report().endswith(f"\tError Type: {error['errorType']}")
     assert not any(line.startswith("{") for line in fn.lines)
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "reason"),
+    [
+        ("#!/bin/sh\nexec sleep 600\n", 0o644, "permission denied"),
+        ("\x7fELF of another machine", 0o755, "exec format error"),
+        ("#!/no/such/shell\n", 0o755, "no such file or directory"),
+    ],
+)
+def test_an_extension_that_cannot_be_started_fails_the_event_and_leaves_no_other(
+    extended_function, tmp_path, content, mode, reason
+):
+    fn = extended_function("stays")
+    broken = tmp_path / "layer" / "extensions" / "zz-broken"
+    broken.write_text(content)
+    broken.chmod(mode)
+    (tmp_path / "layer" / "extensions" / "folder").mkdir()  # which is none
+    before = set(children())
+    for _ in range(2):
+        assert error_of(fn.invoke(["echo", 1])) == {
+            "errorType": "Extension.LaunchError",
+            "errorMessage": f"RequestId: id-1 Error: fork/exec /opt/extensions/zz-broken: {reason}",
+        }
+        assert fn.report().endswith("\tStatus: error\tError Type: Extension.LaunchError")
+        assert set(children()) == before
+    assert any(line.startswith("INIT_REPORT") and line.endswith("Extension.LaunchError") for line in fn.lines)
+    broken.unlink()
+    assert json.loads(fn.invoke(["echo", 1]).payload) == 1
 
 
 def test_an_init_that_extensions_do_not_end_is_given_up_also_when_time_runs_out_between_two_looks(

@@ -4,11 +4,10 @@ import os
 import select
 import signal
 import threading
-from pathlib import Path
 from time import monotonic
 
 import pytest
-from handlers.extension_rig import told
+from handlers.extension_rig import children, told
 from handlers.rig import HANDLERS, error_of, exited, is_running
 from unit.test_pool import Answers, submit
 from waiting import eventually
@@ -257,7 +256,3 @@ def test_when_one_extension_cannot_be_started_none_is_left(tmp_path):
             poll=select.poll(),
         )
     assert set(children()) == before
-
-
-def children():
-    return Path("/proc/thread-self/children").read_text().split()

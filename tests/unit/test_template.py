@@ -36,6 +36,7 @@ MQ_EVENT = "Resources.Tasks.Properties.Events.Queue"
 ADD_PROVISIONED = "(add ProvisionedPollerConfig: {MinimumPollers: 1, MaximumPollers: 1})"
 NO_LOGIN_HINT = "(for a cluster without login give one VPC_SUBNET and one VPC_SECURITY_GROUP)"
 EXTENSIONS = "Metadata.Poller.EventSources"
+CODE = "(name the folder with the function's code, or a zip archive of it)"
 KAFKA_ARN = "arn:aws:kafka:us-east-1:123456789012:cluster/telemetry/1"
 SQS_ARN = "arn:aws:sqs:us-east-1:123456789012:failed"
 
@@ -388,7 +389,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         document(Transform=..., Resources={"A": {"Type": FUNCTION}}),
         [
             "Transform: is missing (AWS::Serverless::Function needs Transform: AWS::Serverless-2016-10-31)",
-            "Resources.A.Properties.CodeUri: is missing (name the folder with the function's code)",
+            "Resources.A.Properties.CodeUri: is missing " + CODE,
             "Resources.A.Properties.Handler: is missing (such as handler.handler)",
             "Resources.A.Properties.Runtime: is missing (such as python3.14)",
         ],
@@ -452,21 +453,21 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     # --- functions (A.7)
     "no such code": (
         document(function={"CodeUri": "kode"}),
-        ["Resources.Telemetry.Properties.CodeUri: there is no folder kode (looked for FOLDER/kode)"],
+        ["Resources.Telemetry.Properties.CodeUri: there is no kode (looked for FOLDER/kode)"],
     ),
     "code is a file": (
         document(function={"CodeUri": "code/app.py"}),
         [
-            "Resources.Telemetry.Properties.CodeUri: code/app.py is a file, not a folder (unpack it, and name the folder)"
+            "Resources.Telemetry.Properties.CodeUri: code/app.py is neither a folder nor a zip archive " + CODE,
         ],
     ),
     "code in S3": (
         document(function={"CodeUri": "s3://bucket/key"}),
-        ["Resources.Telemetry.Properties.CodeUri: is not a local folder (name the folder with the function's code)"],
+        ["Resources.Telemetry.Properties.CodeUri: is not local " + CODE],
     ),
     "no code": (
         document(function={"CodeUri": ...}),
-        ["Resources.Telemetry.Properties.CodeUri: is missing (name the folder with the function's code)"],
+        ["Resources.Telemetry.Properties.CodeUri: is missing " + CODE],
     ),
     "no module": (
         document(function={"Handler": "ap.handler"}),
@@ -481,7 +482,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "handler with a blank": (
         document(function={"Handler": "app .handler", "CodeUri": "kode"}),
         [
-            "Resources.Telemetry.Properties.CodeUri: there is no folder kode (looked for FOLDER/kode)",
+            "Resources.Telemetry.Properties.CodeUri: there is no kode (looked for FOLDER/kode)",
             'Resources.Telemetry.Properties.Handler: "app .handler" is not a handler, such as handler.handler',
         ],
     ),

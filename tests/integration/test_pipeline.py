@@ -95,7 +95,8 @@ class Pipeline:
             "work.throw",
             partitions=3,
             dead_letters=dead,
-            BatchSize=50,
+            BatchSize=250,  # more than two partitions have, whichever come first
+            MaximumBatchingWindowInSeconds=3,
             MaximumRetryAttempts=1,
             BisectBatchOnFunctionError=True,
         )

@@ -157,7 +157,12 @@ def _numeric(argument: object, where: str) -> Test:
 
     def test(value: object) -> bool:
         number = _decimal(value)
-        return number is not None and all(compare(number, bound) for compare, bound in limits)
+        if number is None:
+            return False
+        for compare, bound in limits:  # noqa: SIM110 - each value of each record: half the time of `all`
+            if not compare(number, bound):
+                return False
+        return True
 
     return test
 

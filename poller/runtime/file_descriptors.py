@@ -8,6 +8,9 @@ import resource
 
 FILE_DESCRIPTORS = 1024
 
+_OTHERS = 4
+"""Places for what the process was given besides, which may be there: its leash."""
+
 
 def limit_file_descriptors(pid: int) -> None:
     """Let a process that was just started open so many and no more, and so all that it starts. Any thread.
@@ -25,16 +28,25 @@ def limit_file_descriptors(pid: int) -> None:
 
 
 def out_of_reach(*fds: int) -> list[int]:
-    """Move our own descriptors above the limit that the handler will have, closed on exec; then set that limit.
+    """Have our own descriptors above the limit that the handler will have, closed on exec; then set that limit.
 
-    There they are out of reach of `os.closerange`, too.
+    There they are out of reach of `os.closerange`, too. Those that the service had there already stay where they are:
+    it passes on the numbers that it has itself, and has ten for each environment.
     """
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    roomy = hard == resource.RLIM_INFINITY or hard >= FILE_DESCRIPTORS + len(fds)
-    lowest = FILE_DESCRIPTORS if roomy else hard - len(fds)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + len(fds), hard))
-    moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest) for fd in fds]
-    for fd in fds:
-        os.close(fd)
+    places = len(fds) + _OTHERS
+    roomy = hard == resource.RLIM_INFINITY or hard >= FILE_DESCRIPTORS + places
+    lowest = FILE_DESCRIPTORS if roomy else hard - places
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + places, hard))
+    moved = [_above(fd, lowest) for fd in fds]
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, lowest))
+    return moved
+
+
+def _above(fd: int, lowest: int) -> int:
+    if fd >= lowest:
+        os.set_inheritable(fd, False)  # noqa: FBT003 - it has no name
+        return fd
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest)
+    os.close(fd)
     return moved

@@ -1,6 +1,8 @@
 """A function's process, its children and its extensions have 1,024 file descriptors (E.3)."""
 
 import json
+import os
+import resource
 
 import pytest
 from handlers.rig import Function
@@ -36,3 +38,28 @@ def test_the_hard_limit_is_the_same_for_programs_that_raise_theirs_by_themselves
 
 def test_what_a_function_starts_has_the_limit_too(function):
     assert json.loads(function("greedy.limits_of_a_child").invoke().payload) == 1024
+
+
+@pytest.fixture
+def crowded():
+    """Takes descriptors until the next one that is opened has the given number."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = []
+
+    def take(following):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+        while not taken or taken[-1] < following - 1:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+
+    yield take
+    for fd in taken:
+        os.close(fd)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("following", [1010, 1016, 1020, 1024, 1028, 1040])
+def test_it_has_them_too_where_the_service_s_own_numbers_are_about_as_high(function, crowded, following):
+    crowded(following)
+    opened, failed = json.loads(function("greedy.open_files").invoke().payload)
+    assert WITHOUT_THE_PROTOCOLS < opened < 1024
+    assert failed == "EMFILE"

@@ -26,9 +26,6 @@ from poller.errors import SourceUnavailable
 from poller.model import Progress
 from poller.sources import Source
 
-# kafka-python forgets to close a socket with something left to send.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
-
 FIVE = [b"message %d" % number for number in range(5)]
 
 BROKER = pytest.mark.broker

@@ -29,8 +29,6 @@ from waiting import eventually
 
 pytestmark = [
     pytest.mark.broker,
-    # kafka-python forgets to close a socket with something left to send; the test's own clients do that at times.
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
     pytest.mark.usefixtures("refused_connections"),
 ]
 

@@ -18,8 +18,6 @@ from poller.template import load
 
 pytestmark = [
     pytest.mark.broker,
-    # kafka-python leaves the sockets of connection attempts that failed to the garbage collector.
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
 
 QUEUE = "arn:aws:sqs:us-east-1:123456789012:failed"

@@ -15,7 +15,6 @@ from waiting import eventually
 
 pytestmark = [
     pytest.mark.broker,
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),  # as in test_mapping_life
     pytest.mark.usefixtures("refused_connections"),
 ]
 

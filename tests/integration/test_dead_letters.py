@@ -35,7 +35,6 @@ from poller.sources import kafka_event, rabbitmq_event
 pytestmark = [
     pytest.mark.broker,
     # kafka-python leaves the sockets of connection attempts that failed to the garbage collector.
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 

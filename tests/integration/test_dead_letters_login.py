@@ -20,7 +20,6 @@ from poller.destinations.kafka import KafkaDestination
 
 pytestmark = [
     pytest.mark.broker,
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
     pytest.mark.usefixtures("refused_connections"),
 ]
 

@@ -19,8 +19,6 @@ from poller.model import DeadLetter
 
 pytestmark = [
     pytest.mark.broker,
-    # kafka-python leaves the sockets of connection attempts that failed to the garbage collector.
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 

@@ -10,14 +10,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-import lzma
 import os
 import shutil
 import stat
-import struct
 import threading
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -27,7 +24,7 @@ from typing import IO
 from poller.account.folders import MAXIMUM_UNZIPPED, Folders, Package, too_large
 from poller.api_errors import ApiError, invalid_parameter
 from poller.async_invoke.folder import unusable
-from poller.runtime.layers import copy_over
+from poller.runtime.layers import BROKEN_ZIP, copy_over
 
 FOLDER = "code"
 
@@ -45,17 +42,6 @@ KEPT = "code/ of the state folder: the package is not kept, and so refused"
 MAXIMUM_LINK = 4096
 """Bytes of what a symbolic link says."""
 
-_BROKEN_ZIP = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-)
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE}
 """What is wrong with the disk, not with the package."""
 _FEW = 100
@@ -211,7 +197,7 @@ def _unpack(content: bytes, folder: Path) -> None:
             raise
         raise invalid_parameter(BROKEN, error.strerror or "") from None  # such as names longer than they can be
     # The library says of what is wrong with a zip whatever it comes upon.
-    except _BROKEN_ZIP as error:
+    except BROKEN_ZIP as error:
         raise invalid_parameter(BROKEN, str(error)) from None
 
 

@@ -11,16 +11,32 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import lzma
 import os
 import shutil
 import stat
+import struct
 import tempfile
 import threading
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from poller.runtime.runtimes import understood
+
+BROKEN_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+"""What `zipfile` raises of an archive that is none, is damaged or encrypted, or is packed in a way it does not know."""
 
 _copying = threading.Lock()
 _merged: dict[tuple[Path, ...], list[Path]] = {}
@@ -71,7 +87,8 @@ def changed(layer: Path) -> None:
 
 
 def _brought_together(layers: tuple[Path, ...]) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="poller-opt-"))
+    named = layers[0].name[:100]  # it is in texts of problems
+    folder = Path(tempfile.mkdtemp(prefix=f"poller-opt-{named}-"))
     try:
         for layer in layers:
             if layer.is_dir():
@@ -133,8 +150,8 @@ def _unpack(archive: Path, folder: Path) -> None:
             target = os.fsdecode(link.read_bytes())
             link.unlink()
             link.symlink_to(target)
-    except (zipfile.BadZipFile, ValueError) as error:  # such as a link to a name with a NUL
-        raise OSError(f"{archive} is no archive: {error}") from None
+    except BROKEN_ZIP as error:
+        raise OSError(f"{archive} is no archive that can be read: {error}") from None
 
 
 def with_layers(variables: Mapping[str, str], runtime: str, folder: Path | None) -> dict[str, str]:

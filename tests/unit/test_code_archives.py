@@ -42,6 +42,7 @@ def test_its_handler_is_looked_for_before_anything_runs(tmp_path):
     archive(tmp_path / "app.zip", {"app.py": APP})
     told = problems(tmp_path, document(function={"CodeUri": "app.zip", "Handler": "ap.handler"}))
     assert [problem.partition(":")[0] for problem in told] == ["Resources.Telemetry.Properties.Handler"]
+    assert "app.zip" in told[0]
 
 
 def test_two_functions_of_one_archive_share_what_is_unpacked(tmp_path):
@@ -59,4 +60,19 @@ def test_an_archive_that_is_broken_is_told_as_a_problem_of_the_template(tmp_path
     path.write_bytes(path.read_bytes().replace(b"aaaa", b"bbbb", 1))
     [problem] = problems(tmp_path, document(function={"CodeUri": "app.zip"}))
     assert problem.startswith(f"{PLACE}: cannot be unpacked: ")
-    assert "app.zip is no archive: Bad CRC-32" in problem
+    assert "app.zip is no archive that can be read: Bad CRC-32" in problem
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "reason"),
+    [(6, b"\1\0", "is encrypted"), (8, b"\x63\0", "compression method is not supported")],
+)
+def test_one_that_cannot_be_unpacked_here_is_told_as_well(tmp_path, offset, value, reason):
+    path = archive(tmp_path / "app.zip", {"app.py": APP})
+    content = bytearray(path.read_bytes())
+    for entry in (offset, content.find(b"PK\1\2") + 2 + offset):  # flags and method of the file and in the directory
+        content[entry : entry + 2] = value
+    path.write_bytes(content)
+    [problem] = problems(tmp_path, document(function={"CodeUri": "app.zip"}))
+    assert problem.startswith(f"{PLACE}: cannot be unpacked: ")
+    assert reason in problem

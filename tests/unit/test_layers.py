@@ -120,7 +120,7 @@ def test_an_archive_does_not_write_through_the_links_of_a_layer_before_it(tmp_pa
 
 def test_an_archive_that_is_none_any_more_is_told(tmp_path):
     (tmp_path / "a.zip").write_text("no archive")
-    with pytest.raises(OSError, match="is no archive"):
+    with pytest.raises(OSError, match="is no archive that can be read"):
         opt((tmp_path / "a.zip",))
 
 

@@ -26,6 +26,8 @@ from producers.command import CommandError, ExitCode, Stop, environment, main, n
 AMOUNT, BALANCE = 10, 30
 LOOK_AGAIN = 0.2
 """Seconds between two looks."""
+STARTING = 5.0
+"""Seconds that a service which was started just before may take until it listens."""
 
 WAYS = (
     ("SetBalance", f"the balance is {BALANCE}", BALANCE),
@@ -51,6 +53,20 @@ class Functions:
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint.rstrip("/")
+
+    def wait_for_start(self, stop: Stop) -> None:
+        """Wait while nobody listens, for some seconds. What else is wrong, or stays so, `invoke` says."""
+        deadline = time.monotonic() + STARTING
+        while not stop and time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"{self._endpoint}/healthz", timeout=STARTING).close()  # noqa: S310  # nosec B310
+            except urllib.error.URLError as error:
+                if isinstance(error.reason, ConnectionRefusedError):
+                    stop.wait(LOOK_AGAIN)
+                    continue
+            except (OSError, ValueError):
+                pass
+            return
 
     def invoke(self, name: str, event: Mapping[str, Any], *, kind: str = "RequestResponse") -> tuple[str, Any]:
         """Request id and answer. Raises CommandError, with what was refused."""
@@ -91,6 +107,7 @@ def book(functions: Functions, run: str, stop: Stop, patience: float) -> list[Bo
 def run(arguments: argparse.Namespace, stop: Stop) -> ExitCode:
     """Book, give a payment up, and show the table."""
     functions = Functions(arguments.endpoint)
+    functions.wait_for_start(stop)
     name = arguments.run or uuid.uuid4().hex[:6]
     functions.invoke("Add", {"payment": f"{name} p-2"}, kind="Event")  # of no account: it is given up
     booked = book(functions, name, stop, arguments.patience)

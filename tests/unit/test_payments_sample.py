@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from async_rig import Rig, in_file, lines
 from waiting import eventually
 
 from poller.async_invoke.configuration import AsyncConfiguration
+from producers.command import Stop
+from producers.payments import Functions
 
 PAYMENTS = Path(__file__).parents[2] / "functions" / "payments"
 PAYMENT = {"account": "a", "payment": "p-1", "amount": 10, "balance": 30, "fail_at_first": True}
@@ -80,6 +84,32 @@ def test_the_sample_s_template_and_producer_show_it_and_what_is_given_up_stands_
     finally:
         service.terminate()
         assert service.wait(40) == 0
+
+
+def test_the_producer_waits_for_a_service_that_was_started_just_before_it() -> None:
+    class Listening(Stop):
+        """Somebody listens from the first pause on."""
+
+        def wait(self, seconds: float) -> None:
+            if self.server is None:
+                self.server = socket.create_server(("127.0.0.1", port))
+                threading.Thread(target=self.answer, daemon=True).start()
+
+        server: socket.socket | None = None
+
+        def answer(self) -> None:
+            assert self.server is not None
+            connection, _ = self.server.accept()
+            connection.recv(1000)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    stop = Listening()
+    Functions(f"http://127.0.0.1:{port}").wait_for_start(stop)
+    assert stop.server is not None
+    stop.server.close()
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1", "foo", "http://"])

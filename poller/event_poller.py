@@ -11,7 +11,6 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Collection, Sequence
-from operator import attrgetter
 
 from poller.clock import Clock
 from poller.committing import Committing
@@ -23,6 +22,7 @@ from poller.model import Discard, Progress, Record, Shard
 from poller.policy.lane import Lane
 from poller.policy.lanes import Lanes
 from poller.policy.retrying import BackOff
+from poller.records import Records
 from poller.reports import Reports
 from poller.sources import Listener, Source, as_queue
 
@@ -37,8 +37,6 @@ STEADY = 5.0
 
 SHORTEST_SLICE, LONGEST_SLICE = 0.002, 0.02
 """Seconds of one poll while handlers run, for a client that can not be woken when they answer."""
-
-_ENCODED = attrgetter("encoded")
 
 _log = logging.getLogger(__name__)
 
@@ -258,12 +256,13 @@ class EventPoller:
             return 0.0
         return wait
 
-    def _take_up(self, records: Sequence[Record]) -> None:
+    def _take_up(self, polled: Sequence[Record]) -> None:
         now = self._last_poll = self._clock.monotonic()
-        if records:
+        if polled:
+            records = Records.of(polled)
             filtered_out = self._lanes.extend(records, now)
             self._plan.metrics.count("polled_event_count", len(records))
-            self._plan.metrics.count("event_poller_throughput_in_bytes", sum(map(len, map(_ENCODED, records))))
+            self._plan.metrics.count("event_poller_throughput_in_bytes", records.size - len(records))
             self._plan.metrics.count("filtered_out_event_count", filtered_out)
             self._committing.owed |= filtered_out > 0
         elif self._lanes.in_work():

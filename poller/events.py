@@ -10,7 +10,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from poller.sources.kafka_event import CREATE_TIME, KafkaSettings, build_event, event_head, record_head, to_records
+from poller.sources.kafka_event import KafkaSettings, build_event, event_head
+from poller.sources.kafka_run import CREATE_TIME, record_head, to_run
 from poller.triggers.s3_events import event_of
 from poller.triggers.s3_notifications import Notification
 from poller.triggers.scheduled_events import Run
@@ -80,7 +81,7 @@ def kafka_event(
     for number, reading in enumerate(readings):
         record_key = (key or reading.key) if key or not values else None
         shard = f"{topic}-{reading.partition}"
-        records += to_records(
+        records += to_run(
             shard,
             record_head(topic, reading.partition),
             offsets=[reading.offset],
@@ -88,7 +89,7 @@ def kafka_event(
             keys=[None if record_key is None else os.fsencode(record_key)],
             values=[os.fsencode(reading.value)],
             headers=[[] if values else [("trace", f"t-{number + 1:04}".encode())]],
-        )
+        ).records()
     return build_event(event_head(settings), records)
 
 

@@ -6,15 +6,16 @@ A part of the poll loop, on its thread; answers are reported by threads of the p
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 from poller.clock import Clock
 from poller.mapping_plan import FAILED, OK, MappingPlan, PollerState, failure_text
-from poller.model import SOURCE_TIMEOUT_CAP, Batch, Decision, Invocation, InvocationResult, Record
+from poller.model import SOURCE_TIMEOUT_CAP, Batch, Decision, Invocation, InvocationResult
 from poller.policy.lane import Lane
 from poller.policy.reporting import read_outcome
+from poller.records import newest_timestamp
 from poller.request_ids import new_request_id
 from poller.sources import Source
 
@@ -53,7 +54,7 @@ class Invoking:
         if batch.attempt == 1 and not batch.throttles:
             metrics.observe("batch_size", len(batch.records))
             metrics.observe("batching_window_wait_seconds", now - batch.first_seen)
-            if newest := _newest(batch.records):
+            if newest := newest_timestamp(batch.records):
                 metrics.observe("iterator_age_seconds", wall - newest / 1000)
         invocation = Invocation(batch.request_id, batch.event, plan.function_arn, SOURCE_TIMEOUT_CAP)
         plan.pool.submit(invocation, partial(self._answered, lane, batch), wait=True)
@@ -77,11 +78,3 @@ class Invoking:
                 plan.metrics.count("invoke_error_count")
         state.last_processing_result = FAILED if outcome.thrown or outcome.problem else OK
         return plan.retry.decide(batch, outcome, result, now=now, wall=self._clock.time())
-
-
-def _newest(records: Sequence[Record]) -> int:
-    """Timestamp of the newest record: the last one of its shard, and where there are several, the latest of all."""
-    last = records[-1]
-    if records[0].shard == last.shard:
-        return last.timestamp
-    return max(record.timestamp for record in records)

@@ -27,7 +27,7 @@ SOURCE_TIMEOUT_CAP = 840.0
 class Record(NamedTuple):
     """One message of a broker, with its JSON already built.
 
-    A NamedTuple because one is made per record on the hot path (0.3 µs against 0.8 µs for a slots dataclass).
+    A NamedTuple because one is made of every record of most sources (0.3 µs against 0.8 µs for a slots dataclass).
     """
 
     shard: Shard

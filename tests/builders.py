@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 
 from poller.model import Batch, InvocationResult, Record
+from poller.records import Records
+from poller.sources.kafka_run import record_head, to_run
 
 
 def record(position: int, *, shard: str = "t-0", size: int = 10, **changes: object) -> Record:
@@ -24,6 +26,16 @@ def record(position: int, *, shard: str = "t-0", size: int = 10, **changes: obje
 
 def records(*positions: int, **changes: object) -> list[Record]:
     return [record(position, **changes) for position in positions]  # type: ignore[arg-type]
+
+
+def by_columns(*positions: int, shard: str = "t-0", values: Sequence[bytes | None] = ()) -> Records:
+    """Records as confluent-kafka's source gives them: made only where one is looked at."""
+    topic, _, partition = shard.rpartition("-")
+    numbers = len(positions)
+    times = [(0, 1_764_064_800_000 + position) for position in positions]
+    head = record_head(topic, int(partition))
+    run = to_run(shard, head, positions, times, [None] * numbers, values or [b"v"] * numbers, [()] * numbers)
+    return Records.of_runs([run])
 
 
 def batch(*positions: int, attempt: int = 1, deliveries: int = 0, **changes: object) -> Batch:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import accumulate
-from operator import attrgetter
 
 from poller.model import MAXIMUM_PAYLOAD, Record
+from poller.records import Records, Span
 
 DEFAULT_WINDOW = 0.5
 """Seconds: the batching window of Kafka and MQ when MaximumBatchingWindowInSeconds is not given (C.1)."""
-
-_ENCODED = attrgetter("encoded")
 
 
 class WindowStart(Enum):
@@ -58,46 +54,40 @@ class BatchingLimits:
 class RecordBuffer:
     """Records of one lane that no batch has taken yet, with their size and arrival. One owner, no lock."""
 
-    __slots__ = ("_arrivals", "_ends", "_passed", "_records", "size")
+    __slots__ = ("_length", "_waiting", "size")
 
     def __init__(self) -> None:
-        self._records: list[Record] = []
-        self._ends: list[int] = []
-        """Of each record: the bytes of all that ever came, up to its end. So any run is measured by a subtraction."""
-        self._passed = 0
-        """The same for the last record that was taken."""
-        self._arrivals: deque[tuple[int, float]] = deque()
+        self._waiting: deque[tuple[Span, float]] = deque()
+        """What came together, or is left of it, and when."""
+        self._length = 0
         self.size = 0
         """Bytes the records take in an event, a comma each: a running sum, so nothing is encoded to be measured."""
 
     def __len__(self) -> int:
-        return len(self._records)
+        return self._length
 
     def add(self, records: Sequence[Record], now: float) -> None:
         """Append records that arrived together."""
-        last = self._ends[-1] if self._ends else self._passed
-        sizes = accumulate(map(len, map(_ENCODED, records)), initial=last)
-        next(sizes)
-        self._ends.extend(sizes)
-        self._records.extend(records)
-        self._arrivals.append((len(records), now))
-        self.size += self._ends[-1] - last + len(records)
+        for span in Records.of(records).spans:
+            self._waiting.append((span, now))
+            self._length += span.length
+            self.size += span.size
 
     @property
-    def first(self) -> Record:
-        """The oldest record; the buffer must not be empty."""
-        return self._records[0]
+    def first_position(self) -> int:
+        """Of the oldest record; the buffer must not be empty."""
+        return self._waiting[0][0].first_position
 
     @property
     def first_seen(self) -> float:
         """When the oldest record arrived; the buffer must not be empty."""
-        return self._arrivals[0][1]
+        return self._waiting[0][1]
 
     def is_full(self, limits: BatchingLimits) -> bool:
         """Whether a batch closes now by count or by bytes."""
-        return len(self._records) >= limits.batch_size or self.size >= limits.room
+        return self._length >= limits.batch_size or self.size >= limits.room
 
-    def take(self, limits: BatchingLimits) -> list[Record]:
+    def take(self, limits: BatchingLimits) -> Records:
         """Remove and return the next batch, in order.
 
         It holds at most BatchSize records and 6 MB, and at least one record: a single one beyond 6 MB comes alone,
@@ -105,50 +95,56 @@ class RecordBuffer:
         """
         return self.take_first(max(1, self.fitting(limits.batch_size, limits.room)))
 
-    def take_first(self, count: int) -> list[Record]:
+    def take_first(self, count: int) -> Records:
         """Remove and return so many records, at least one and no more than there are."""
-        taken = self._records[:count]
-        self.size -= self.size_of(count)
-        self._passed = self._ends[count - 1]
-        del self._records[:count], self._ends[:count]
-        self._forget_arrivals(count)
-        return taken
+        taken: list[Span] = []
+        left = count
+        while left:
+            (run, start, stop), arrived = self._waiting[0]
+            if stop - start > left:
+                self._waiting[0] = Span(run, start + left, stop), arrived
+                stop = start + left
+            else:
+                self._waiting.popleft()
+            taken.append(Span(run, start, stop))
+            self.size -= run.size(start, stop)
+            left -= stop - start
+        self._length -= count
+        return Records(taken)
 
-    def keep(self, matches: Callable[[Record], bool]) -> list[Record]:
-        """Remove and return the records that do not match; what stays counts as arrived with the first of them."""
-        removed: list[Record] = []
-        kept: list[Record] = []
-        for record in self._records:
-            (kept if matches(record) else removed).append(record)
+    def keep(self, matches: Callable[[bytes | None], bool]) -> Records:
+        """Remove and return the records whose value does not match; the others count as arrived with the first."""
+        kept, removed = Records([span for span, _ in self._waiting]).split(matches)
         if removed:
             first_seen = self.first_seen
-            self._records, self._ends = [], []
-            self._passed = self.size = 0
-            self._arrivals.clear()
-            if kept:
-                self.add(kept, first_seen)
+            self._waiting.clear()
+            self._length = self.size = 0
+            self.add(kept, first_seen)
         return removed
 
     def fitting(self, most: int, room: int) -> int:
         """How many records may be taken that are at most so many and need at most that many bytes."""
-        count = min(len(self._records), most)
-        if count and self.size_of(count) > room:
-            count = bisect_right(range(1, count + 1), room, key=self.size_of)
+        count = 0
+        for span, _ in self._waiting:
+            fitting = span.fitting(most - count, room)
+            count += fitting
+            if fitting < span.length:
+                break
+            room -= span.size
         return count
 
     def size_of(self, count: int) -> int:
         """Bytes that so many records take in an event, a comma each."""
-        return self._ends[count - 1] - self._passed + count if count else 0
+        size = 0
+        for (run, start, stop), _ in self._waiting:
+            if count <= stop - start:
+                return size + run.size(start, start + count)
+            count -= stop - start
+            size += run.size(start, stop)
+        return size
 
-    def _forget_arrivals(self, count: int) -> None:
-        while count:
-            arrived, when = self._arrivals.popleft()
-            if arrived > count:
-                self._arrivals.appendleft((arrived - count, when))
-            count -= min(count, arrived)
 
-
-def take_fairly(buffers: Sequence[RecordBuffer], limits: BatchingLimits) -> list[Record]:
+def take_fairly(buffers: Sequence[RecordBuffer], limits: BatchingLimits) -> Records:
     """The next batch out of the buffers of several shards, none of them empty: each shard's records in order.
 
     The shard whose first record has waited longest gives that one. Then each shard has the same share of BatchSize and
@@ -167,6 +163,5 @@ def take_fairly(buffers: Sequence[RecordBuffer], limits: BatchingLimits) -> list
                 left -= count - counts[index]
                 room_left -= buffer.size_of(count) - taken
                 counts[index] = count
-    return [
-        record for buffer, count in zip(buffers, counts, strict=True) if count for record in buffer.take_first(count)
-    ]
+    parts = [buffer.take_first(count) for buffer, count in zip(buffers, counts, strict=True) if count]
+    return Records([span for part in parts for span in part.spans])

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from poller.model import Batch, Decision, Record, Retry, Return, Shard
 from poller.policy.batching import BatchingLimits, RecordBuffer, WindowStart, take_fairly
+from poller.records import Records, first_place, first_places
 
 ALL_SHARDS = ""
 """Name of the lane that holds every shard of its poller."""
@@ -74,12 +75,13 @@ class Lane:
         """Of each shard the first position that is not finished: nothing at or beyond it may be committed."""
         firsts = dict(self.tails)
         runs = [*self._in_work.values(), *(batch.records for batch in self.waiting)]
-        if self.name != ALL_SHARDS:  # in order, so that the first of a run is its least
-            runs = [run[:1] for run in runs]
-        runs.append([buffer.first for buffer in self.buffers.values() if buffer])
-        for run in runs:
-            for record in run:
-                firsts[record.shard] = min(firsts[record.shard], record.position)
+        if self.name != ALL_SHARDS:  # in order, so that the first of all is the least
+            begun = [first_place(run) for run in runs]
+        else:
+            begun = [place for run in runs for place in first_places(run)]
+        begun += [(shard, buffer.first_position) for shard, buffer in self.buffers.items() if buffer]
+        for shard, position in begun:
+            firsts[shard] = min(firsts[shard], position)
         return firsts
 
     def has_some(self) -> bool:
@@ -108,7 +110,7 @@ class Lane:
         """When the oldest record that waits arrived; something must wait."""
         return min(buffer.first_seen for buffer in self.buffers.values() if buffer)
 
-    def take(self, limits: BatchingLimits) -> list[Record]:
+    def take(self, limits: BatchingLimits) -> Records:
         """Remove the next batch from what waits; something must."""
         waiting = [buffer for buffer in self.buffers.values() if buffer]
         return waiting[0].take(limits) if self.name != ALL_SHARDS else take_fairly(waiting, limits)

@@ -10,15 +10,12 @@ finished.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from operator import attrgetter
 
 from poller.model import Batch, Complete, Decision, Discard, Progress, Record, Retry, Return, Shard
 from poller.policy.batching import BatchingLimits, RecordBuffer, WindowStart
 from poller.policy.lane import ALL_SHARDS, Lane, restricted, with_only
 from poller.policy.retrying import MAXIMUM_PAYLOAD_SIZE_EXCEEDED, RECORD_AGE_EXCEEDED
-from poller.policy.runs import runs_of
-
-_SHARD = attrgetter("shard")
+from poller.records import Records, first_places
 
 
 class Lanes:
@@ -74,7 +71,7 @@ class Lanes:
         filtered_out = 0
         if matches is not None:
             for buffer in self._buffers():
-                passed_over = buffer.keep(lambda record: matches(record.value))
+                passed_over = buffer.keep(matches)
                 filtered_out += len(passed_over)
                 self._finish(passed_over)
         return filtered_out
@@ -99,15 +96,13 @@ class Lanes:
     def extend(self, records: Sequence[Record], now: float) -> int:
         """Take up polled records; returns how many did not match the filter."""
         filtered_out = 0
-        for shard, arrived in runs_of(records, _SHARD):
-            lane = self._lane_of(shard, arrived[0].position, now)
-            lane.tails[shard] = arrived[-1].position + 1
-            kept = arrived
+        for span in Records.of(records).spans:
+            shard = span.run.shard
+            lane = self._lane_of(shard, span.first_position, now)
+            lane.tails[shard] = span.last_position + 1
+            kept = Records([span])
             if self._matches is not None:
-                kept = []
-                passed_over: list[Record] = []
-                for record in arrived:
-                    (kept if self._matches(record.value) else passed_over).append(record)
+                kept, passed_over = kept.split(self._matches)
                 filtered_out += len(passed_over)
                 self._finish(passed_over)
             if kept:
@@ -173,14 +168,16 @@ class Lanes:
 
     def _take(self, lane: Lane, now: float, wall: float) -> list[Batch | Discard]:
         first_seen = lane.first_seen()
-        records: Sequence[Record] = lane.take(self.limits)
+        taken = lane.take(self.limits)
+        records: Sequence[Record] = taken
         items: list[Batch | Discard] = []
-        if len(records) == 1 and len(records[0].encoded) + 1 > self.limits.room:
+        if len(taken) == 1 and taken.size > self.limits.room:
             items.append(Discard(records, MAXIMUM_PAYLOAD_SIZE_EXCEEDED, 0, None))
             records = ()
         elif self._expired is not None:
-            too_old, records = self._expired(records, wall)
+            too_old, young = self._expired(records, wall)
             if too_old:
+                records = young
                 # D.4: what was too old on arrival is reported with a count of 1.
                 items.append(Discard(too_old, RECORD_AGE_EXCEEDED, 1, None))
         if records:
@@ -318,7 +315,7 @@ class Lanes:
     def in_work(self, shards: Collection[Shard] | None = None) -> int:
         """Batches in flight and dead letters being sent, of all lanes or with records of these shards."""
         return sum(
-            shards is None or any(record.shard in shards for record in records)
+            shards is None or any(shard in shards for shard, _ in first_places(records))
             for lane in self._lanes.values()
             for records in lane.in_work()
         )

@@ -62,6 +62,8 @@ class Source(Protocol):
     def poll(self, max_wait: float) -> Sequence[Record]:
         """Records in order of their shards' positions; waits at most `max_wait` seconds for the first one.
 
+        They are the caller's from here on: the source does not change the sequence any more.
+
         Keeps the connection alive (heartbeats), so it is called at least once a second even when all is paused.
         """
 

@@ -14,6 +14,7 @@ from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Me
 
 from poller.errors import SourceError, SourceUnavailable
 from poller.model import Progress, Record, Shard
+from poller.records import Records, Run
 from poller.sources import Features, Listener
 from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead
 from poller.sources.kafka_held_back import HeldBack
@@ -96,7 +97,7 @@ class LibrdkafkaSource:
             self._settings = settings
             self._tokens = self._settings.security.token_source()
 
-    def poll(self, max_wait: float) -> Sequence[Record]:
+    def poll(self, max_wait: float) -> Records:
         """Records of the partitions that are not paused. Rebalances happen in here; so do commits they held up.
 
         Raises:
@@ -109,20 +110,20 @@ class LibrdkafkaSource:
             while True:
                 wait = 0.0 if self._held.has_some() else deadline - time.monotonic()
                 messages = self._intake.receive(consumer, wait)
-                records = self._intake.records(messages)
+                runs = self._intake.runs(messages)
                 if self._intake.placeless:
-                    self._place(consumer, records)
+                    self._place(consumer, runs)
                 # What comes of paused partitions stands before that of others in the client's queue: take it away.
-                if records or not messages or time.monotonic() >= deadline or self._intake.all_paused:
+                if runs or not messages or time.monotonic() >= deadline or self._intake.all_paused:
                     break
             if self._commits.are_due():
                 self._commits.make(consumer)
             self._watch.raise_refusal()
-            if records:
+            if runs:
                 self._watch.all_is_well()
             elif self._watch.is_due():
                 self._follow_topic(consumer)
-        return records
+        return Records.of_runs(runs)
 
     def _follow_topic(self, consumer: Consumer) -> None:
         there = self._watch.look(consumer, subscribed=self._subscribed)
@@ -134,7 +135,7 @@ class LibrdkafkaSource:
         elif there and not self._subscribed:
             self._subscribe(consumer)
 
-    def _place(self, consumer: Consumer, records: list[Record]) -> None:
+    def _place(self, consumer: Consumer, runs: list[Run]) -> None:
         """Let partitions that have no valid offset go on where `kafka_positions` says."""
         settings = self._settings
         times = {
@@ -151,7 +152,7 @@ class LibrdkafkaSource:
             level = logging.INFO if asked is None else logging.WARNING
             _log.log(level, "%s", place_text(settings, self._intake.heads[number][0], asked, offset))
             go_on_at(consumer, settings.topic, number, offset)
-            self._intake.go_on_at(number, offset, records)
+            self._intake.go_on_at(number, offset, runs)
             if is_to_be_kept(settings, asked, offset):
                 self._commits.note_start(number, offset)
 

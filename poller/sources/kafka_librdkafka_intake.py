@@ -6,20 +6,25 @@ Partitions are known by their numbers, as there is one topic.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import groupby
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from poller.model import Record, Shard
-from poller.policy.runs import runs_of
-from poller.sources.kafka_event import KafkaSettings, record_head
+from poller.model import Shard
+from poller.records import Run
+from poller.runs import runs_of
+from poller.sources.kafka_event import KafkaSettings
 from poller.sources.kafka_held_back import HeldBack
 from poller.sources.kafka_lag import Known
 from poller.sources.kafka_librdkafka_options import END_OF_PARTITION, from_messages, is_news, is_refusal
 from poller.sources.kafka_librdkafka_positions import WITHOUT_OFFSET
+from poller.sources.kafka_run import record_head
 
 _log = logging.getLogger(__name__)
+
+RUN = 1 << 20
+"""Bytes of values in one run, about: all of it stays in memory as long as one of its records is in work."""
 
 
 class Intake:
@@ -91,36 +96,36 @@ class Intake:
             messages = [one for one in messages if one.partition() not in self._gone]
         return messages
 
-    def records(self, messages: Sequence[Message]) -> list[Record]:
+    def runs(self, messages: Sequence[Message]) -> list[Run]:
         """What was held back and may be given now, then what came.
 
         Raises:
             KafkaException: the client tells of a refusal.
         """
-        records: list[Record] = []
+        runs: list[Run] = []
         for number, kept in self.held.take(self._settings.max_poll_records):
-            records += from_messages(kept, *self.heads[number])
+            runs += self._runs(number, kept)
         if any(map(Message.error, messages)):
             for news, some in groupby(messages, is_news):
                 if news:
                     for one in some:
-                        self._take_news(one, records)
+                        self._take_news(one, runs)
                 else:
-                    self._sort(list(some), records)
+                    self._sort(list(some), runs)
         else:
-            self._sort(messages, records)
-        return records
+            self._sort(messages, runs)
+        return runs
 
-    def go_on_at(self, number: int, offset: int, records: list[Record]) -> None:
+    def go_on_at(self, number: int, offset: int, runs: list[Run]) -> None:
         """A partition is read from this offset on, which the client was told.
 
         Args:
             number: of the partition.
             offset: of the next record.
-            records: about to be given; those that came before are not, where offsets went back.
+            runs: about to be given; those that came before are not, where offsets went back.
         """
         self.held.assigned_anew(number)
-        self._move_to(number, offset, offset, records)
+        self._move_to(number, offset, offset, runs)
 
     def known(self, consumer: Consumer) -> dict[int, Known]:
         """Of each owned partition the next record that is given out, and the end as the client knows it."""
@@ -131,30 +136,37 @@ class Intake:
         _, end = consumer.get_watermark_offsets(TopicPartition(self._settings.topic, number), cached=True)
         return Known(self._next.get(number) if held is None else held.offset(), end if end >= 0 else None)
 
-    def _sort(self, messages: Sequence[Message], records: list[Record]) -> None:
-        """By partition: what may be given joins `records`, the rest is held back."""
-        for partition, run in runs_of(messages, Message.partition):
+    def _sort(self, messages: Sequence[Message], runs: list[Run]) -> None:
+        """By partition: what may be given joins `runs`, the rest is held back."""
+        for partition, some in runs_of(messages, Message.partition):
             number = partition or 0
             if number not in self.heads:
                 continue
-            self._move_to(number, run[0].offset() or 0, (run[-1].offset() or 0) + 1, records)
+            self._move_to(number, some[0].offset() or 0, (some[-1].offset() or 0) + 1, runs)
             if self.held.waits(number):
-                self.held.add(number, run)
+                self.held.add(number, some)
             else:
-                records += from_messages(run, *self.heads[number])
+                runs += self._runs(number, some)
 
-    def _move_to(self, number: int, first: int, following: int, records: list[Record]) -> None:
+    def _runs(self, number: int, messages: Sequence[Message]) -> Iterator[Run]:
+        """By the size of the first, as others are alike."""
+        shard, head = self.heads[number]
+        most = max(1, RUN // (len(messages[0]) + 1))
+        for start in range(0, len(messages), most):
+            yield from_messages(messages[start : start + most], shard, head)
+
+    def _move_to(self, number: int, first: int, following: int, runs: list[Run]) -> None:
         """Something begins at `first`, and `following` is next."""
         if first < self._next.get(number, 0):
             # The topic was made anew or its log was cut: the offsets in flight name other records now.
             shard, _ = self.heads[number]
             _log.warning("offsets of %s went back: the topic was made anew or its log was truncated", shard)
             self.held.start_over(number)  # for the loop, a shard that it got anew is not paused
-            records[:] = [record for record in records if record.shard != shard]
+            runs[:] = [run for run in runs if run.shard != shard]
             self._started_over(number)
         self._next[number] = following
 
-    def _take_news(self, message: Message, records: list[Record]) -> None:
+    def _take_news(self, message: Message, runs: list[Run]) -> None:
         """What is no record: the end of a partition was reached, or something is the matter."""
         error = message.error()
         assert error is not None
@@ -164,7 +176,7 @@ class Intake:
                 self.placeless[number] = offset
         elif error.code() == END_OF_PARTITION:
             if number in self.heads and offset is not None:
-                self._move_to(number, offset, offset, records)  # markers of transactions take offsets, too
+                self._move_to(number, offset, offset, runs)  # markers of transactions take offsets, too
         elif is_refusal(error) or error.fatal():
             raise KafkaException(error)
         else:

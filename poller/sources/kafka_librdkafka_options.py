@@ -1,4 +1,4 @@
-"""librdkafka's properties for a source, what its errors mean, and its messages as records. Pure."""
+"""librdkafka's properties for a source, what its errors mean, and its messages as runs of records. Pure."""
 
 # ruff: noqa: SLF001 - the client's own error codes begin with an underscore, as against the broker's
 
@@ -11,10 +11,11 @@ from typing import Any
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message
 
 from poller.errors import SourceRejected
-from poller.model import Record, Shard
-from poller.sources.kafka_event import KafkaSettings, to_records
+from poller.model import Shard
+from poller.sources.kafka_event import KafkaSettings
 from poller.sources.kafka_oauth import TokenSource
 from poller.sources.kafka_refusals import ACCESS, CONFIGURATION, KEYS, SASL, Refusal, tls_refusal
+from poller.sources.kafka_run import KafkaRun, to_run
 from poller.sources.kafka_security import librdkafka_options
 
 _log = logging.getLogger(__name__)
@@ -121,15 +122,15 @@ def is_news(message: Message) -> bool:
     return message.error() is not None
 
 
-def from_messages(some: Sequence[Message], shard: Shard, head: bytes) -> list[Record]:
-    """The client's messages as records. Pure; what is not read with C functions alone is in `to_records`."""
-    return to_records(
+def from_messages(some: Sequence[Message], shard: Shard, head: bytes) -> KafkaRun:
+    """The client's messages, one at least, as a run. Pure; what is not read with C functions alone is in `to_run`."""
+    return to_run(
         shard,
         head,
-        map(Message.offset, some),  # type: ignore[arg-type]  # never None in a message that was consumed
+        list(map(Message.offset, some)),  # type: ignore[arg-type]  # never None in a message that was consumed
         map(Message.timestamp, some),
-        map(Message.key, some),
-        map(Message.value, some),
+        list(map(Message.key, some)),
+        list(map(Message.value, some)),
         _headers(some),
         log_append_time=TIMESTAMP_LOG_APPEND_TIME,
     )

@@ -19,8 +19,8 @@ from kafka.record.default_records import DefaultRecordBatch
 from kafka.record.legacy_records import LegacyRecordBatch
 
 from poller.model import Record, Shard
-from poller.sources.kafka_event import Headers, to_records
 from poller.sources.kafka_python_options import from_consumer_records
+from poller.sources.kafka_run import Headers, to_run
 
 
 class Batch(Protocol):
@@ -76,7 +76,7 @@ class DefaultBatch:
         if self._append_time is not None:
             times = [self._append_time] * number
         timestamps = zip(repeat(self._kind, number), times, strict=True)
-        return to_records(shard, head, offsets, timestamps, keys, values, headers)
+        return to_run(shard, head, offsets, timestamps, keys, values, headers).records() if offsets else []
 
     def _columns(  # noqa: C901, PLR0912, PLR0915 - a call for each number would double the time
         self, number: int

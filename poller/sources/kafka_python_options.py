@@ -12,9 +12,10 @@ from kafka import OffsetAndMetadata, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from poller.model import Record, Shard
-from poller.sources.kafka_event import KafkaSettings, to_records
+from poller.sources.kafka_event import KafkaSettings
 from poller.sources.kafka_oauth import TokenSource
 from poller.sources.kafka_python_loop import Selector
+from poller.sources.kafka_run import to_run
 from poller.sources.kafka_security import kafka_python_options
 
 _REQUEST_TIMEOUT = 10.0
@@ -52,9 +53,11 @@ def consumer_options(settings: KafkaSettings, tokens: TokenSource | None) -> dic
 
 def from_consumer_records(some: Sequence[Any], shard: Shard, head: bytes) -> list[Record]:
     """The client's records as ours."""
+    if not some:
+        return []
     # A message format from before Kafka 0.10 has no timestamps.
     times = [-1 if record.timestamp is None else record.timestamp for record in some]
-    return to_records(
+    return to_run(
         shard,
         head,
         [record.offset for record in some],
@@ -62,7 +65,7 @@ def from_consumer_records(some: Sequence[Any], shard: Shard, head: bytes) -> lis
         [record.key for record in some],
         [record.value for record in some],
         [record.headers for record in some],
-    )
+    ).records()
 
 
 def offsets_to_commit(positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, OffsetAndMetadata]:

@@ -16,8 +16,8 @@ from kafka.protocol.consumer import IsolationLevel
 from kafka.record.memory_records import MemoryRecords
 
 from poller.model import Record
-from poller.sources.kafka_event import record_head
 from poller.sources.kafka_python_batches import Batch, DefaultBatch, OldBatch
+from poller.sources.kafka_run import record_head
 
 _DEFAULT_FORMAT = 2
 

@@ -18,7 +18,7 @@ from pika.spec import Basic, BasicProperties
 from fuzz.odd import no_hang, utf8_text
 from fuzz.tally import tried
 from poller.model import MAXIMUM_PAYLOAD
-from poller.sources import amqp_table, kafka_event, kafka_header_names, rabbitmq_event
+from poller.sources import amqp_table, kafka_header_names, kafka_run, rabbitmq_event
 from poller.sources.kafka import KafkaSource
 from poller.sources.kafka_event import KafkaSettings
 from poller.sources.kafka_python_options import from_consumer_records
@@ -69,7 +69,7 @@ consumed = st.builds(
 def test_any_kafka_records_make_an_event_that_gives_their_bytes_back(records: list[ConsumerRecord]) -> None:  # D.1.1
     tried("Kafka records", len(records))
     translated = [
-        from_consumer_records([one], f"t-{one.partition}", kafka_event.record_head("t", one.partition))[0]
+        from_consumer_records([one], f"t-{one.partition}", kafka_run.record_head("t", one.partition))[0]
         for one in records
     ]
     event = strict(KAFKA.build_event(translated))

@@ -31,6 +31,7 @@ from poller.model import DeadLetter, Discard, InvocationResult, Record
 from poller.policy.error_headers import KafkaOrigin, RabbitMQOrigin
 from poller.policy.invocation_records import RecordContext, dead_letters
 from poller.sources import kafka_event, rabbitmq_event
+from poller.sources.kafka_run import record_head, to_run
 
 pytestmark = [
     pytest.mark.broker,
@@ -61,15 +62,15 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 def kafka_records(topic: str, *numbers: int, partition: int = 1, value: bytes | None = b"v-%d") -> list[Record]:
     """Records as the source hands them out."""
     count = len(numbers)
-    return kafka_event.to_records(
+    return to_run(
         f"{topic}-{partition}",
-        kafka_event.record_head(topic, partition),
+        record_head(topic, partition),
         numbers,
         [(0, 1_764_064_741_304)] * count,
         [b"k-%d" % number for number in numbers],
         [None if value is None else value % number for number in numbers],
         [[("trace", b"\xff%d" % number), ("trace", b"2")] for number in numbers],
-    )
+    ).records()
 
 
 def letters(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from builders import positions, record, records
+from collections.abc import Callable, Sequence
+
+import pytest
+from builders import by_columns, positions, record, records
 from hypothesis import given
 from hypothesis import strategies as st
 
+from poller.model import Record
 from poller.policy.batching import BatchingLimits, RecordBuffer
+from poller.records import Records
 
 
 def test_a_batch_is_full_at_batch_size() -> None:  # C.4
@@ -47,7 +52,27 @@ def test_the_window_of_what_stays_behind_counts_from_its_own_arrival() -> None: 
     assert buffer.first_seen == 10
     buffer.take(limits)
     assert buffer.first_seen == 11
-    assert buffer.first.position == 3
+    assert buffer.first_position == 3
+
+
+def with_values(*positions: int) -> Records:
+    return by_columns(*positions, values=[b"%d" % position for position in positions])
+
+
+@pytest.mark.parametrize("made", [with_values, lambda *positions: list(with_values(*positions))])
+def test_what_is_kept_of_records_that_are_partly_taken_are_some_of_the_others(
+    made: Callable[..., Sequence[Record]],
+) -> None:  # C.5
+    buffer = RecordBuffer()
+    buffer.add(made(1, 2, 3), now=10)
+    buffer.add(made(4, 5), now=11)
+    buffer.take(BatchingLimits(batch_size=2))
+    assert positions(buffer.keep(lambda value: value != b"4")) == [4]
+    assert (len(buffer), buffer.first_seen) == (2, 10)
+    size = buffer.size
+    rest = buffer.take(BatchingLimits())
+    assert positions(rest) == [3, 5]
+    assert (size, buffer.size) == (rest.size, 0)
 
 
 @given(

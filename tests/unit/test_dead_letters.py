@@ -21,6 +21,7 @@ from poller.model import DeadLetter, Discard, InvocationResult, Record
 from poller.policy.error_headers import ErrorHeaders, KafkaOrigin, RabbitMQOrigin
 from poller.policy.invocation_records import RecordContext, dead_letters
 from poller.sources import kafka_event, rabbitmq_event
+from poller.sources.kafka_run import record_head, to_run
 
 NOW = 1_764_064_800.5  # 2025-11-25T10:00:00.5Z
 FUNCTION_ARN = "arn:aws:lambda:us-east-1:123456789012:function:orders"
@@ -38,15 +39,15 @@ CONTENTS = st.none() | st.binary(max_size=20)
 def record(
     offset: int = 49, *, key: bytes | None = b"k", value: bytes | None = b"v", headers: Headers = (), partition: int = 3
 ) -> Record:
-    (made,) = kafka_event.to_records(
+    (made,) = to_run(
         f"orders-{partition}",
-        kafka_event.record_head("orders", partition),
+        record_head("orders", partition),
         [offset],
         [(0, 1_764_064_741_304)],
         [key],
         [value],
         [list(headers)],
-    )
+    ).records()
     return made
 
 

@@ -15,9 +15,10 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from poller.model import Record
 from poller.sources.kafka import KafkaSource
-from poller.sources.kafka_event import KafkaSettings, build_event, event_head, record_head
+from poller.sources.kafka_event import KafkaSettings, build_event, event_head
 from poller.sources.kafka_librdkafka_options import from_messages
 from poller.sources.kafka_python_options import from_consumer_records
+from poller.sources.kafka_run import record_head
 from poller.sources.kafka_security import KafkaSecurity
 
 SELF_MANAGED = KafkaSettings(["b1.example:9092", "b2.example:9092"], topic="orders", group_id="group")
@@ -182,7 +183,7 @@ def test_both_clients_records_become_the_same(record: ConsumerRecord) -> None:
         timestamp=(TIMESTAMP_CREATE_TIME, record.timestamp),
     )
     shard, head = f"{record.topic}-{record.partition}", record_head(record.topic, record.partition)
-    (found,) = from_messages([message], shard, head)
+    (found,) = from_messages([message], shard, head).records()
     assert found == translated(record)
 
 
@@ -212,7 +213,7 @@ def test_one_record_unlike_the_others_changes_nothing_of_them(usual: ConsumerRec
 
 def test_both_clients_number_the_kinds_of_timestamps_in_their_own_way() -> None:
     message = Message(topic="orders", partition=0, offset=1, value=b"v", timestamp=(TIMESTAMP_LOG_APPEND_TIME, 5))
-    (found,) = from_messages([message], "orders-0", record_head("orders", 0))
+    (found,) = from_messages([message], "orders-0", record_head("orders", 0)).records()
     assert json.loads(found.encoded)["timestampType"] == "LOG_APPEND_TIME"
     assert found == translated(consumed(b"v", offset=1, timestamp=5, timestamp_type=1))
 

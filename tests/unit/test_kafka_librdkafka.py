@@ -13,7 +13,8 @@ from contract.source_harnesses import Calls
 
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.model import Progress, Record
-from poller.sources import kafka_held_back, kafka_librdkafka
+from poller.records import Records
+from poller.sources import kafka_held_back, kafka_librdkafka, kafka_librdkafka_intake
 from poller.sources.kafka_event import KafkaSettings
 from poller.sources.kafka_librdkafka import LibrdkafkaSource
 
@@ -414,6 +415,22 @@ def test_offsets_that_went_back_start_the_shard_over(opened: Opened) -> None:
     assert (opened.calls.lost, opened.calls.assigned[2:]) == (["orders-0"], ["orders-0"])
     assert opened.poll(record(2)) == [("orders-0", 2)]
     assert opened.calls.lost == ["orders-0"]
+
+
+def test_what_a_poll_gave_of_a_shard_before_its_offsets_went_back_is_void(opened: Opened) -> None:
+    assert opened.poll(record(5), record(1, partition=1), record(0)) == [("orders-1", 1), ("orders-0", 0)]
+    assert opened.calls.lost == ["orders-0"]
+
+
+def test_large_records_come_in_short_runs_so_that_little_stays_of_what_is_handled(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_librdkafka_intake, "RUN", 20)
+    opened.consumer.script.append(lambda: [record(offset, value=b"123456789") for offset in range(5)])
+    given = Records.of(opened.source.poll(0))
+    assert [span.length for span in given.spans] == [2, 2, 1]
+    assert offsets(given) == [("orders-0", offset) for offset in range(5)]
+    assert opened.poll(record(5, value=b"x" * 100)) == [("orders-0", 5)]
 
 
 def test_a_partition_that_was_stopped_is_stopped_again_where_it_goes_on(

@@ -18,9 +18,9 @@ from kafka.record.legacy_records import LegacyRecordBatchBuilder
 from kafka.record.memory_records import MemoryRecords
 
 from poller.model import Record
-from poller.sources.kafka_event import record_head
 from poller.sources.kafka_python_options import from_consumer_records
 from poller.sources.kafka_python_records import RecordsOfPartition
+from poller.sources.kafka_run import record_head
 
 ORDERS = TopicPartition("orders", 3)
 Row = tuple[int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]
@@ -124,6 +124,18 @@ def test_a_fetch_from_within_a_batch_gives_what_is_behind_that_offset() -> None:
 def test_the_next_fetch_begins_behind_a_batch_whose_last_records_were_compacted_away() -> None:
     content = batch(SIMPLE, first=10, gap=4)
     assert taken(content, at=10)[1] == expected(content, at=10)[1] == 19
+
+
+def test_a_batch_whose_records_were_all_compacted_away_gives_nothing() -> None:
+    emptied = bytearray(batch(SIMPLE)[:61])
+    struct.pack_into(">i", emptied, 8, len(emptied) - 12)
+    struct.pack_into(">i", emptied, 57, 0)
+    from kafka.record.util import calc_crc32c
+
+    struct.pack_into(">I", emptied, 17, calc_crc32c(memoryview(emptied)[21:]))
+    following = batch(SIMPLE[:2], first=5)
+    assert taken(bytes(emptied)) == ([], 5)
+    assert taken(bytes(emptied) + following) == taken(following)
 
 
 def test_what_a_transaction_took_back_is_passed_over_and_so_are_its_markers() -> None:

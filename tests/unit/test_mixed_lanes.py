@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 
 import pytest
-from builders import answer, function_error, positions, record, records
+from builders import answer, by_columns, function_error, positions, record, records
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Letters, Rig
@@ -14,6 +15,7 @@ from poller.model import Batch, Complete, Decision, Discard, Record, Retry
 from poller.policy.batching import BatchingLimits, RecordBuffer, take_fairly
 from poller.policy.lane import Lane
 from poller.policy.lanes import Lanes
+from poller.policy.reporting import read_outcome
 from poller.policy.retrying import RetryPolicy
 
 WALL = 1_764_064_900.0
@@ -30,8 +32,7 @@ def start(lanes: Lanes, now: float = 0.0) -> tuple[Lane, Batch]:
     return lane, batch
 
 
-def of(found: list[Record] | object, shard: str) -> list[int]:
-    assert isinstance(found, list)
+def of(found: Sequence[Record], shard: str) -> list[int]:
     return positions([item for item in found if item.shard == shard])
 
 
@@ -118,6 +119,23 @@ def test_what_is_decided_counts_for_the_partitions_that_are_still_here(
     assert found == waiting
     assert lanes.take_progress().positions == {"t-0": 2}
     assert lanes.held() == 0
+
+
+@pytest.mark.parametrize("made", [records, by_columns])
+def test_a_partial_failure_is_that_of_what_is_left_when_a_partition_went_meanwhile(
+    made: Callable[..., Sequence[Record]],
+) -> None:  # C.6
+    lanes = mixed()
+    for some in made(0, 1), made(5, 6, shard="t-1"):
+        lanes.extend(some, now=0)
+    lane, batch = start(lanes)
+    lanes.drop({"t-1"})
+    failures = [{"itemIdentifier": {"partition": shard, "offset": at}} for shard, at in (("t-0", 1), ("t-1", 5))]
+    result = answer({"batchItemFailures": failures})
+    outcome = read_outcome(batch.records, result, ordered=True, report=True)
+    lanes.resolve(lane, batch, RetryPolicy().decide(batch, outcome, result, now=0, wall=WALL), now=0)
+    assert lanes.take_progress().positions == {"t-0": 1}
+    assert positions(start(lanes, 99)[1].records) == [1]
 
 
 def test_a_batch_that_waits_for_its_retry_goes_on_without_the_partition_that_went() -> None:
@@ -237,10 +255,11 @@ def test_batches_of_several_partitions_take_everything_in_order_within_the_limit
         buffer.add([record(at, shard=f"t-{number}", size=size) for at, size in enumerate(sizes[number])], number % 2)
     taken: list[Record] = []
     while waiting := [buffer for buffer in buffers if buffer]:
-        oldest = min(waiting, key=lambda buffer: buffer.first_seen).first
+        oldest = min(waiting, key=lambda buffer: buffer.first_seen)
+        first = f"t-{buffers.index(oldest)}", oldest.first_position
         batch = take_fairly(waiting, limits)
         assert 1 <= len(batch) <= batch_size
-        assert oldest in batch, "whoever has waited longest is not passed over"
+        assert first in [(item.shard, item.position) for item in batch], "whoever has waited longest is not passed over"
         shards = len({item.shard for item in batch})
         assert sum(len(item.encoded) + 1 for item in batch) + 10 + 7 * (shards - 1) <= 100
         taken += batch

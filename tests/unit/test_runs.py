@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from poller.policy.runs import runs_of
+from poller.runs import runs_of
 
 
 def test_neighbours_of_one_key_stand_together_in_order() -> None:

@@ -39,7 +39,7 @@ ATTRIBUTES = {
 }
 
 _NO_IAM = "there is no IAM here: everything is permitted"
-_NO_IMAGES = "functions are folders with code: give CodeUri, Handler and Runtime"
+_NO_IMAGES = "functions are folders or archives with code: give CodeUri, Handler and Runtime"
 _NO_VERSIONS = "versions and aliases are made by calls of the API here, not by the template"
 
 FUNCTION = {

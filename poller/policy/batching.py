@@ -137,10 +137,11 @@ class RecordBuffer:
         """Bytes that so many records take in an event, a comma each."""
         size = 0
         for (run, start, stop), _ in self._waiting:
-            if count <= stop - start:
-                return size + run.size(start, start + count)
-            count -= stop - start
-            size += run.size(start, stop)
+            if not count:
+                break
+            part = min(count, stop - start)
+            size += run.size(start, start + part)
+            count -= part
         return size
 
 

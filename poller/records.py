@@ -8,7 +8,7 @@ somebody looks at one: when it failed, say.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, compress, repeat
 from operator import attrgetter
 from typing import NamedTuple, Protocol, overload
@@ -46,8 +46,8 @@ class Run(Protocol):
     def pieces(self, start: int, stop: int) -> Iterable[bytes]:
         """Of these the JSON in the event, in pieces; the last byte of all is a comma, as behind each record."""
 
-    def only(self, chosen: Sequence[bool]) -> Run:
-        """Those that are chosen, one at least; the same number of booleans."""
+    def only(self, start: int, chosen: Sequence[bool]) -> Run:
+        """Of those from `start` on, a boolean each, the ones that are chosen: one at least."""
 
 
 class ListRun:
@@ -88,9 +88,9 @@ class ListRun:
         """See `Run`."""
         return chain.from_iterable(zip(map(_ENCODED, self._records[start:stop]), repeat(b","), strict=False))
 
-    def only(self, chosen: Sequence[bool]) -> ListRun:
+    def only(self, start: int, chosen: Sequence[bool]) -> ListRun:
         """See `Run`."""
-        return ListRun(list(compress(self._records, chosen)))
+        return ListRun(list(compress(self._records[start:], chosen)))
 
 
 class Span(NamedTuple):
@@ -159,22 +159,23 @@ class Records(Sequence[Record]):
         """Bytes that they take in an event, a comma each."""
         return sum([run.size(start, stop) for run, start, stop in self.spans])
 
-    def split(self, matches: Callable[[bytes | None], bool]) -> tuple[Records, Records]:
-        """Those with a value that matches, and the others."""
-        matching: list[Span] = []
-        others: list[Span] = []
+    def values(self) -> list[bytes | None]:
+        """Of each record."""
+        return [value for run, start, stop in self.spans for value in run.values()[start:stop]]
+
+    def only(self, chosen: Sequence[bool]) -> Records:
+        """Those that are chosen: the same number of booleans."""
+        spans: list[Span] = []
+        passed = 0
         for span in self.spans:
-            chosen = list(map(matches, span.run.values()[span.start : span.stop]))
-            if all(chosen):
-                matching.append(span)
-            elif not any(chosen):
-                others.append(span)
-            else:
-                around = [False] * span.start, [False] * (len(span.run) - span.stop)
-                for some, flags in (matching, chosen), (others, [not one for one in chosen]):
-                    run = span.run.only([*around[0], *flags, *around[1]])
-                    some.append(Span(run, 0, len(run)))
-        return Records(matching), Records(others)
+            flags = chosen[passed : passed + span.length]
+            passed += span.length
+            if all(flags):
+                spans.append(span)
+            elif any(flags):
+                run = span.run.only(span.start, flags)
+                spans.append(Span(run, 0, len(run)))
+        return Records(spans)
 
     def __len__(self) -> int:
         return self._length

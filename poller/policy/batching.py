@@ -114,13 +114,14 @@ class RecordBuffer:
 
     def keep(self, matches: Callable[[bytes | None], bool]) -> Records:
         """Remove and return the records whose value does not match; the others count as arrived with the first."""
-        kept, removed = Records([span for span, _ in self._waiting]).split(matches)
-        if removed:
+        waiting = Records([span for span, _ in self._waiting])
+        chosen = list(map(matches, waiting.values()))
+        if not all(chosen):
             first_seen = self.first_seen
             self._waiting.clear()
             self._length = self.size = 0
-            self.add(kept, first_seen)
-        return removed
+            self.add(waiting.only(chosen), first_seen)
+        return waiting.only([not one for one in chosen])
 
     def fitting(self, most: int, room: int) -> int:
         """How many records may be taken that are at most so many and need at most that many bytes."""

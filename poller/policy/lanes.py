@@ -100,11 +100,13 @@ class Lanes:
             shard = span.run.shard
             lane = self._lane_of(shard, span.first_position, now)
             lane.tails[shard] = span.last_position + 1
-            kept = Records([span])
+            arrived = kept = Records([span])
             if self._matches is not None:
-                kept, passed_over = kept.split(self._matches)
-                filtered_out += len(passed_over)
-                self._finish(passed_over)
+                chosen = list(map(self._matches, arrived.values()))
+                kept = arrived.only(chosen)
+                filtered_out += len(arrived) - len(kept)
+                if not self._ordered:  # for a stream it is enough that they are not unfinished
+                    self._finish(arrived.only([not one for one in chosen]))
             if kept:
                 lane.buffers[shard].add(kept, now)
         return filtered_out

@@ -219,16 +219,16 @@ class KafkaRun:
         parts = zip(self._before[start:stop], self._after[start:stop], repeat(self._end + b","), strict=False)
         return chain.from_iterable(parts)
 
-    def only(self, chosen: Sequence[bool]) -> KafkaRun:
+    def only(self, start: int, chosen: Sequence[bool]) -> KafkaRun:
         """See `Run`."""
         return KafkaRun(
             self.shard,
-            list(compress(self._offsets, chosen)),
-            list(compress(self._times, chosen)),
-            list(compress(self._keys, chosen)),
-            list(compress(self._values, chosen)),
-            list(compress(self._headers, chosen)),
-            list(compress(self._before, chosen)),
-            list(compress(self._after, chosen)),
+            list(compress(self._offsets[start:], chosen)),
+            list(compress(self._times[start:], chosen)),
+            list(compress(self._keys[start:], chosen)),
+            list(compress(self._values[start:], chosen)),
+            list(compress(self._headers[start:], chosen)),
+            list(compress(self._before[start:], chosen)),
+            list(compress(self._after[start:], chosen)),
             self._end,
         )

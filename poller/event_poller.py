@@ -24,6 +24,7 @@ from poller.policy.lanes import Lanes
 from poller.policy.retrying import BackOff
 from poller.records import Records
 from poller.reports import Reports
+from poller.runtime.driving import MOMENT, Driver
 from poller.sources import Listener, Source, as_queue
 
 LONGEST_WAIT = 1.0
@@ -50,10 +51,11 @@ class EventPoller:
         self._source = source
         self._queue = as_queue(source)
         self._lanes = lanes
-        self._reports: Reports[Answered | Delivered] = Reports(source.wake)
+        self._driver = Driver()
+        self._reports: Reports[Answered | Delivered] = Reports(source.wake, self._driver)
         self._giving_up = GivingUp(source, lanes, self._reports.report)
         self._committing = Committing(source, lanes)
-        self._invoking = Invoking(source, clock, self._reports.report)
+        self._invoking = Invoking(source, clock, self._reports.report, self._driver)
         self._clock = clock
         self._changes: queue.SimpleQueue[tuple[PollerChange, threading.Event]] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -124,6 +126,7 @@ class EventPoller:
 
     def open(self) -> None:
         """Open the source; the first half of `run`, for tests that drive `step`."""
+        self._driver.own()
         if self.state.reason == LOGIN_REFUSED:
             self._source.renew_login()  # it may have been changed there and here (D.1.3, D.2)
         self._source.open(Listener(self._on_assigned, self._on_revoked, self._on_lost, self._on_commit_failed))
@@ -174,6 +177,7 @@ class EventPoller:
         self._paused.clear()
 
     def _close_source(self) -> None:
+        self._driver.close()
         try:
             self._source.close()
         except SourceError as problem:
@@ -206,12 +210,7 @@ class EventPoller:
             self._take_up_changes()
         now = self._clock.monotonic()
         if self._may_poll(now):
-            self._reports.polling = True  # before looking what was reported: one that comes later wakes the poll
-            wait = self._poll_wait(now)
-            for_answers = self._waits_for_answers(wait)
-            self._reports.polling = wait > for_answers
-            records = self._source.poll(wait - for_answers)
-            self._reports.polling = False
+            records, for_answers = self._poll(now)
             self._take_up(records)
             reported = self._reports.wait(0 if records else for_answers)
         else:
@@ -225,6 +224,22 @@ class EventPoller:
         self._hold_back()
         self._committing.acknowledge(now, self._plan.metrics)
         self._look(now)
+
+    def _poll(self, now: float) -> tuple[Sequence[Record], float]:
+        """What the source has, and how many seconds to wait for answers if that is nothing."""
+        if self._driver.busy:
+            if records := self._source.poll(0):
+                return records, 0
+            if self._lanes.any_ready():
+                return (), MOMENT  # the next answer means more than the next record
+        self._driver.release()  # nobody would see to it
+        self._reports.polling = True  # before looking what was reported: one that comes later wakes the poll
+        wait = self._poll_wait(now)
+        for_answers = self._waits_for_answers(wait)
+        self._reports.polling = wait > for_answers
+        records = self._source.poll(wait - for_answers)
+        self._reports.polling = False
+        return records, for_answers
 
     def _may_poll(self, now: float) -> bool:
         """Nothing can come while all shards are held back: then wait for answers instead, but keep membership."""

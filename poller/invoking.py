@@ -17,6 +17,7 @@ from poller.policy.lane import Lane
 from poller.policy.reporting import read_outcome
 from poller.records import newest_timestamp
 from poller.request_ids import new_request_id
+from poller.runtime.driving import Driver
 from poller.sources import Source
 
 _log = logging.getLogger(__name__)
@@ -37,12 +38,14 @@ class Invoking:
         source: makes events of records, and knows whether they are ordered.
         clock: ages of records are measured with.
         report: brings an answer to the poller's thread, from the pool's.
+        driver: of the poller.
     """
 
-    def __init__(self, source: Source, clock: Clock, report: Callable[[Answered], None]) -> None:
+    def __init__(self, source: Source, clock: Clock, report: Callable[[Answered], None], driver: Driver) -> None:
         self._source = source
         self._clock = clock
         self._report = report
+        self._driver = driver
 
     def invoke(self, lane: Lane, batch: Batch, plan: MappingPlan, *, now: float, wall: float) -> None:
         """Hand a batch over. Does not wait: its answer is reported, once."""
@@ -56,7 +59,9 @@ class Invoking:
             metrics.observe("batching_window_wait_seconds", now - batch.first_seen)
             if newest := newest_timestamp(batch.records):
                 metrics.observe("iterator_age_seconds", wall - newest / 1000)
-        invocation = Invocation(batch.request_id, batch.event, plan.function_arn, SOURCE_TIMEOUT_CAP)
+        self._driver.awake = True
+        arn, driver = plan.function_arn, self._driver
+        invocation = Invocation(batch.request_id, batch.event, arn, SOURCE_TIMEOUT_CAP, driver=driver)
         plan.pool.submit(invocation, partial(self._answered, lane, batch), wait=True)
 
     def _answered(self, lane: Lane, batch: Batch, result: InvocationResult) -> None:

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from poller.runtime.driving import Driver
 
 Shard = str
 """Ordering unit: `<topic>-<partition>` for Kafka, `<queue>::<vhost>` for RabbitMQ. The key in the event, too."""
@@ -181,6 +184,8 @@ class Invocation:
     client_context: str | None = None
     response_stream: ResponseStream | None = None
     """Where the caller takes a stream, which may be longer than a response (A.1)."""
+    driver: Driver | None = None
+    """Takes the answer on the caller's thread, if the handler is quick."""
 
 
 class InvocationResult(NamedTuple):

@@ -41,6 +41,7 @@ class ApiDialogue:
     """See `Dialogue`. Events are not laid ahead: a runtime asks for each."""
 
     logs_errors = True
+    pipe = None
     has_room = False
 
     def __init__(

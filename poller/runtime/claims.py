@@ -26,6 +26,8 @@ class Claims:
         """After `close`: what the process had not begun."""
         self._free = list(range(SLOTS))
         self._offered: set[int] = set()
+        self._taken_back: set[int] = set()
+        """Slots whose events the process has still to pass over."""
         self.fds: list[int] = []
         """For the process, in the order of the slots; empty once closed."""
         try:
@@ -50,7 +52,12 @@ class Claims:
     def settle(self, slot: int) -> None:
         """The event of this slot was answered or passed over: the slot may be used again."""
         self._offered.discard(slot)
+        self._taken_back.discard(slot)
         self._free.append(slot)
+
+    def was_taken_back(self, slot: int) -> bool:
+        """Whether the event of this slot was taken back, and is not settled. Any thread."""
+        return slot in self._taken_back
 
     def take_back(self, slot: int) -> bool:
         """Whether the event is the caller's now: its process has not begun it, and will not."""
@@ -63,6 +70,7 @@ class Claims:
                 os.eventfd_read(self.fds[slot])
             except BlockingIOError:
                 return False
+            self._taken_back.add(slot)
             return True
 
     def close(self) -> None:

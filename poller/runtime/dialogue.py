@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from poller.model import Invocation
 from poller.runtime.frames import Frame
+
+if TYPE_CHECKING:
+    from poller.runtime.pipe_dialogue import PipeDialogue
 
 
 class Dialogue(Protocol):
@@ -34,6 +37,11 @@ class Dialogue(Protocol):
     @property
     def pids(self) -> tuple[int, ...]:
         """The numbers of the process and of the environment's extensions. Any thread."""
+        ...
+
+    @property
+    def pipe(self) -> PipeDialogue | None:
+        """Where somebody else than the environment's thread may lay events and take answers: see `Driver`."""
         ...
 
     @property

@@ -23,6 +23,7 @@ from poller.runtime.frames import Frame, FrameError
 from poller.runtime.handler_log import HandlerLog, LogSink
 from poller.runtime.initialization import INIT_TIMEOUT, Initialization
 from poller.runtime.log_format import log_format
+from poller.runtime.pipe_dialogue import PipeDialogue
 from poller.runtime.process_group import ProcessExited
 from poller.runtime.runtime_api import TOO_LARGE
 from poller.runtime.sandbox import Sandbox
@@ -66,6 +67,8 @@ class ExecutionEnvironment:
         self._log = HandlerLog(self._sink, "", written)
         self._init = Initialization(configuration, self._sandbox, lambda: self._log, written)
         self._feed: Callable[[], None] = _nothing
+        self._started = 0.0
+        """Monotonic time from which the time of the event in work counts."""
 
     @property
     def cold_starts(self) -> int:
@@ -138,6 +141,17 @@ class ExecutionEnvironment:
         dialogue = self._sandbox.dialogue
         return dialogue is not None and self._faults is None and dialogue.has_room
 
+    @property
+    def pipe(self) -> PipeDialogue | None:
+        """For a `Driver`, while it is the owner: events of its process. None where the environment's thread is needed.
+
+        What was laid and answered there is still to be invoked, which does not wait then.
+        """
+        dialogue = self._sandbox.dialogue
+        if dialogue is None or self._faults is not None or self._configuration.debug_port is not None:
+            return None
+        return dialogue.pipe
+
     def lay(self, invocation: Invocation) -> Callable[[], bool]:
         """Send an event behind the one in work; `has_room` says when. Does not block.
 
@@ -209,7 +223,7 @@ class ExecutionEnvironment:
         if self._sandbox.dialogue is None:
             self._sandbox.settle()  # here, as it takes nothing of the event's time
         init = self._init.to_report()
-        started = monotonic()
+        self._started = started = monotonic()
         function_error = failure = None
         content_type, streamed = "", False
         try:
@@ -218,7 +232,7 @@ class ExecutionEnvironment:
             content_type, streamed = frame.header.get("content_type", ""), frame.header.get("streamed", False)
         except Failed as failed:
             told = failed.seconds
-            duration = min(monotonic() - started if told is None else self._init.inside + told, limit)
+            duration = min(monotonic() - self._started if told is None else self._init.inside + told, limit)
             payload, failure = failed.payload, failed.failure
             function_error = "Unhandled"
         except TimeoutError:
@@ -275,7 +289,7 @@ class ExecutionEnvironment:
                 invocation = replace(invocation, timeout_cap=max(0.0, started + limit - monotonic()))
             dialogue = self._sandbox.dialogue
             assert dialogue is not None
-            started = min(started, dialogue.begin(invocation))
+            self._started = started = min(started, dialogue.begin(invocation))
             self._log.begin()  # not before: the process is at work meanwhile
             self._feed()
             try:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from poller.model import Invocation, InvocationResult
 from poller.runtime.answers import error_answer
+from poller.runtime.driving import LOOK, MOMENT, Driver
 from poller.runtime.environment import SUSPENDED, ExecutionEnvironment
 from poller.runtime.late_answers import OnResult, call_back
 from poller.runtime.prewarming import Prewarming, init_timeout
@@ -75,6 +76,14 @@ class EnvironmentThread(threading.Thread):
         """It goes because its process has ended."""
         self.prepares = False
         """Whether init comes before there is an event, and is not over. With the pool's lock."""
+        self.driver: Driver | None = None
+        """Who owns the environment in place of this thread, which waits meanwhile."""
+        self.quick = False
+        """Whether the last invocation took no longer than a moment."""
+        self._parked = False
+        """Whether this thread waits and leaves the environment alone. With the pool's lock."""
+        self._used = 0.0
+        """Monotonic time of the last answer."""
 
     def lies_ahead(self, job: Job) -> Ahead:
         """One more invocation for its pipe. With the pool's lock."""
@@ -90,22 +99,66 @@ class EnvironmentThread(threading.Thread):
             else:
                 job = self._next_job()
             while job is not None:
-                result = self._invoke(job.invocation)
-                # Free first, then the callback: who invokes again from there finds this environment.
-                lingers = self.environment.lingers
-                following = self.pool._done(self, result, lingers=lingers)  # noqa: SLF001
+                result, following, lingers = self.invoke(job, self.feed)
                 call_back(job.on_result, result)
                 if lingers or result.function_error:
                     self._settle()
                 if lingers:
                     following = self.pool._settled(self)  # noqa: SLF001
-                job = following or self._next_job()
+                if following is None:
+                    job = self._next_job()
+                else:
+                    job = self._park() if self._is_driven(following) else following
         finally:
             try:
                 self.environment.stop(reason="failure" if self._lost else "spindown")
             finally:
                 self.pool._gone(self)  # noqa: SLF001
                 self.pool._replenish()  # noqa: SLF001
+
+    def invoke(self, job: Job, feed: Callable[[], None] | None = None) -> tuple[InvocationResult, Job | None, bool]:
+        """Invoke, and be free for the next: the result, the next invocation if there is one, whether extensions leave.
+
+        For the environment's owner. Free first, then the callback: who invokes again from there finds this environment.
+        Without a next one it is somebody else's from now on.
+        """
+        result = self._invoke(job.invocation, feed)
+        self._used = monotonic()
+        self.quick = result.duration < MOMENT and result.status == 200 and not result.function_error  # noqa: PLR2004
+        lingers, process = self.environment.lingers, self.environment.process
+        following = self.pool._done(self, result, lingers=lingers)  # noqa: SLF001 - a part of the pool
+        if following is None and process is not None and process is self._ended:
+            self._process_ended(process)  # it was told while this was in work
+        return result, following, lingers
+
+    def wake(self) -> None:
+        """There is something to lay ahead. Any thread."""
+        driver = self.driver
+        if driver is not None and driver.is_here:
+            driver.feed(self)
+        else:
+            self.environment.wake()
+
+    @property
+    def may_be_driven(self) -> bool:
+        """Whether an idle environment may be driven. With the pool's lock."""
+        pipe = self.environment.pipe if self._parked and self.quick else None
+        return pipe is not None and pipe.has_room
+
+    def _is_driven(self, following: Job) -> bool:
+        """Whether who invokes drives this environment from here on, beginning with this invocation."""
+        driver, pipe = following.invocation.driver, self.environment.pipe
+        if driver is None or pipe is None or not self.drivable:
+            return False
+        if pipe.arrived(read=False) is not None:  # no descriptor would tell
+            return False
+        self._watch_exit()
+        return driver.offer(self, following)
+
+    @property
+    def drivable(self) -> bool:
+        """Whether the next invocation is likely to be quick, in this process. For the environment's owner."""
+        return self.quick and not self.outdated and self.prewarming is None and not self.pool.freeze
 
     def _next_job(self) -> Job | None:
         """What comes to this worker; None when it shall end."""
@@ -118,15 +171,38 @@ class EnvironmentThread(threading.Thread):
             with suppress(Empty):
                 return self.inbox.get(timeout=prewarming.look_in(monotonic()))
         self._rest()
-        try:
-            return self.inbox.get(timeout=self.pool.idle_timeout)
-        except Empty:
-            if self.pool._retire(self):  # noqa: SLF001
-                return None
-            return self.inbox.get()  # a job was handed over in this very moment
+        return self._park()
+
+    def _park(self) -> Job | None:
+        """Leave the environment alone until there is a job for this thread; None when it shall end."""
+        self._set_parked(to=not self.pool.freeze)
+        idle_timeout = timeout = self.pool.idle_timeout
+        while True:
+            try:
+                job = self.inbox.get(timeout=timeout)
+            except Empty:
+                timeout = self._used + idle_timeout - monotonic()
+                if timeout <= 0:
+                    if self.pool._retire(self):  # noqa: SLF001
+                        return None
+                    # It is driven, or a job was handed over in this very moment.
+                    timeout = max(idle_timeout, LOOK)
+            else:
+                self._set_parked(to=False)
+                return job
+
+    def _set_parked(self, *, to: bool) -> None:
+        with self.pool._lock:  # noqa: SLF001
+            self._parked = to
 
     def _rest(self) -> None:
         """Nothing to do, as far as is known."""
+        self._watch_exit()
+        if self.pool.freeze and self.inbox.empty():
+            self.environment.freeze()
+
+    def _watch_exit(self) -> None:
+        """Have it told when the process ends."""
         process = self.environment.process
         if process is not None and self.pool.exits is not None:
             if process is not self._watched:
@@ -134,8 +210,6 @@ class EnvironmentThread(threading.Thread):
                 self.pool.exits.watch(process.pid, partial(self._process_ended, process))
             elif process is self._ended:
                 self._process_ended(process)  # it was told before there was nothing to do
-        if self.pool.freeze and self.inbox.empty():
-            self.environment.freeze()
 
     def _process_ended(self, process: Dialogue) -> None:
         """Go with all that the process left, if nothing is in work here. Any thread."""
@@ -183,12 +257,12 @@ class EnvironmentThread(threading.Thread):
         if failure is not None:
             _log.warning("its init failed: %s", failure, extra={"function": self.pool.configuration.function_name})
 
-    def _invoke(self, invocation: Invocation) -> InvocationResult:
+    def _invoke(self, invocation: Invocation, feed: Callable[[], None] | None) -> InvocationResult:
         try:
             if self.outdated:
                 self.environment.stop()
                 self.pool._renew(self)  # noqa: SLF001
-            return self.environment.invoke(invocation, self._feed)
+            return self.environment.invoke(invocation, feed)
         except Exception as error:  # noqa: BLE001 - logged, and answered
             _log.exception("Invocation %s of %s", invocation.request_id, self.pool.configuration.function_name)
             self._abandon()
@@ -208,8 +282,8 @@ class EnvironmentThread(threading.Thread):
         except Exception:  # noqa: BLE001 - logged: an event that was taken over meanwhile must not suffer
             _log.exception("The end of extensions of %s", self.pool.configuration.function_name)
 
-    def _feed(self) -> None:
-        """Lay ahead what waits, as far as there is room."""
+    def feed(self) -> None:
+        """Lay ahead what waits, as far as there is room. For the environment's owner."""
         if self.laid_in != self.environment.cold_starts:
             # What lies in the pipe of a process that is gone comes first.
             self.laid_in = self.environment.cold_starts

@@ -1,7 +1,7 @@
 """Events on their way to a handler's process over pipes, and which answer belongs to which.
 
-The process answers every event in the order in which it got them, be it only that it passed one over. Used on the
-environment's thread; what `lay` gives is for any.
+The process answers every event in the order in which it got them, be it only that it passed one over. For the
+environment's owner, its thread or a `Driver`; what `lay` gives is for any thread.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import partial
 from time import monotonic
 
 from poller.model import FunctionConfiguration, Invocation
+from poller.runtime.driving import DRIVES
 from poller.runtime.extensions_beside import ExtensionsBeside
 from poller.runtime.frames import Frame, FrameError, FrameWriter
 from poller.runtime.process import RuntimeProcess
@@ -32,8 +33,8 @@ class PipeDialogue:
         self._beside = beside
         self._told: ExtensionsBeside | None = None
         """The same after init, if there are extensions."""
-        self._unanswered: deque[tuple[Invocation, int | None]] = deque()
-        """With the slot of its claim, if it was laid ahead."""
+        self._unanswered: deque[tuple[Invocation, int | None, float]] = deque()
+        """With the slot of its claim, if it was laid, and the monotonic time at which it was sent."""
         self._answered = 0.0
 
     @property
@@ -59,6 +60,20 @@ class PipeDialogue:
         return frame
 
     @property
+    def pipe(self) -> PipeDialogue | None:
+        """See `Dialogue.pipe`. There is none where extensions are told of each event when it begins."""
+        return self if self._told is None and DRIVES else None
+
+    def fileno(self) -> int:
+        """Readable when the process has said something."""
+        return self.process.fileno()
+
+    @property
+    def written(self) -> bool:
+        """Whether all that was sent is in the pipe."""
+        return self.process.written
+
+    @property
     def has_room(self) -> bool:
         """Whether one more event may be laid: what was sent is all in the pipe, and there are not too many.
 
@@ -66,8 +81,12 @@ class PipeDialogue:
         """
         return self.process.written and self.process.claims.free and self._told is None
 
+    def lies(self, invocation: Invocation) -> bool:
+        """Whether an event was laid, and neither answered nor taken back."""
+        return self._sent(invocation) is not None
+
     def lay(self, invocation: Invocation) -> Callable[[], bool]:
-        """Send an event behind those before it; see `Dialogue.lay`."""
+        """Send an event behind those before it, if there are any; see `Dialogue.lay`."""
         claims = self.process.claims
         slot = claims.offer()
         self._send(invocation, slot)
@@ -75,9 +94,8 @@ class PipeDialogue:
 
     def begin(self, invocation: Invocation) -> float:
         """Send an event, unless it was laid before; the monotonic time from which its own time counts."""
-        for laid, _ in self._unanswered:
-            if laid is invocation:
-                return self._answered  # the process went on by itself
+        if (sent := self._sent(invocation)) is not None:
+            return max(sent[1], self._answered)  # the process went on by itself
         if self._told is None:
             self._send(invocation, None)
         return monotonic()
@@ -88,7 +106,7 @@ class PipeDialogue:
             return failed
         while True:
             frame = self.process.receive(deadline, on_wake)
-            answered, slot = self._unanswered.popleft()
+            answered, slot, _ = self._unanswered.popleft()
             if slot is not None:
                 self.process.claims.settle(slot)
             if frame.header.get("type") == "skipped" and slot is not None:
@@ -100,11 +118,27 @@ class PipeDialogue:
                 self._told.answered(frame)
             return frame
 
+    def arrived(self, *, read: bool) -> bool | None:
+        """What the process has said to the first event. Does not block.
+
+        Args:
+            read: whether to look in the pipe, and not only at what was read with the last answer.
+
+        Returns:
+            True when it is a plain response, so that `answer` does not wait; False when it is something else, that may
+            take `answer` a while; None when it is not there yet.
+        """
+        try:
+            frame = self.process.peek(read=read)
+        except (EOFError, OSError, FrameError):
+            return False
+        return None if frame is None else frame.header.get("type") == "response"
+
     def was_begun(self, invocation: Invocation, *, undelivered: bool) -> bool:
         """Whether a process that exited may have begun this event."""
-        for sent, slot in self._unanswered:
-            if sent is invocation and slot is not None:
-                return not self.process.claims.take_back(slot)
+        sent = self._sent(invocation)
+        if sent is not None and sent[0] is not None:
+            return not self.process.claims.take_back(sent[0])
         return not undelivered
 
     @property
@@ -154,9 +188,16 @@ class PipeDialogue:
         told.invoke(invocation, trace)
         return None
 
+    def _sent(self, invocation: Invocation) -> tuple[int | None, float] | None:
+        """Slot and time of an event that is on its way, if it is; not where it was taken back since."""
+        for sent, slot, when in self._unanswered:
+            if sent is invocation and (slot is None or not self.process.claims.was_taken_back(slot)):
+                return slot, when
+        return None
+
     def _send(self, invocation: Invocation, slot: int | None) -> str:
         """Its trace id."""
-        self._unanswered.append((invocation, slot))
+        self._unanswered.append((invocation, slot, monotonic()))
         limit = min(self._timeout, invocation.timeout_cap or self._timeout)
         trace = trace_id()
         self.process.send(FrameWriter(_header(invocation, limit, slot, trace), invocation.payload))

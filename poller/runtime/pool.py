@@ -22,6 +22,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from queue import Empty
 
 from poller.faults.chance import InvocationFaults
@@ -133,7 +134,8 @@ class FunctionPool:
     def submit(self, invocation: Invocation, on_result: OnResult, *, wait: bool) -> None:
         """Invoke when an environment is free. Does not block.
 
-        `on_result` is called exactly once, on a thread of this pool, and must neither block nor raise. With `wait`
+        `on_result` is called exactly once, on another thread, and must neither block nor raise; where the invocation
+        names a driver, perhaps on that one's thread, when it next looks for answers. With `wait`
         the invocation queues, first come first served (event sources); without, it is answered with status 429 when
         no environment is free (A.3). A function with a concurrency of 0 is always throttled. A pool that does not
         run answers 500.
@@ -145,17 +147,22 @@ class FunctionPool:
             self._answer([(on_result, throttled(invocation.request_id, self._reason))])
             return
         roster = self._roster
+        then: Callable[[], object]
         with self._lock:
             if not roster.running:
                 self._faults += 1
                 answer = error_answer(invocation.request_id, 500, "The function is not running.")
+                then = partial(self._answer, [(on_result, answer)])
             elif roster.idle:
-                roster.idle.pop().inbox.put(job)
-                return
+                worker, driver = roster.idle.pop(), invocation.driver
+                if driver is None or not (driver.is_here and worker.may_be_driven):
+                    worker.inbox.put(job)
+                    return
+                then = partial(driver.take, worker, job)
             elif len(roster.workers) < roster.limit:
                 worker = self._new_worker()
                 worker.inbox.put(job)
-                answer = None
+                then = partial(self._start, worker)
             elif roster.limit and (roster.warming or (roster.leaving_extensions and not wait)):
                 worker = (roster.warming or roster.leaving_extensions).pop(0)  # its init is this one's cold start
                 worker.outdated = worker.generation != roster.generation
@@ -163,16 +170,13 @@ class FunctionPool:
                 return
             elif wait and roster.limit:
                 hungry = roster.wait(job)
-                if hungry is not None:
-                    hungry.environment.wake()
-                return
+                if hungry is None:
+                    return
+                then = hungry.wake
             else:
                 self._throttles += 1
-                answer = throttled(invocation.request_id, self._reason)
-        if answer is not None:
-            self._answer([(on_result, answer)])
-        else:
-            self._start(worker)
+                then = partial(self._answer, [(on_result, throttled(invocation.request_id, self._reason))])
+        then()
 
     def reload(self) -> None:
         """The function's code has changed: whatever is begun from now on runs in a new environment. Does not block.

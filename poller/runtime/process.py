@@ -54,7 +54,7 @@ class Beside(Protocol):
 
 
 class RuntimeProcess:
-    """A started process. One thread uses it, the one that made it; only `kill` may be called from others."""
+    """A started process. Owned by one thread at a time; only `kill` may be called from others."""
 
     def __init__(
         self,
@@ -117,6 +117,10 @@ class RuntimeProcess:
         self._poll.register(self._reply, select.POLLIN)
         self._poll.register(wake, select.POLLIN)
         self._output_watched = False
+        self._peeked: Frame | None = None
+        """Read, but not received."""
+        self._broken: FrameError | None = None
+        """What was no frame: it is read once."""
         self._writers: deque[FrameWriter] = deque()
         self._waiting_for_room = self._deaf = False
         self._unanswered = 1
@@ -136,6 +140,31 @@ class RuntimeProcess:
         """Whether all frames are out: what is sent now goes into the pipe, not into our memory."""
         return not self._writers
 
+    def fileno(self) -> int:
+        """Readable when the process has said something, or is gone."""
+        return self._reply
+
+    def peek(self, *, read: bool) -> Frame | None:
+        """The frame that `receive` would give at once, if there is one. Does not block.
+
+        Args:
+            read: whether to look in the pipe, and not only at what was read before.
+
+        Raises:
+            EOFError: the process has closed its end. So does every further call, and `receive` says what became of it.
+            FrameError: it sent something else than a frame. So does `receive`.
+        """
+        if self._peeked is None and self._broken is None:
+            try:
+                self._peeked = self._reader.read(self._reply) if read else self._reader.buffered()
+            except BlockingIOError:
+                pass
+            except FrameError as error:
+                self._broken = error
+        if self._broken is not None:
+            raise self._broken
+        return self._peeked
+
     def receive(self, deadline: float, on_wake: Callable[[], None] | None) -> Frame:
         """Wait for the next frame from the process, and hand out its output meanwhile.
 
@@ -150,7 +179,8 @@ class RuntimeProcess:
         """
         self._output.begin_event()
         self._watch_output()
-        if (frame := self._reader.buffered()) is not None:
+        if (frame := self.peek(read=False)) is not None:
+            self._peeked = None
             return self._answer(frame)
         while True:
             wait = max(0.0, deadline - monotonic())

@@ -128,6 +128,7 @@ class Roster:
             if worker.prewarming is None:  # below those that are paid for anyway
                 while place and self.idle[place - 1].prewarming is not None:
                     place -= 1
+            worker.driver = None
             self.idle.insert(place, worker)
         else:
             if self.running:

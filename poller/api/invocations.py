@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from poller.api import response_events
 from poller.api.call import JSON, Answer, Call, Head, Headers, refused
-from poller.api.results import Results
+from poller.api.results import Expected, Results
 from poller.api.streamed_response import StreamedResponse
 from poller.api_errors import ApiError, invalid_parameter
 from poller.errors import PollerError
@@ -218,7 +218,7 @@ class Invocations:
         head: Head,
         asked: Asked,
         payload: bytes,
-        on_result: OnResult,
+        on_result: Expected,
         response: StreamedResponse | None = None,
     ) -> None:
         called = asked.called
@@ -228,7 +228,12 @@ class Invocations:
             on_result(throttled(head.request_id, "ConcurrentInvocationLimitExceeded"))
             return
         invocation = Invocation(
-            head.request_id, payload, called.arn, client_context=asked.context, response_stream=response
+            head.request_id,
+            payload,
+            called.arn,
+            client_context=asked.context,
+            response_stream=response,
+            driver=on_result.drive() if response is None else None,
         )
         asked.pool.submit(invocation, on_result, wait=False)
 

@@ -72,6 +72,8 @@ class Driver:
         """From the first environment on."""
         self._seen: dict[int, Job] = {}
         """What was in work when somebody looked."""
+        self._told = False
+        """Whether the log says that there were no descriptors left."""
 
     def own(self) -> None:
         """The calling thread is the owner from now on."""
@@ -202,7 +204,9 @@ class Driver:
         try:
             self._descriptors().ready.register(driven.fd, select.EPOLLIN)
         except OSError as error:
-            _log.warning("environments are not driven: %s", error)
+            if not self._told:
+                _log.warning("environments are not driven: %s", error)
+                self._told = True
             return False
         worker.driver = self
         self._driven[driven.fd] = driven

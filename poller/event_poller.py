@@ -1,8 +1,8 @@
 """Model 3, event source mapping: the one loop that every source goes through.
 
-A poller owns its source client and its lanes; nobody else touches them. Handlers run on the pool's threads and dead
-letters go out on the destination's; both report back through one queue, one item per batch. Decisions are
-`poller.policy`'s: this file carries them out.
+A poller owns its source client and its lanes; nobody else touches them. It drives quick handlers itself, the pool's
+threads wait for slow ones, and dead letters go out on the destination's thread; all report back through one queue, one
+item per batch. Decisions are `poller.policy`'s: this file carries them out.
 """
 
 from __future__ import annotations

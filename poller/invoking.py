@@ -1,6 +1,6 @@
 """Hands a poller's batches to the function, and says what answers mean for their records (C.4, C.6).
 
-A part of the poll loop, on its thread; answers are reported by threads of the pool.
+A part of the poll loop, on its thread; answers are reported by threads of the pool, or on this one by its driver.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Invoking:
         plan.pool.submit(invocation, partial(self._answered, lane, batch), wait=True)
 
     def _answered(self, lane: Lane, batch: Batch, result: InvocationResult) -> None:
-        """On a thread of the pool."""
+        """On a thread of the pool, or on the poller's."""
         self._report(Answered(lane, batch, result))
 
     def judge(self, answered: Answered, plan: MappingPlan, state: PollerState, now: float) -> list[Decision]:

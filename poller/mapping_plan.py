@@ -22,7 +22,7 @@ class Pool(Protocol):
     """What the loop needs of `runtime.pool.FunctionPool`."""
 
     def submit(self, invocation: Invocation, on_result: Callable[[InvocationResult], None], *, wait: bool) -> None:
-        """Never blocks; `on_result` is called once, on another thread."""
+        """Never blocks; `on_result` is called once, on another thread or by the invocation's driver."""
 
 
 class Policy(Protocol):

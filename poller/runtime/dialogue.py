@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Dialogue(Protocol):
     """One process, and the events that it has not answered.
 
-    Used on the environment's thread; `kill` and what `lay` gives are for any. What waits raises
+    For the environment's owner: its thread, or a `Driver`. `kill` and what `lay` gives are for any thread. What waits
+    raises
 
         TimeoutError: the deadline has passed, and the process still runs: `close` it.
         ProcessExited: it is gone.

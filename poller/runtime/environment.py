@@ -39,8 +39,8 @@ _log = logging.getLogger(__name__)
 class ExecutionEnvironment:
     """Runs one invocation at a time in a process of its own, which is started when it is needed.
 
-    Owned by one thread at a time; only `kill`, `wake`, `look_at_memory` and what `lay` gives may be called from others.
-    Nothing of a handler's doing is raised: errors, timeouts and crashes are results.
+    Owned by one thread at a time, its own or a `Driver`'s; only `kill`, `wake`, `look_at_memory` and what `lay` gives
+    may be called from others. Nothing of a handler's doing is raised: errors, timeouts and crashes are results.
 
     While one event is in work the next ones may be laid into the process's pipe, so that the handler need not wait for
     its next event. They are begun one by one; each is to be invoked like any other, in the order in which they were

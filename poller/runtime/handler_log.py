@@ -10,7 +10,7 @@ from poller.runtime.log_format import Events, LogFormat, TextFormat
 from poller.runtime.platform_records import Report
 
 LogSink = Callable[[str, str], None]
-"""Takes one event without its newline, and the request it belongs to. Called on the environment's thread; must not
+"""Takes one event without its newline, and the request it belongs to. Called by the environment's owner; must not
 raise. What is slow here slows the function."""
 
 TAIL = 4096
@@ -22,7 +22,7 @@ _TEXT = TextFormat()
 
 
 class HandlerLog:
-    """Log of one invocation. Used on the environment's thread only."""
+    """Log of one invocation. For the environment's owner."""
 
     def __init__(self, sink: LogSink, request_id: str, log_format: LogFormat = _TEXT) -> None:
         self._sink = sink

@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 class Limits:
-    """Of one process after the other. Owned by the environment's thread; `look` and `kill` are for any.
+    """Of one process after the other. For the environment's owner; `look` and `kill` are for any.
 
     Args:
         configuration: of the function.

@@ -2,7 +2,7 @@
 
 With the next event already in its pipe, the process goes on while its last answer is still on the way to us, and what
 it writes for both may be read in one piece. So it puts a marker between them, whenever something of the first is still
-unread. Used on the environment's thread only.
+unread. For the environment's owner.
 """
 
 from __future__ import annotations

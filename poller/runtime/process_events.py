@@ -10,7 +10,7 @@ from poller.runtime.telemetry_stream import Telemetry
 
 
 class ProcessEvents:
-    """Of one process. Used on the environment's thread.
+    """Of one process. For the environment's owner.
 
     Args:
         log: the log of the invocation in work.

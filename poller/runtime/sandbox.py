@@ -30,7 +30,7 @@ _MEMORY_INTERVAL = 0.1
 class Sandbox:
     """One process at a time, in a temporary folder that outlives it (E.3).
 
-    Owned by the environment's thread; only `kill`, `wake` and `look_at_memory` may be called from others.
+    For the environment's owner; only `kill`, `wake` and `look_at_memory` may be called from others.
     """
 
     def __init__(self, configuration: FunctionConfiguration, groups: ControlGroups | None = None) -> None:

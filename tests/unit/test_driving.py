@@ -603,6 +603,7 @@ def test_a_report_ends_the_wait_for_what_is_driven(make_loop, tmp_path, monkeypa
     thread = threading.Thread(target=report)
     thread.start()
     assert loop._reports.wait(PATIENCE) == ["from another thread"]
+    assert loop.driver.busy, "it was the report that ended the wait, not its time"
     thread.join()
     gate.open("slow")
     loop.wait(1)

@@ -40,12 +40,8 @@ def told_and_recovered(
         ledger.publish(rabbitmq, queue, 3)
         ledger.wait_until_handled()
         service.wait_until_ready()
-        state = service.state(MAPPING)
-        assert (state["StateTransitionReason"], state["LastProcessingResult"], state["Problem"]) == (
-            "USER_INITIATED",
-            "OK",
-            "",
-        )
+        state = service.wait_for_result(MAPPING, "OK")
+        assert (state["StateTransitionReason"], state["Problem"]) == ("USER_INITIATED", "")
         assert service.stop() == 0
         assert service.problems() == []
 
@@ -119,6 +115,7 @@ def test_a_queue_that_is_deleted_and_made_anew_while_it_is_read_goes_on(
     ledger.publish(rabbitmq, queue, 3)
     with reading_queue(ledger, rabbitmq, queue).service() as service:
         ledger.wait_until_handled()
+        service.wait_for_result(MAPPING, "OK")
         rabbitmq.delete_queue(queue)
         state = service.wait_for_problem(MAPPING, "does not exist .*; declare it")
         assert (state["StateTransitionReason"], state["LastProcessingResult"]) == (CONFIGURATION, "OK")

@@ -180,10 +180,9 @@ def test_what_a_cluster_refuses_is_told_in_aws_s_words_and_read_once_it_is_mende
         wait_until_told("Authority", "Certificate")
         ledger.wait_until_handled()
         for name in mended:
-            state = service.state(f"Orders.{name}")
+            state = service.wait_for_result(f"Orders.{name}", "OK")
             assert state["Problem"] == ""
             assert state["StateTransitionReason"] == "USER_INITIATED"
-            assert state["LastProcessingResult"] == "OK"
         assert service.stop() == 0
         assert service.problems() == []
         assert_no_secret_is_logged(service)

@@ -194,6 +194,17 @@ class Service:
         assert state is not None
         return state
 
+    def wait_for_result(self, mapping: str, result: str = "OK") -> Mapping[str, Any]:
+        """The state of a mapping, once that is what came of its last batch; a handler handles before it answers."""
+
+        def told() -> Mapping[str, Any] | None:
+            state = self.state(mapping)
+            return state if state["LastProcessingResult"] == result else None
+
+        state = eventually(told, what=f"{result!r} as the last result of {mapping}")
+        assert state is not None
+        return state
+
     def metric(self, name: str, mapping: str) -> float:
         """A counter or gauge of one mapping; 0 when it is not there."""
         found = re.search(

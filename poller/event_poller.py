@@ -22,22 +22,17 @@ from poller.model import Discard, Progress, Record, Shard
 from poller.policy.lane import Lane
 from poller.policy.lanes import Lanes
 from poller.policy.retrying import BackOff
+from poller.polling import Polling
 from poller.records import Records
 from poller.reports import Reports
-from poller.runtime.driving import MOMENT, Driver
+from poller.runtime.driving import Driver
 from poller.sources import Listener, Source, as_queue
-
-LONGEST_WAIT = 1.0
-"""Seconds: the connection wants attention (heartbeats, rebalances) at least this often."""
 
 LOOK_INTERVAL = 0.5
 """Seconds between two looks at what others read of this poller: so nothing they see is a second old (C.9)."""
 
 STEADY = 5.0
 """Seconds of polling after which a broker that fails is opened again as after its first failure."""
-
-SHORTEST_SLICE, LONGEST_SLICE = 0.002, 0.02
-"""Seconds of one poll while handlers run, for a client that can not be woken when they answer."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +50,7 @@ class EventPoller:
         self._reports: Reports[Answered | Delivered] = Reports(source.wake, self._driver)
         self._giving_up = GivingUp(source, lanes, self._reports.report)
         self._committing = Committing(source, lanes)
+        self._polling = Polling(source, lanes, self._committing, self._reports, self._driver)
         self._invoking = Invoking(source, clock, self._reports.report, self._driver)
         self._clock = clock
         self._changes: queue.SimpleQueue[tuple[PollerChange, threading.Event]] = queue.SimpleQueue()
@@ -64,8 +60,7 @@ class EventPoller:
         self._grace = plan.shutdown_grace
         self._assigned: set[Shard] = set()
         self._paused: set[Shard] = set()
-        self._slice = SHORTEST_SLICE
-        self._last_poll = self._last_look = float("-inf")
+        self._last_look = float("-inf")
         self._reopening = BackOff(first=0.5, cap=30.0)
         self._extra = {"mapping": plan.name}
 
@@ -209,12 +204,10 @@ class EventPoller:
         if not self._changes.empty():
             self._take_up_changes()
         now = self._clock.monotonic()
-        if self._may_poll(now):
-            records, for_answers = self._poll(now)
+        records, for_answers = self._polling.poll(now, self._last_look + LOOK_INTERVAL, held_back=self._all_held_back)
+        if records:
             self._take_up(records)
-            reported = self._reports.wait(0 if records else for_answers)
-        else:
-            reported = self._reports.wait(self._longest_wait(now))
+        reported = self._reports.wait(for_answers)
         now = self._clock.monotonic()
         self._apply(reported, now)
         if not self._stopping.is_set() and not self._committing.held_up:
@@ -225,63 +218,17 @@ class EventPoller:
         self._committing.acknowledge(now, self._plan.metrics)
         self._look(now)
 
-    def _poll(self, now: float) -> tuple[Sequence[Record], float]:
-        """What the source has, and how many seconds to wait for answers if that is nothing."""
-        if self._driver.busy:
-            if records := self._source.poll(0):
-                return records, 0
-            if self._lanes.any_ready():
-                return (), MOMENT  # the next answer means more than the next record
-        self._driver.release()  # nobody would see to it
-        self._reports.polling = True  # before looking what was reported: one that comes later wakes the poll
-        wait = self._poll_wait(now)
-        for_answers = self._waits_for_answers(wait)
-        self._reports.polling = wait > for_answers
-        records = self._source.poll(wait - for_answers)
-        self._reports.polling = False
-        return records, for_answers
-
-    def _may_poll(self, now: float) -> bool:
-        """Nothing can come while all shards are held back: then wait for answers instead, but keep membership."""
-        all_held_back = bool(self._assigned) and self._paused >= self._assigned
-        return self._source.features.wakes or not all_held_back or now - self._last_poll >= LONGEST_WAIT
-
-    def _longest_wait(self, now: float) -> float:
-        """Seconds until something is due without any event before."""
-        if not self._reports.empty():
-            return 0.0
-        wait = min(LONGEST_WAIT, self._last_look + LOOK_INTERVAL - now, self._committing.wait(now))
-        if not self._committing.held_up and (due := self._lanes.next_due(now)) is not None:
-            wait = min(wait, due - now)
-        return max(0.0, wait)
-
-    def _poll_wait(self, now: float) -> float:
-        wait = self._longest_wait(now)
-        if self._lanes.in_work() and not self._source.features.wakes:
-            wait = min(wait, self._slice)  # answers can not end this poll
-        return wait
-
-    def _waits_for_answers(self, wait: float) -> float:
-        """Seconds of such a wait for what comes first that are better spent on answers.
-
-        A poll that nothing ends but records keeps answers waiting. While a batch stands ready behind one in work, the
-        next answer means more than the next record; no longer than the shortest slice, as others are for other lanes.
-        """
-        if self._source.features.wakes or not 0 < wait <= SHORTEST_SLICE or not self._lanes.any_ready():
-            return 0.0
-        return wait
+    @property
+    def _all_held_back(self) -> bool:
+        return bool(self._assigned) and self._paused >= self._assigned
 
     def _take_up(self, polled: Sequence[Record]) -> None:
-        now = self._last_poll = self._clock.monotonic()
-        if polled:
-            records = Records.of(polled)
-            filtered_out = self._lanes.extend(records, now)
-            self._plan.metrics.count("polled_event_count", len(records))
-            self._plan.metrics.count("event_poller_throughput_in_bytes", records.size - len(records))
-            self._plan.metrics.count("filtered_out_event_count", filtered_out)
-            self._committing.owed |= filtered_out > 0
-        elif self._lanes.in_work():
-            self._slice = min(self._slice * 1.5, LONGEST_SLICE)  # slow handlers get longer slices, to save CPU
+        records = Records.of(polled)
+        filtered_out = self._lanes.extend(records, self._clock.monotonic())
+        self._plan.metrics.count("polled_event_count", len(records))
+        self._plan.metrics.count("event_poller_throughput_in_bytes", records.size - len(records))
+        self._plan.metrics.count("filtered_out_event_count", filtered_out)
+        self._committing.owed |= filtered_out > 0
 
     def _start_due(self, now: float) -> None:
         wall = self._clock.time()
@@ -294,7 +241,7 @@ class EventPoller:
     def _apply(self, reported: Sequence[Answered | Delivered], now: float) -> None:
         """Carry out what answers and deliveries mean. Also runs inside `_on_revoked`, so it calls no client."""
         if reported:
-            self._slice = SHORTEST_SLICE
+            self._polling.answered()
             self._committing.owed = True
         for item in reported:
             match item:

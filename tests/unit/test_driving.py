@@ -10,6 +10,8 @@ import random
 import signal
 import threading
 from collections import Counter
+from queue import SimpleQueue
+from types import SimpleNamespace
 
 import pytest
 from handlers.rig import HANDLERS, Gate, descriptors, error_of, exited
@@ -21,6 +23,7 @@ from poller.reports import Reports
 from poller.runtime import driving, environment_thread
 from poller.runtime.claims import SLOTS
 from poller.runtime.driving import MOMENT, Driver
+from poller.runtime.environment_thread import Job
 from poller.runtime.pool import FunctionPool
 
 PATIENCE = 60.0
@@ -306,15 +309,17 @@ def test_an_environment_lives_on_for_the_idle_time_after_it_was_driven(make_loop
     assert loop.pool.stats().cold_starts == 2
 
 
-def test_a_handler_in_an_environment_of_provisioned_concurrency_is_its_threads(begun):  # E.3
+def test_a_handler_in_an_environment_of_provisioned_concurrency_is_its_threads(begun, monkeypatch):  # E.3
+    monkeypatch.setattr(Driver, "look", lambda _: True)  # nobody else would leave it to its thread
     function = FunctionConfiguration("fn", HANDLERS, "ahead.note", timeout=30.0, reserved_concurrent_executions=1)
     pool = FunctionPool(function, log=lambda *_: None, provisioned=1)
     pool.start()
     loop = Loop(pool)
     try:
-        for number in range(5):
+        loop.submit("first", {"begun": str(begun), "seconds": 0.1})  # the others come meanwhile
+        for number in range(9):
             loop.submit(str(number), {"begun": str(begun)})
-        eventually(lambda: loop._reports._items.qsize() == 5, what="answers without the owner")
+        eventually(lambda: loop._reports._items.qsize() == 10, what="answers without the owner")
         assert not loop.driven
         assert pool.provisioned_concurrency().status == "READY"
     finally:
@@ -626,6 +631,45 @@ def test_a_reload_is_kept_by_who_drives(make_loop, tmp_path):  # E.4
     first, second, third = (json.loads(loop.of(name).payload) for name in "abc")
     assert first == pid
     assert second == third != pid
+
+
+def test_after_a_reload_no_event_is_begun_in_the_environment_that_was_driven(make_loop, tmp_path):  # E.4
+    body = "event and open(event, 'a').write(f'{os.getpid()} ')"
+    loop = make_loop("app.handler", code=write_handler(tmp_path, body))
+    loop.get_driven(None)
+    worker = next(iter(loop.pool._roster.workers.values()))
+    pid = worker.environment.process.pid
+    os.kill(pid, signal.SIGSTOP)
+    for name in "abc":
+        loop.submit(name, str(tmp_path / name))
+    loop.pool.reload()
+    os.kill(pid, signal.SIGCONT)
+    loop.wait(3)
+    first, second, third = ((tmp_path / name).read_text().split() for name in "abc")
+    assert first == [str(pid)]
+    assert second == third, "each was begun once, in one process"
+    assert len(second) == 1
+    assert second != first
+
+
+def test_an_environment_whose_pipe_has_no_room_is_left_to_its_thread():
+    """All places are taken by events that were taken back, and the process has not passed them over yet."""
+    full = os.eventfd(0)
+    pipe = SimpleNamespace(fileno=lambda: full, lies=lambda _: False, has_room=False)
+    inbox = SimpleQueue()
+    worker = SimpleNamespace(environment=SimpleNamespace(pipe=pipe), inbox=inbox, driver=None)
+    driver = Driver()
+    driver.own()
+    driver.awake = True
+    job = Job(Invocation("1", b"{}", "arn"), lambda _: None)
+    try:
+        assert driver.offer(worker, job), "the thread finds it in its inbox"
+        assert inbox.get_nowait() is job
+        assert worker.driver is None
+        assert not driver.busy
+    finally:
+        driver.close()
+        os.close(full)
 
 
 def test_nobody_drives_the_events_of_another_poller(make_loop, tmp_path):

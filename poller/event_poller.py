@@ -11,6 +11,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Collection, Sequence
+from collections.abc import Set as AbstractSet
 
 from poller.clock import Clock
 from poller.committing import Committing
@@ -59,7 +60,7 @@ class EventPoller:
         """Something was asked of a poller that may be waiting for its broker."""
         self._grace = plan.shutdown_grace
         self._assigned: set[Shard] = set()
-        self._paused: set[Shard] = set()
+        self._paused: AbstractSet[Shard] = frozenset()
         self._last_look = float("-inf")
         self._reopening = BackOff(first=0.5, cap=30.0)
         self._extra = {"mapping": plan.name}
@@ -169,7 +170,7 @@ class EventPoller:
         self._lanes.drop()
         self._giving_up.forget()
         self._assigned.clear()
-        self._paused.clear()
+        self._paused = frozenset()
 
     def _close_source(self) -> None:
         self._driver.close()

@@ -72,7 +72,7 @@ class Polling(Generic[T]):
         self._reports.polling = False
         if records:
             return records, 0.0
-        if self._lanes.in_work():
+        if self._lanes.is_busy():
             self._slice = min(self._slice * 1.5, LONGEST_SLICE)  # slow handlers get longer slices, to save CPU
         return (), for_answers
 
@@ -87,7 +87,7 @@ class Polling(Generic[T]):
 
     def _poll_wait(self, now: float, look_at: float) -> float:
         wait = self._longest_wait(now, look_at)
-        if self._lanes.in_work() and not self._source.features.wakes:
+        if self._lanes.is_busy() and not self._source.features.wakes:
             wait = min(wait, self._slice)  # answers can not end this poll
         return wait
 

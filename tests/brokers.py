@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self
 
 import docker
 import pika
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import APIError, DockerException, ImageNotFound
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.consumer.fetcher import ConsumerRecord
@@ -118,11 +118,21 @@ class Container:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """The broker hangs: connections stay, nothing answers."""
-        self._docker.pause()
+        eventually(self._freeze, what="a container that is frozen")
         try:
             yield
         finally:
             self._docker.unpause()
+
+    def _freeze(self) -> bool:
+        """Whether that went well; a kernel without time for one of the processes gives it up, and lets all go on."""
+        try:
+            self._docker.pause()
+        except APIError as error:
+            if "unable to freeze" not in str(error):
+                raise
+            return False
+        return True
 
     def stop(self) -> None:
         with suppress(DockerException):

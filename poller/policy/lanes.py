@@ -10,11 +10,13 @@ finished.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from math import inf
 
 from poller.model import Batch, Complete, Decision, Discard, Progress, Record, Retry, Return, Shard
 from poller.policy.batching import BatchingLimits, RecordBuffer, WindowStart
 from poller.policy.lane import ALL_SHARDS, Lane, restricted, with_only
 from poller.policy.retrying import MAXIMUM_PAYLOAD_SIZE_EXCEEDED, RECORD_AGE_EXCEEDED
+from poller.policy.turns import Turns
 from poller.records import Records, first_places
 
 
@@ -46,6 +48,11 @@ class Lanes:
         self._expired = expired
         self._lanes: dict[str, Lane] = {}
         """By name: the shard, or ALL_SHARDS."""
+        self._turns = Turns()
+        self._full: frozenset[Shard] = frozenset()
+        """As of `full_shards`, when it was last asked for."""
+        self._resized: set[Lane] = set()
+        """Those in which something else waits since then."""
         self._finished: list[Record] = []
 
     def __contains__(self, lane: Lane) -> bool:
@@ -68,6 +75,7 @@ class Lanes:
         passed over stays passed over.
         """
         self.limits, self._matches, self._expired = limits, matches, expired
+        self._stir_all()
         filtered_out = 0
         if matches is not None:
             for buffer in self._buffers():
@@ -82,6 +90,7 @@ class Lanes:
         For a queue whose reading ends while something is in work; a stream has nothing to give back.
         """
         unstarted = [record for buffer in self._buffers() for record in buffer.keep(lambda _: False)]
+        self._stir_all()
         failed: list[Record] = []
         for lane in self._lanes.values():
             unstarted += [record for batch in lane.waiting for record in batch.records]
@@ -89,6 +98,14 @@ class Lanes:
             failed += [record for item in lane.returns for record in item.records]
             lane.returns = []
         return unstarted, failed
+
+    def _stir(self, lane: Lane) -> None:
+        self._turns.stir(lane)
+        self._resized.add(lane)
+
+    def _stir_all(self) -> None:
+        for lane in self._lanes.values():
+            self._stir(lane)
 
     def _buffers(self) -> list[RecordBuffer]:
         return [buffer for lane in self._lanes.values() for buffer in lane.buffers.values()]
@@ -100,6 +117,7 @@ class Lanes:
             shard = span.run.shard
             lane = self._lane_of(shard, span.first_position, now)
             lane.tails[shard] = span.last_position + 1
+            self._stir(lane)
             arrived = kept = Records([span])
             if self._matches is not None:
                 chosen = list(map(self._matches, arrived.values()))
@@ -128,30 +146,22 @@ class Lanes:
     def due(self, now: float, wall: float) -> list[tuple[Lane, Batch | Discard]]:
         """What is to be done now; it counts as in work from here on, until `resolve` or `settle`.
 
-        A batch is full, its window has elapsed, or its retry time has come. A discard was never invoked: too big for
-        any event, or too old on arrival.
+        Batches are due as `Turns` says. A discard was never invoked: too big for any event, or too old on arrival.
         """
         work: list[tuple[Lane, Batch | Discard]] = []
-        room = self._room()
-        for lane in list(self._lanes.values()) if self.limits.concurrency else self._lanes.values():
-            if lane.is_busy():
-                continue
-            if room <= 0:
-                break
-            if lane.waiting:
-                if lane.waiting[0].not_before <= now:
-                    work += [(lane, item) for item in self._retry(lane, wall)]
-            elif lane.has_some() and (lane.is_full(self.limits) or lane.window_end(self.limits) <= now):
-                work += [(lane, item) for item in self._take(lane, now, wall)]
-            if lane.invoked and self.limits.concurrency:
-                room -= 1
-                self._lanes[lane.name] = self._lanes.pop(lane.name)  # the turn of the others is next
+        if (room := self._room()) > 0:
+            for lane in self._turns.take(now, self.limits):
+                items = self._retry(lane, wall) if lane.waiting else self._take(lane, now, wall)
+                work += [(lane, item) for item in items]
+                room -= lane.invoked
+                if room <= 0:
+                    break
         return work
 
-    def _room(self) -> int:
+    def _room(self) -> float:
         """Batches that may be handed over now."""
         if self.limits.concurrency is None:
-            return len(self._lanes)
+            return inf
         return self.limits.concurrency - sum(lane.invoked for lane in self._lanes.values())
 
     def _retry(self, lane: Lane, wall: float) -> list[Batch | Discard]:
@@ -172,6 +182,7 @@ class Lanes:
         first_seen = lane.first_seen()
         taken = lane.take(self.limits)
         records: Sequence[Record] = taken
+        self._resized.add(lane)
         items: list[Batch | Discard] = []
         if len(taken) == 1 and taken.size > self.limits.room:
             items.append(Discard(records, MAXIMUM_PAYLOAD_SIZE_EXCEEDED, 0, None))
@@ -214,6 +225,7 @@ class Lanes:
                 case _:
                     lane.begin_work(decision.records)
                     discards.append(decision)
+        self._turns.stir(lane)
         return discards
 
     def settle(self, lane: Lane, records: Sequence[Record], *, acknowledge: bool = True) -> None:
@@ -225,6 +237,8 @@ class Lanes:
             acknowledge: False when the broker was told otherwise already (a message that was rejected).
         """
         lane.end_work(records)
+        if lane in self:
+            self._turns.stir(lane)
         if acknowledge:
             self._finish(records)
 
@@ -262,35 +276,47 @@ class Lanes:
         """
         if shards is None:
             self._lanes.clear()
+            self._turns.clear()
+            self._resized.clear()
+            self._full = frozenset()
             self._finished.clear()
             return
-        if not self._mixed:
-            for shard in shards:
-                self._lanes.pop(shard, None)
-        elif ALL_SHARDS in self._lanes:
-            self._lanes[ALL_SHARDS].forget(shards)
+        self._full -= set(shards)
+        if self._mixed:
+            if (lane := self._lanes.get(ALL_SHARDS)) is not None:
+                lane.forget(shards)
+                self._stir(lane)
+            return
+        for shard in shards:
+            if (lane := self._lanes.pop(shard, None)) is not None:
+                self._turns.forget(lane)
+                self._resized.discard(lane)
 
     def next_due(self, now: float) -> float | None:
         """When `due` or `take_returns` may next have something without any event before; None when nothing waits."""
         times: list[float] = []
-        room = self._room() > 0
-        for lane in self._lanes.values():
-            times += [item.not_before for item in lane.returns]
-            if lane.is_busy() or not room:  # an answer comes first
-                continue
-            if lane.waiting:
-                times.append(lane.waiting[0].not_before)
-            elif lane.has_some():
-                times.append(now if lane.is_full(self.limits) else lane.window_end(self.limits))
+        if not self._ordered:
+            times += [item.not_before for lane in self._lanes.values() for item in lane.returns]
+        if self._room() > 0:  # else an answer comes first
+            times += self._turns.next_due(now, self.limits)
         return min(times, default=None)
 
     def any_ready(self) -> bool:
         """Whether a batch is full and waits for nothing but what its lane has in work."""
-        return any(lane.is_busy() and lane.is_full(self.limits) for lane in self._lanes.values())
+        return any(lane.is_full(self.limits) for lane in self._turns.busy)
 
-    def full_shards(self) -> set[Shard]:
+    def full_shards(self) -> frozenset[Shard]:
         """Shards that should give no more for now: a whole batch waits, and enough that its source can be slow."""
-        return {shard for lane in self._lanes.values() for shard in lane.full_shards(self.limits)}
+        while self._resized:
+            lane = self._resized.pop()
+            full = lane.full_shards(self.limits)
+            if full or not self._full.isdisjoint(lane.tails):
+                self._full = self._full.difference(lane.tails).union(full)
+        return self._full
+
+    def is_busy(self) -> bool:
+        """Whether anything is in work."""
+        return bool(self._turns.busy)
 
     def shards(self) -> set[Shard]:
         """Shards that have a lane."""

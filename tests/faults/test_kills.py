@@ -100,7 +100,7 @@ def test_kill_9_in_every_part_of_a_topics_work_loses_nothing(kafka: KafkaBroker,
                         successor.wait_for_log("^polling")
             time.sleep(chance.random() * (0.5 if successor else 0.05))  # the moment within the moment
             dead = relay.kill(successor)
-            kills.append(Kill(dead.pid, time.monotonic(), kafka.committed(topic, topic)))
+            kills.append(Kill(dead.pid, kafka.committed(topic, topic)))
             tally.fault(f"kill -9 of the poller, Kafka: {moment}")
             given_up = items_of(letters_in_topic(kafka, dead_letters))
             assert ledger.unfinished_below(kills[-1].committed, given_up) == [], f"kill {len(kills)}, at a {moment}"

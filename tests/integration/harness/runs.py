@@ -150,7 +150,6 @@ class Kill:
     """One `kill -9`, and what the broker knew of the work."""
 
     pid: int
-    time: float
     committed: Mapping[str, int]
 
     def repeated(self, ledger: Ledger) -> list[Handling]:
@@ -162,9 +161,13 @@ class Kill:
         ]
 
     def long_finished(self, ledger: Ledger) -> list[Handling]:
-        """Of these, what was neither in flight nor finished since the last commit: there must be none."""
+        """Of these, what was neither in flight nor finished since the last commit: there must be none.
+
+        By the clock of the work: a machine without time for the poller has none for its commits, either.
+        """
         found = []
+        ended = max((one.time for one in ledger.handlings() if one.poller == self.pid), default=0.0)
         for _, some in groupby(sorted(self.repeated(ledger), key=lambda one: one.shard), key=lambda one: one.shard):
             by_time = sorted(some, key=lambda one: one.time)
-            found += [one for one in by_time[:-BATCH] if one.time < self.time - COMMITS]
+            found += [one for one in by_time[:-BATCH] if one.time < ended - COMMITS]
         return found

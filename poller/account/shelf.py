@@ -37,6 +37,8 @@ class Shelf:
         self._declared: Mapping[str, Document] = dict(declared or {})
         self._kept: Mapping[str, Document] = documents.all(kind)
         # Both are replaced, never changed, so that anybody may look at any time.
+        self._recallable: Mapping[str, Document] = {}
+        """What the template declares and was forgotten last, as the disk has none of it."""
 
     def get(self, key: str) -> Document | None:
         """The document; None when there is none."""
@@ -69,6 +71,7 @@ class Shelf:
 
     def adopt(self, key: str, document: Document) -> Change:
         """Have a document in memory; the change is the caller's to write, beside others of its own."""
+        self._recallable = {}  # what was forgotten before was written
         self._kept = _changed(self._kept, key, document)
         return Change(self._kind, key, document)
 
@@ -80,11 +83,17 @@ class Shelf:
         """
         gone = [key for key in self._kept if belongs(key)]
         self._kept = {key: document for key, document in self._kept.items() if key not in gone}
+        self._recallable = {key: document for key, document in self._declared.items() if belongs(key)}
         self._declared = {key: document for key, document in self._declared.items() if not belongs(key)}
         return [Change(self._kind, key, None) for key in gone]
 
     def recall(self) -> None:
-        """Read the disk anew: what was adopted or forgotten could not be written."""
+        """Read the disk anew: what was adopted or forgotten last could not be written.
+
+        Raises:
+            StateError: it cannot be read. What the template declares is back all the same.
+        """
+        self._declared, self._recallable = {**self._declared, **self._recallable}, {}
         self._kept = self._documents.all(self._kind)
 
 

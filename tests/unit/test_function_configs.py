@@ -274,6 +274,21 @@ def test_with_allow_drift_it_is_changed_until_the_next_start(tmp_path: Path) -> 
     assert again.asynchronous("declared") == AsyncConfiguration()
 
 
+def test_what_of_the_template_goes_with_its_function_is_back_where_that_cannot_be_written(tmp_path: Path) -> None:
+    configs = configs_of(tmp_path, AllowDrift=True)
+    configs.concurrency.put("declared", {"ReservedConcurrentExecutions": 1})
+    configs.event_invoke.put("declared", None, {"MaximumRetryAttempts": 0})
+    assert configs.forget("declared") == [], "the disk has none of it"
+    assert configs.concurrency.get("declared") == {}
+    configs.recall()
+    assert configs.concurrency.get("declared") == {"ReservedConcurrentExecutions": 1}
+    assert configs.asynchronous("declared").maximum_retry_attempts == 0
+    configs.forget("declared")  # this time it was written
+    configs.forget("f")
+    configs.recall()  # and this was not
+    assert configs.concurrency.get("declared") == {}
+
+
 # --- reserved concurrency, recursion, account settings ---------------------------------------------------------------
 
 

@@ -289,6 +289,21 @@ def test_what_of_the_template_goes_with_its_function_is_back_where_that_cannot_b
     assert configs.concurrency.get("declared") == {}
 
 
+def test_tags_that_cannot_be_written_bring_back_none_of_a_function_that_is_deleted(tmp_path: Path) -> None:
+    configs = configs_of(tmp_path, AllowDrift=True)
+    configs.tags.tag(arn("declared"), {"Tags": {"a": "b"}})
+    configs.forget("declared")
+
+    def create() -> None:
+        with configs.tags.recalled_on(StateError):
+            configs.tags.adopt("function:f", {"c": "d"})
+            raise StateError("the disk is full")
+
+    with pytest.raises(StateError):
+        create()
+    assert configs.tags.of_function("declared") == configs.tags.of_function("f") == {}
+
+
 # --- reserved concurrency, recursion, account settings ---------------------------------------------------------------
 
 

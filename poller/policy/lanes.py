@@ -298,7 +298,7 @@ class Lanes:
         if not self._ordered:
             times += [item.not_before for lane in self._lanes.values() for item in lane.returns]
         if self._room() > 0:  # else an answer comes first
-            times += self._turns.next_due(now, self.limits)
+            times += self._turns.due_times(now, self.limits)
         return min(times, default=None)
 
     def any_ready(self) -> bool:

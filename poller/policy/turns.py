@@ -50,8 +50,8 @@ class Turns:
                 self.busy.add(lane)
                 yield lane
 
-    def next_due(self, now: float, limits: BatchingLimits) -> list[float]:
-        """When those are due that are not busy."""
+    def due_times(self, now: float, limits: BatchingLimits) -> list[float]:
+        """When those have something to hand over, of all that are not busy."""
         times = [due_at(lane, now, limits) for lane in self._stirred]
         return [time for time in times if time is not None]
 

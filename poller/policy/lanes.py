@@ -14,6 +14,7 @@ from math import inf
 
 from poller.model import Batch, Complete, Decision, Discard, Progress, Record, Retry, Return, Shard
 from poller.policy.batching import BatchingLimits, RecordBuffer, WindowStart
+from poller.policy.holding_back import HoldingBack
 from poller.policy.lane import ALL_SHARDS, Lane, restricted, with_only
 from poller.policy.retrying import MAXIMUM_PAYLOAD_SIZE_EXCEEDED, RECORD_AGE_EXCEEDED
 from poller.policy.turns import Turns
@@ -49,10 +50,7 @@ class Lanes:
         self._lanes: dict[str, Lane] = {}
         """By name: the shard, or ALL_SHARDS."""
         self._turns = Turns()
-        self._full: frozenset[Shard] = frozenset()
-        """As of `full_shards`, when it was last asked for."""
-        self._resized: set[Lane] = set()
-        """Those in which something else waits since then."""
+        self._holding_back = HoldingBack()
         self._finished: list[Record] = []
 
     def __contains__(self, lane: Lane) -> bool:
@@ -101,7 +99,7 @@ class Lanes:
 
     def _stir(self, lane: Lane) -> None:
         self._turns.stir(lane)
-        self._resized.add(lane)
+        self._holding_back.changed(lane)
 
     def _stir_all(self) -> None:
         for lane in self._lanes.values():
@@ -182,7 +180,7 @@ class Lanes:
         first_seen = lane.first_seen()
         taken = lane.take(self.limits)
         records: Sequence[Record] = taken
-        self._resized.add(lane)
+        self._holding_back.changed(lane)
         items: list[Batch | Discard] = []
         if len(taken) == 1 and taken.size > self.limits.room:
             items.append(Discard(records, MAXIMUM_PAYLOAD_SIZE_EXCEEDED, 0, None))
@@ -277,11 +275,10 @@ class Lanes:
         if shards is None:
             self._lanes.clear()
             self._turns.clear()
-            self._resized.clear()
-            self._full = frozenset()
+            self._holding_back.clear()
             self._finished.clear()
             return
-        self._full -= set(shards)
+        self._holding_back.drop(shards)
         if self._mixed:
             if (lane := self._lanes.get(ALL_SHARDS)) is not None:
                 lane.forget(shards)
@@ -290,7 +287,7 @@ class Lanes:
         for shard in shards:
             if (lane := self._lanes.pop(shard, None)) is not None:
                 self._turns.forget(lane)
-                self._resized.discard(lane)
+                self._holding_back.forget(lane)
 
     def next_due(self, now: float) -> float | None:
         """When `due` or `take_returns` may next have something without any event before; None when nothing waits."""
@@ -307,12 +304,7 @@ class Lanes:
 
     def full_shards(self) -> frozenset[Shard]:
         """Shards that should give no more for now: a whole batch waits, and enough that its source can be slow."""
-        while self._resized:
-            lane = self._resized.pop()
-            full = lane.full_shards(self.limits)
-            if full or not self._full.isdisjoint(lane.tails):
-                self._full = self._full.difference(lane.tails).union(full)
-        return self._full
+        return self._holding_back.full_shards(self.limits)
 
     def is_busy(self) -> bool:
         """Whether anything is in work."""

@@ -69,6 +69,13 @@ def test_a_share_grows_when_another_shard_of_its_lane_goes() -> None:  # D.1.1
     assert lanes.full_shards() == set()
 
 
+def test_a_shard_that_went_before_anybody_looked_is_not_held_back() -> None:
+    lanes = Lanes(BatchingLimits(batch_size=2), ordered=True)
+    lanes.extend([*records(0, 1, shard="t-0"), *records(0, 1, shard="t-1")], 0)
+    lanes.drop({"t-0"})
+    assert lanes.full_shards() == {"t-1"}
+
+
 class LooksAtAll(RuleBasedStateMachine):
     """Every rule that changes a lane, and after each the answers of a model that looks at all lanes."""
 

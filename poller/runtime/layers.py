@@ -9,8 +9,6 @@ them was changed; it goes with that process.
 
 from __future__ import annotations
 
-import atexit
-import itertools
 import lzma
 import os
 import shutil
@@ -24,6 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from poller.runtime.runtimes import understood
+from poller.runtime.temporary_folders import make_temporary_folder
 
 BROKEN_ZIP = (
     zipfile.BadZipFile,
@@ -88,25 +87,19 @@ def changed(layer: Path) -> None:
 
 def _brought_together(layers: tuple[Path, ...]) -> Path:
     named = layers[0].name[:100]  # it is in texts of problems
-    folder = Path(tempfile.mkdtemp(prefix=f"poller-opt-{named}-"))
+    folder = make_temporary_folder(f"poller-opt-{named}")
     try:
         for layer in layers:
             if layer.is_dir():
                 copy_over(layer, folder)
             else:
-                with tempfile.TemporaryDirectory(prefix="poller-layer-") as unpacked:
+                with tempfile.TemporaryDirectory(dir=folder.parent) as unpacked:
                     _unpack(layer, Path(unpacked))
                     copy_over(Path(unpacked), folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return folder
-
-
-@atexit.register
-def _remove() -> None:
-    for folder in itertools.chain.from_iterable([*_merged.values()]):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def copy_over(layer: Path, folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +20,7 @@ from poller.runtime.launch import Launch
 from poller.runtime.limits import Limits
 from poller.runtime.memory import MEGABYTE
 from poller.runtime.telemetry_stream import Telemetry
+from poller.runtime.temporary_folders import make_temporary_folder
 from poller.runtime.variables import log_stream_name
 
 _MEMORY_INTERVAL = 0.1
@@ -59,7 +59,7 @@ class Sandbox:
         """Start a process after `settle`. Raises OSError; blocks for the start of a program."""
         self._discard_overfull()
         if self.temporary is None:
-            self.temporary = Path(tempfile.mkdtemp(prefix=f"{self._configuration.function_name}-"))
+            self.temporary = make_temporary_folder(self._configuration.function_name)
         if self._woken < 0:
             woken, waker = os.pipe()
             for fd in (woken, waker):

@@ -42,6 +42,9 @@ pytestmark = [
     pytest.mark.usefixtures("refused_connections"),
 ]
 
+KILLS = 4
+"""Of a test; `tests/faults` has many more, at chosen moments."""
+
 # --- kill -9 of the poller -----------------------------------------------------------------------------------------
 
 
@@ -54,7 +57,7 @@ def test_kill_9_at_random_moments_loses_nothing_of_a_topic(
     ledger.produce(kafka, topic, 3000, poison=0.01, work=0.001)
     chance = random.Random(3)
     kills: list[Kill] = []
-    for number in range(6):
+    for number in range(KILLS):
         before = len(ledger.handlings())
         with run.service() as service:
             ledger.wait_for(before + chance.randrange(1, 400))
@@ -62,7 +65,7 @@ def test_kill_9_at_random_moments_loses_nothing_of_a_topic(
         kills.append(Kill(service.pid, kafka.committed(topic, topic)))
         given_up = items_of(letters_in_topic(kafka, dead))
         assert ledger.unfinished_below(kills[-1].committed, given_up) == [], f"after kill {number}"
-        if number < 5:  # after the last one the session of the dead member has to time out by itself
+        if number < KILLS - 1:  # after the last one the session of the dead member has to time out by itself
             group.remove_members(kafka, topic)
     with run.service() as service:
         wait_until_committed(kafka, topic, topic)
@@ -94,8 +97,7 @@ def test_kill_9_at_random_moments_loses_nothing_of_a_queue(
     run = reading_queue(ledger, rabbitmq, queue)
     ledger.publish(rabbitmq, queue, 1500, poison=0.01, work=0.001)
     chance = random.Random(4)
-    kills = 6
-    for _ in range(kills):
+    for _ in range(KILLS):
         before = len(ledger.handlings())
         with run.service() as service:
             ledger.wait_for(before + chance.randrange(1, 200))
@@ -104,8 +106,8 @@ def test_kill_9_at_random_moments_loses_nothing_of_a_queue(
         finish_queue(ledger, rabbitmq, queue, service)
     dead = assert_queue_balanced(ledger, rabbitmq, queue)
     assert set(dead.values()) == {1}  # rejecting is settling: never twice
-    assert ledger.duplicates() <= kills * PREFETCH
-    tell(produced=1500, kills=kills, lost=0, duplicates=ledger.duplicates(), duplicates_allowed=kills * PREFETCH)
+    assert ledger.duplicates() <= KILLS * PREFETCH
+    tell(produced=1500, kills=KILLS, lost=0, duplicates=ledger.duplicates(), duplicates_allowed=KILLS * PREFETCH)
 
 
 @pytest.mark.secure(SCRAM)

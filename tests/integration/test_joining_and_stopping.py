@@ -103,6 +103,7 @@ def test_partitions_that_move_out_of_events_of_several_are_neither_lost_nor_repe
         ledger.wait_for(200)
         with run.service() as second:
             group.wait_for_members(kafka, topic, 2)
+            ledger.produce(kafka, topic, 400, work=0.008)  # the join may have taken longer than the work before it
             eventually(lambda: handled_by(second, ledger) >= 50, what="work of the second poller")
             assert first.stop() == 0
             wait_until_committed(kafka, topic, topic)

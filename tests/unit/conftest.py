@@ -9,6 +9,7 @@ from handlers.extension_rig import extended_configuration, extended_function  # 
 
 SLOW = {
     "test_async_invoke",
+    "test_async_qualifiers",
     "test_async_store",
     "test_async_template",
     "test_aws_destination",
@@ -17,24 +18,36 @@ SLOW = {
     "test_both_clients",
     "test_check_idempotency",
     "test_cli",
+    "test_code_archives",
+    "test_configs_of_created_functions",
     "test_debugging",
+    "test_direct_invoke",
     "test_docs",
+    "test_driving",
     "test_environment",
+    "test_environment_kills",
     "test_error_table",
     "test_extensions",
     "test_extensions_leaving",
-    "test_go",
-    "test_environment_kills",
     "test_faults_on_purpose",
+    "test_file_descriptors",
     "test_freezing",
+    "test_fronts_over_http",
+    "test_function_calls",
     "test_function_logs",
+    "test_go",
     "test_http_service",
+    "test_http_template",
     "test_idle_deaths",
+    "test_invoke_command",
     "test_invoke_statements",
     "test_invoker",
     "test_kafka_logins",
     "test_kafka_oauth",
+    "test_layer_calls",
+    "test_layers",
     "test_laying_ahead",
+    "test_log_files",
     "test_mapping_life",
     "test_memory",
     "test_node",
@@ -43,9 +56,13 @@ SLOW = {
     "test_pool",
     "test_prewarming",
     "test_process",
-    "test_reloading",
     "test_provided",
+    "test_provisioned_concurrency",
+    "test_reloading",
+    "test_running_function",
+    "test_runtime_support",
     "test_secrets_manager",
+    "test_streaming",
     "test_supervisor",
     "test_telemetry_events",
     "test_template",
@@ -57,11 +74,15 @@ SLOW = {
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With `-m "not slow"` they are not even imported: that takes as long as many of the others run."""
-    return True if config.option.markexpr == "not slow" and collection_path.stem in SLOW else None
+    """What `-m "not slow"` and `-m slow` leave out is not even imported: that takes as long as many of the others run."""
+    if collection_path.suffix != ".py" or collection_path.name == "conftest.py":
+        return None
+    return {"not slow": collection_path.stem in SLOW, "slow": collection_path.stem not in SLOW}.get(
+        config.option.markexpr, False
+    ) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.stem in SLOW:
+        if item.path.parent == Path(__file__).parent and item.path.stem in SLOW:
             item.add_marker("slow")

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import docker
 import pika
@@ -33,6 +33,8 @@ KAFKA_IMAGE = "apache/kafka:4.3.0"
 RABBITMQ_IMAGE = "rabbitmq:4-management"
 RABBITMQ_ARN = "arn:aws:mq:us-east-1:123456789012:broker:tests:b-1"
 START_TIMEOUT = 90.0
+QUICK_START = {"KAFKA_JVM_PERFORMANCE_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.awt.headless=true"}
+"""Two thirds of the work until a broker of Kafka answers; it is slower later, under a load that no test brings."""
 
 
 class BrokerUnavailable(Exception):  # noqa: N818
@@ -196,6 +198,9 @@ def kafka_environment(listeners: Mapping[str, int], protocols: Mapping[str, str]
 class KafkaBroker:
     """A running Kafka. `container` is None when the address came from the environment."""
 
+    machine: ClassVar[Mapping[str, str]] = QUICK_START
+    """Variables for Java's virtual machine."""
+
     def __init__(self, address: str, container: Container | None = None) -> None:
         self.address = address
         self.container = container
@@ -211,7 +216,7 @@ class KafkaBroker:
         if address:
             return cls(address)
         port = free_port()
-        environment = kafka_environment({"EXTERNAL": port}, {"EXTERNAL": "PLAINTEXT"})
+        environment = {**kafka_environment({"EXTERNAL": port}, {"EXTERNAL": "PLAINTEXT"}), **cls.machine}
         broker = cls(
             f"127.0.0.1:{port}",
             Container(KAFKA_IMAGE, hostname="kafka", environment=environment, ports={port: port}),

@@ -16,6 +16,7 @@ import pika
 import trustme
 from brokers import (
     KAFKA_IMAGE,
+    QUICK_START,
     RABBITMQ_ARN,
     RABBITMQ_IMAGE,
     Container,
@@ -86,7 +87,7 @@ class SecureKafka(KafkaBroker):
         container = Container(
             KAFKA_IMAGE,
             hostname="kafka",
-            environment=kafka_environment(listeners, protocols) | _security(authority),
+            environment=kafka_environment(listeners, protocols) | QUICK_START | _security(authority),
             ports={number: number for number in listeners.values()},
         )
         broker = cls(port, login, certified, container, authority)

@@ -44,12 +44,12 @@ def test_a_second_poller_joins_and_the_first_one_leaves(
 ) -> None:
     topic = kafka.create_topic(PARTITIONS)
     run = reading_topic(ledger, kafka, topic)
-    ledger.produce(kafka, topic, 2000, work=0.008)
+    ledger.produce(kafka, topic, 1000, work=0.008)
     with run.service(POLLER_KAFKA_CLIENT=clients[0]) as first:
         ledger.wait_for(200)
         with run.service(POLLER_KAFKA_CLIENT=clients[1]) as second:
             group.wait_for_members(kafka, topic, 2)
-            ledger.produce(kafka, topic, 2000, work=0.008)  # enough for both, however long the joining took
+            ledger.produce(kafka, topic, 1000, work=0.008)  # enough for both, however long the joining took
             eventually(lambda: handled_by(second, ledger) >= 100, what="work of the second poller")
             assert first.stop() == 0
             assert len(group.members(kafka, topic)) == 1  # it left: nobody has to wait for its session to end
@@ -63,7 +63,7 @@ def test_a_second_poller_joins_and_the_first_one_leaves(
     assert ledger.out_of_order() == []  # C.4
     # Batches take less than RevocationGrace, so each ended and was committed before its partition moved.
     assert ledger.duplicates() == 0
-    tell(produced=4500, lost=0, duplicates=0, by_first=handled_by(first, ledger), by_second=handled_by(second, ledger))
+    tell(produced=2500, lost=0, duplicates=0, by_first=handled_by(first, ledger), by_second=handled_by(second, ledger))
 
 
 @pytest.mark.usefixtures("kafka_client")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import logging
 import os
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ PREFIX = "poller-run-"
 LOCK = "poller.lock"
 """The file in a process's folder that it has locked; a folder without it is none of ours and stays."""
 
+_log = logging.getLogger(__name__)
 _making = threading.Lock()
 _own: tuple[Path, int] | None = None
 """This process's folder, and its lock's descriptor, open until the end. With the lock."""
@@ -38,28 +40,32 @@ def make_temporary_folder(name: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=_own_folder()))
 
 
-def remove_leftovers(place: Path) -> None:
-    """Remove the folders in `place` of processes of this user that have ended. Any thread; blocks for removing."""
+def remove_leftovers(place: Path) -> int:
+    """Remove the folders in `place` that processes of this user left; how many. Any thread; blocks for removing."""
+    removed = 0
     with suppress(OSError), os.scandir(place) as entries:
         found = [Path(one) for one in entries if one.name.startswith(PREFIX) and one.is_dir(follow_symlinks=False)]
         for folder in found:
-            with suppress(OSError):  # a process that lives, another user's, or gone meanwhile
-                _remove_if_left(folder)
+            with suppress(OSError):  # a process that lives, or gone meanwhile
+                removed += _remove_if_left(folder)
+    return removed
 
 
-def _remove_if_left(folder: Path) -> None:
+def _remove_if_left(folder: Path) -> bool:
     if folder.stat(follow_symlinks=False).st_uid != os.geteuid():
-        return
+        return False
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for one in folder.iterdir():
             if one.name != LOCK:
                 shutil.rmtree(one, ignore_errors=True)
-        if [one.name for one in folder.iterdir()] == [LOCK]:  # else the next process tries again
-            shutil.rmtree(folder)
+        if [one.name for one in folder.iterdir()] != [LOCK]:  # the next process tries again
+            return False
+        shutil.rmtree(folder)
     finally:
         os.close(lock)
+    return True
 
 
 def _own_folder() -> Path:
@@ -67,10 +73,13 @@ def _own_folder() -> Path:
     with _making:
         if _own is None or not _own[0].exists():  # whoever tidies up all of /tmp takes it along
             _own = _locked_folder()
-            threading.Thread(
-                target=remove_leftovers, args=[_own[0].parent], name="remove-leftovers", daemon=True
-            ).start()
+            threading.Thread(target=_tidy_up, args=[_own[0].parent], name="remove-leftovers", daemon=True).start()
         return _own[0]
+
+
+def _tidy_up(place: Path) -> None:
+    if removed := remove_leftovers(place):
+        _log.info("removed %d temporary folders that killed processes left", removed)
 
 
 def _locked_folder() -> tuple[Path, int]:

@@ -5,9 +5,11 @@ Pure, save that OpenSSL reads a client certificate from nothing but a file.
 
 from __future__ import annotations
 
+import os
 import ssl
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -123,16 +125,31 @@ def tls_context(security: KafkaSecurity) -> ssl.SSLContext:
     context = trusting(security.certificate_authority, "the authority's certificate")
     if security.certificate:
         _check(security)
-        # Readable by this user only, and gone again once OpenSSL has read it.
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="poller-", suffix=".pem") as file:
-            try:
-                file.write(f"{security.certificate}\n{security.private_key}\n")
-                file.flush()
+        try:
+            with _as_file(f"{security.certificate}\n{security.private_key}\n") as path:
                 # A text even if empty: with none, OpenSSL would ask for one on the terminal.
-                context.load_cert_chain(file.name, password=security.private_key_password)
-            except (ssl.SSLError, ValueError) as error:
-                raise InvalidKeys(_what_is_wrong(str(error), security)) from None
+                context.load_cert_chain(path, password=security.private_key_password)
+        except (ssl.SSLError, ValueError) as error:
+            raise InvalidKeys(_what_is_wrong(str(error), security)) from None
     return context
+
+
+@contextmanager
+def _as_file(text: str) -> Iterator[str]:
+    """The path of a file that has this text for a moment: OpenSSL reads keys from files only.
+
+    On Linux it is in memory, so that a key reaches no disk, where `kill -9` could leave it.
+    """
+    if hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("key"), "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            yield f"/proc/self/fd/{file.fileno()}"
+    else:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="poller-", suffix=".pem") as on_disk:
+            on_disk.write(text)
+            on_disk.flush()
+            yield on_disk.name
 
 
 def trusting(certificate_authority: str, name: str = "certificate") -> ssl.SSLContext:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import ssl
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -329,6 +332,26 @@ def test_a_damaged_key_is_told_and_not_shown(rest: str) -> None:
     key = f"-----BEGIN PRIVATE KEY-----\n{rest}"
     with pytest.raises(InvalidKeys, match="privateKey is not in PKCS#8 PEM format: it is damaged"):
         tls_context(KafkaSecurity("SSL", certificate=CHAIN, private_key=key))
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux has files in memory")
+def test_a_private_key_reaches_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    keys = KafkaSecurity("SSL", certificate=CHAIN, private_key=KEY)
+    assert tls_context(keys).verify_mode is ssl.CERT_REQUIRED
+
+
+def test_a_system_without_files_in_memory_has_the_key_on_a_disk_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    keys = KafkaSecurity("SSL", certificate=CHAIN, private_key=KEY)
+    assert tls_context(keys).verify_mode is ssl.CERT_REQUIRED
+    assert [*tmp_path.iterdir()] == []
+    with pytest.raises(InvalidKeys):
+        tls_context(replace(keys, private_key=f"{KEY}\ud800"))
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_what_is_wrong_with_a_secret_that_two_mappings_name_is_said_once(tmp_path: Path) -> None:

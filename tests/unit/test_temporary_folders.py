@@ -79,7 +79,7 @@ def test_what_a_killed_process_left_goes_with_the_first_folder_of_the_next(maker
 
 
 def test_folders_of_a_process_that_lives_stay(maker: Maker, tmp_path: Path) -> None:
-    remove_leftovers(tmp_path)
+    assert remove_leftovers(tmp_path) == 0
     assert (maker.folder / "large").exists()
     maker.end()
 
@@ -90,7 +90,7 @@ def test_a_folder_that_no_process_of_this_program_locked_stays(tmp_path: Path) -
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / LOCK).touch()
     (tmp_path / f"{PREFIX}link").symlink_to(tmp_path / "elsewhere")
-    remove_leftovers(tmp_path)
+    assert remove_leftovers(tmp_path) == 0
     assert mine.exists()
     assert (tmp_path / "elsewhere" / LOCK).exists()
 
@@ -99,10 +99,10 @@ def test_a_folder_that_no_process_of_this_program_locked_stays(tmp_path: Path) -
 def test_a_folder_of_another_user_stays(maker: Maker, tmp_path: Path) -> None:
     maker.end(signal.SIGKILL)
     os.chown(maker.folder.parent, 65534, 65534)
-    remove_leftovers(tmp_path)
+    assert remove_leftovers(tmp_path) == 0
     assert maker.folder.exists()
     os.chown(maker.folder.parent, 0, 0)
-    remove_leftovers(tmp_path)
+    assert remove_leftovers(tmp_path) == 1
     assert not maker.folder.parent.exists()
 
 
@@ -112,9 +112,9 @@ def test_what_cannot_be_removed_now_can_be_by_the_next(
     maker.end(signal.SIGKILL)
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "rmtree", lambda *_, **__: None)  # a process that is just ending writes into it
-        remove_leftovers(tmp_path)
+        assert remove_leftovers(tmp_path) == 0
     assert (maker.folder.parent / LOCK).exists()
-    remove_leftovers(tmp_path)
+    assert remove_leftovers(tmp_path) == 1
     assert not maker.folder.parent.exists()
 
 
@@ -148,4 +148,4 @@ def test_a_folder_that_is_taken_for_a_leftover_before_it_is_locked_is_made_again
 
 
 def test_nowhere_to_look_is_no_error(tmp_path: Path) -> None:
-    remove_leftovers(tmp_path / "gone")
+    assert remove_leftovers(tmp_path / "gone") == 0

@@ -192,10 +192,11 @@ class LibrdkafkaSource:
         """Nothing: what waits is bounded by bytes, and by the loop's pauses."""
 
     def acknowledge(self, progress: Progress) -> bool:
-        """Commit the positions of owned shards in one request; blocks about 2 ms, 1 s when the broker is away.
+        """Commit the positions of owned shards in one request.
 
-        A commit that a rebalance or an absent coordinator holds up is made in a later call or `poll`, or with the
-        revocation; if the shard is lost, its new owner reads the records again. False says that it is held up.
+        Blocks about 2 ms, 1 s when the broker is away; not at all within a second of a commit that had arrived. One that
+        a rebalance or an absent coordinator holds up is made in a later call or `poll`, or with the revocation; if the
+        shard is lost, its new owner reads the records again. False says that it is held up.
 
         Raises:
             SourceRejected: the group or the topic is not allowed any more.
@@ -203,7 +204,7 @@ class LibrdkafkaSource:
         consumer = self._opened()
         self._note(progress)
         with translated(self._settings.addresses):
-            return self._commits.make(consumer)
+            return self._commits.send(consumer)
 
     def _note(self, progress: Progress) -> None:
         self._commits.note(

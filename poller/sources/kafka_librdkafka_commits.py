@@ -15,6 +15,9 @@ _log = logging.getLogger(__name__)
 
 _TIMEOUT = 1.0
 _PAUSE = 0.1
+ASKED_EVERY = 1.0
+"""Seconds between two questions whether commits have arrived, as long as they have: each takes as long as several small
+batches, and the handler waits meanwhile."""
 
 
 class OffsetCommits:
@@ -26,6 +29,11 @@ class OffsetCommits:
         self._failed = failed
         self._waiting: dict[int, int] = {}
         self._after = 0.0
+        """When `make` is due, in monotonic seconds, if anything waits."""
+        self._asked = float("-inf")
+        """When the broker was last asked what it has."""
+        self._held_up = False
+        """It did not have all then."""
 
     def __contains__(self, partition: int) -> bool:
         return partition in self._waiting
@@ -37,6 +45,8 @@ class OffsetCommits:
     def note_start(self, partition: int, position: int) -> None:
         """Commit where reading begins, unless there is progress already."""
         self._waiting.setdefault(partition, position)
+        if not self._held_up:
+            self._after = 0.0
 
     def drop(self, partition: int) -> None:
         """Forget what is not committed of a partition."""
@@ -45,6 +55,25 @@ class OffsetCommits:
     def are_due(self) -> bool:
         """Whether something waits, and long enough since it was last tried."""
         return bool(self._waiting) and time.monotonic() >= self._after
+
+    def send(self, consumer: Consumer) -> bool:
+        """As `make`, but once a second only. In between it commits and does not ask: what was sent waits for that.
+
+        Returns:
+            Whether no commit is held up, as far as is known.
+
+        Raises:
+            KafkaException: the group or the topic is not allowed.
+        """
+        if self._held_up or time.monotonic() >= self._asked + ASKED_EVERY:
+            return self.make(consumer)
+        if self._waiting:
+            try:
+                consumer.commit(offsets=self._offsets(), asynchronous=True)
+            except KafkaException:
+                return self.make(consumer)
+            self._after = self._asked + ASKED_EVERY
+        return True
 
     def make(self, consumer: Consumer) -> bool:
         """Try to commit all that waits; blocks about 3 ms, 1 s when no broker answers.
@@ -55,11 +84,13 @@ class OffsetCommits:
         Raises:
             KafkaException: the group or the topic is not allowed.
         """
+        self._held_up = False
         if not self._waiting:
             return True
         # The client's own blocking commit has no time limit, and outlasts a session when the broker hangs. So: commit,
         # and ask on the same connection, where the broker answers in order, what is committed.
-        offsets = [TopicPartition(self._settings.topic, *item) for item in self._waiting.items()]
+        offsets = self._offsets()
+        self._asked = time.monotonic()
         try:
             consumer.commit(offsets=offsets, asynchronous=True)
             stored = consumer.committed(offsets, timeout=_TIMEOUT)
@@ -77,8 +108,12 @@ class OffsetCommits:
             self._put_off(next((one.error for one in stored if one.error is not None), None))
         return not self._waiting
 
+    def _offsets(self) -> list[TopicPartition]:
+        return [TopicPartition(self._settings.topic, *item) for item in self._waiting.items()]
+
     def _put_off(self, error: KafkaError | None) -> None:
         reason = error.str() if error else "the group rebalances"
         _log.info("a commit of group %s has to wait: %s", self._settings.group_id, reason)
         self._after = time.monotonic() + _PAUSE
+        self._held_up = True
         self._failed()

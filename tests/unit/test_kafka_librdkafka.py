@@ -17,6 +17,7 @@ from poller.records import Records
 from poller.sources import kafka_held_back, kafka_librdkafka, kafka_librdkafka_intake
 from poller.sources.kafka_event import KafkaSettings
 from poller.sources.kafka_librdkafka import LibrdkafkaSource
+from poller.sources.kafka_librdkafka_commits import OffsetCommits
 
 Step = Callable[[], Sequence[Message]]
 
@@ -38,6 +39,8 @@ class ScriptedConsumer:
         self.placed: dict[int, int] = {}
         self.stored: dict[int, int] = {}
         self.stores = True
+        self.asked = 0
+        self.send_error: KafkaError | None = None
         self.commit_error: KafkaError | None = None
         self.member: str | None = "member"
         self.end = 9
@@ -66,10 +69,13 @@ class ScriptedConsumer:
 
     def commit(self, *, offsets: Sequence[TopicPartition], asynchronous: bool) -> None:
         assert asynchronous  # the other kind may block without end
+        if self.send_error:
+            raise KafkaException(self.send_error)
         if self.stores:
             self.stored |= {one.partition: one.offset for one in offsets}
 
     def committed(self, partitions: Sequence[TopicPartition], timeout: float) -> list[TopicPartition]:
+        self.asked += 1
         if self.commit_error:
             raise KafkaException(self.commit_error)
         return [TopicPartition("orders", one.partition, self.stored.get(one.partition, -1001)) for one in partitions]
@@ -337,9 +343,7 @@ def test_close_gives_up_every_shard_once_though_the_client_tells_of_it_again(ope
 # --- commits -------------------------------------------------------------------------------------------------------
 
 
-def test_a_commit_counts_only_once_the_broker_has_it(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [1000.0]
-    monkeypatch.setattr("poller.sources.kafka_librdkafka_commits.time.monotonic", lambda: now[0])
+def test_a_commit_counts_only_once_the_broker_has_it(opened: Opened, now: list[float]) -> None:
     opened.poll(record(0), record(0, partition=1))
     opened.consumer.stores = False  # as when the group rebalances
     assert opened.source.acknowledge(Progress(positions={"orders-0": 1})) is False
@@ -350,6 +354,81 @@ def test_a_commit_counts_only_once_the_broker_has_it(opened: Opened, monkeypatch
     opened.poll()
     assert opened.consumer.stored == {0: 1}
     assert opened.source.acknowledge(Progress()) is True
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time of commits."""
+    now = [1000.0]
+    monkeypatch.setattr("poller.sources.kafka_librdkafka_commits.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_while_commits_arrive_the_broker_is_asked_once_a_second(opened: Opened, now: list[float]) -> None:
+    opened.poll(record(0))
+    for position in range(1, 11):
+        assert opened.source.acknowledge(Progress(positions={"orders-0": position})) is True
+        assert opened.consumer.stored == {0: position}  # sent at once
+        now[0] += 0.09
+    opened.poll()
+    assert opened.consumer.asked == 1
+    now[0] += 0.1
+    opened.poll()  # also when there is no more progress
+    assert opened.consumer.asked == 2
+    now[0] += 5
+    opened.poll()
+    assert opened.consumer.asked == 2  # nothing waits
+
+
+def test_a_commit_that_was_sent_and_lost_is_held_up_within_a_second_and_made_again(
+    opened: Opened, now: list[float]
+) -> None:
+    opened.poll(record(0))
+    assert opened.source.acknowledge(Progress(positions={"orders-0": 1})) is True
+    opened.consumer.stores = False
+    now[0] += 0.1
+    assert opened.source.acknowledge(Progress(positions={"orders-0": 2})) is True
+    now[0] += 0.9
+    opened.poll()
+    assert opened.calls.commit_failures == 1  # C.9
+    assert opened.source.acknowledge(Progress(positions={"orders-0": 3})) is False
+    opened.consumer.stores = True
+    assert opened.source.acknowledge(Progress()) is True
+    assert opened.consumer.stored == {0: 3}
+
+
+def test_a_commit_that_was_sent_is_made_certain_before_its_partition_goes(opened: Opened, now: list[float]) -> None:
+    opened.poll(record(0))
+    opened.source.acknowledge(Progress(positions={"orders-0": 1}))
+    opened.consumer.stores = False
+    now[0] += 0.1
+    assert opened.source.acknowledge(Progress(positions={"orders-0": 2})) is True
+    opened.consumer.stores = True
+    opened.after(lambda: opened.consumer.rebalance("on_revoke", 0))
+    assert opened.consumer.stored == {0: 2}
+
+
+def test_a_commit_that_cannot_be_sent_is_held_up(opened: Opened, now: list[float]) -> None:
+    opened.poll(record(0))
+    opened.source.acknowledge(Progress(positions={"orders-0": 1}))
+    opened.consumer.send_error = KafkaError(KafkaError._STATE, "not now")
+    now[0] += 0.1
+    assert opened.source.acknowledge(Progress(positions={"orders-0": 2})) is False
+    assert opened.calls.commit_failures == 1
+
+
+def test_where_reading_begins_is_committed_at_once_also_while_commits_wait_to_be_asked_for(
+    opened: Opened, now: list[float]
+) -> None:
+    # D.1.1, LATEST: else records that come before the first commit would be passed over after a crash.
+    commits = OffsetCommits(KafkaSettings([], "orders", "group"), lambda: None)
+    for position in 1, 2:
+        commits.note({0: position})
+        assert commits.send(opened.consumer)
+        now[0] += 0.1
+    assert not commits.are_due()
+    commits.note_start(1, 9)
+    assert commits.are_due()
 
 
 def test_a_commit_that_nobody_answers_is_held_up_and_one_that_is_refused_is_told(opened: Opened) -> None:

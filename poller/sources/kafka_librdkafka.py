@@ -194,9 +194,9 @@ class LibrdkafkaSource:
     def acknowledge(self, progress: Progress) -> bool:
         """Commit the positions of owned shards in one request.
 
-        Blocks about 2 ms, 1 s when the broker is away; not at all within a second of a commit that had arrived. One that
-        a rebalance or an absent coordinator holds up is made in a later call or `poll`, or with the revocation; if the
-        shard is lost, its new owner reads the records again. False says that it is held up.
+        Blocks about 2 ms, 1 s when the broker is away; not at all within a second of one that had arrived. A commit
+        that a rebalance or an absent coordinator holds up is made in a later call or `poll`, or with the revocation; if
+        the shard is lost, its new owner reads the records again. False says that it is held up.
 
         Raises:
             SourceRejected: the group or the topic is not allowed any more.

@@ -415,6 +415,9 @@ def test_a_commit_that_cannot_be_sent_is_held_up(opened: Opened, now: list[float
     now[0] += 0.1
     assert opened.source.acknowledge(Progress(positions={"orders-0": 2})) is False
     assert opened.calls.commit_failures == 1
+    opened.consumer.send_error = None
+    assert opened.source.acknowledge(Progress()) is True
+    assert opened.consumer.stored == {0: 2}
 
 
 def test_where_reading_begins_is_committed_at_once_also_while_commits_wait_to_be_asked_for(

@@ -81,8 +81,8 @@ class Source(Protocol):
 
         Returns:
             Whether everything acknowledged so far is with the broker, or was sent less than a second ago. If not, the
-            source tries again in later calls, with or without further progress, and the loop starts nothing new, so that
-            little is repeated if this consumer is lost.
+            source tries again in later calls, with or without further progress, and the loop starts nothing new, so
+            that little is repeated if this consumer is lost.
         """
 
     def build_event(self, records: Sequence[Record]) -> bytes:

@@ -15,6 +15,7 @@ _log = logging.getLogger(__name__)
 
 _TIMEOUT = 1.0
 _PAUSE = 0.1
+_NEVER = float("-inf")
 ASKED_EVERY = 1.0
 """Seconds between two questions whether commits have arrived, as long as they have: each takes as long as several small
 batches, and the handler waits meanwhile."""
@@ -30,10 +31,8 @@ class OffsetCommits:
         self._waiting: dict[int, int] = {}
         self._after = 0.0
         """When `make` is due, in monotonic seconds, if anything waits."""
-        self._asked = float("-inf")
-        """When the broker was last asked what it has."""
-        self._held_up = False
-        """It did not have all then."""
+        self._arrived = _NEVER
+        """When the broker was last asked what it has, if it had all of it."""
 
     def __contains__(self, partition: int) -> bool:
         return partition in self._waiting
@@ -45,8 +44,7 @@ class OffsetCommits:
     def note_start(self, partition: int, position: int) -> None:
         """Commit where reading begins, unless there is progress already."""
         self._waiting.setdefault(partition, position)
-        if not self._held_up:
-            self._after = 0.0
+        self._after = 0.0
 
     def drop(self, partition: int) -> None:
         """Forget what is not committed of a partition."""
@@ -65,14 +63,14 @@ class OffsetCommits:
         Raises:
             KafkaException: the group or the topic is not allowed.
         """
-        if self._held_up or time.monotonic() >= self._asked + ASKED_EVERY:
+        if time.monotonic() >= self._arrived + ASKED_EVERY:
             return self.make(consumer)
         if self._waiting:
             try:
                 consumer.commit(offsets=self._offsets(), asynchronous=True)
             except KafkaException:
                 return self.make(consumer)
-            self._after = self._asked + ASKED_EVERY
+            self._after = self._arrived + ASKED_EVERY
         return True
 
     def make(self, consumer: Consumer) -> bool:
@@ -84,13 +82,12 @@ class OffsetCommits:
         Raises:
             KafkaException: the group or the topic is not allowed.
         """
-        self._held_up = False
         if not self._waiting:
             return True
         # The client's own blocking commit has no time limit, and outlasts a session when the broker hangs. So: commit,
         # and ask on the same connection, where the broker answers in order, what is committed.
         offsets = self._offsets()
-        self._asked = time.monotonic()
+        asked, self._arrived = time.monotonic(), _NEVER
         try:
             consumer.commit(offsets=offsets, asynchronous=True)
             stored = consumer.committed(offsets, timeout=_TIMEOUT)
@@ -106,7 +103,9 @@ class OffsetCommits:
                 del self._waiting[one.partition]
         if self._waiting:
             self._put_off(next((one.error for one in stored if one.error is not None), None))
-        return not self._waiting
+            return False
+        self._arrived = asked
+        return True
 
     def _offsets(self) -> list[TopicPartition]:
         return [TopicPartition(self._settings.topic, *item) for item in self._waiting.items()]
@@ -115,5 +114,4 @@ class OffsetCommits:
         reason = error.str() if error else "the group rebalances"
         _log.info("a commit of group %s has to wait: %s", self._settings.group_id, reason)
         self._after = time.monotonic() + _PAUSE
-        self._held_up = True
         self._failed()

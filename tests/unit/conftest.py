@@ -77,9 +77,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """What `-m "not slow"` and `-m slow` leave out is not even imported: that takes as long as many of the others run."""
     if collection_path.suffix != ".py" or collection_path.name == "conftest.py":
         return None
-    return {"not slow": collection_path.stem in SLOW, "slow": collection_path.stem not in SLOW}.get(
-        config.option.markexpr, False
-    ) or None
+    slow = collection_path.stem in SLOW
+    return {"not slow": slow, "slow": not slow}.get(config.option.markexpr) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

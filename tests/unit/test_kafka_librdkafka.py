@@ -441,6 +441,10 @@ def test_a_commit_that_nobody_answers_is_held_up_and_one_that_is_refused_is_told
     opened.consumer.commit_error = KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED, "no")
     with pytest.raises(SourceRejected, match="refuses: no"):
         opened.source.acknowledge(Progress())
+    opened.consumer.commit_error = None
+    asked = opened.consumer.asked
+    assert opened.source.acknowledge(Progress()) is True
+    assert opened.consumer.asked == asked + 1  # within the second, but not of one that had arrived
 
 
 # --- positions -----------------------------------------------------------------------------------------------------

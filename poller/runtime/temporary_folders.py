@@ -79,7 +79,7 @@ def _own_folder() -> Path:
 
 def _tidy_up(place: Path) -> None:
     if removed := remove_leftovers(place):
-        _log.info("removed %d temporary folders that killed processes left", removed)
+        _log.info("temporary folders that killed processes left, removed: %d", removed)
 
 
 def _locked_folder() -> tuple[Path, int]:

@@ -12,13 +12,14 @@ import queue
 import threading
 from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 from poller.clock import Clock
 from poller.committing import Committing
-from poller.errors import LOGIN_REFUSED, SourceError, SourceRejected
+from poller.errors import LOGIN_REFUSED, SourceError
 from poller.giving_up import Delivered, GivingUp
 from poller.invoking import Answered, Invoking
-from poller.mapping_plan import MappingPlan, PollerChange, PollerState
+from poller.mapping_plan import MappingPlan, PollerChange, PollerState, Standing
 from poller.model import Discard, Progress, Record, Shard
 from poller.policy.lane import Lane
 from poller.policy.lanes import Lanes
@@ -114,7 +115,7 @@ class EventPoller:
                 failures = self._failures(failures, steady)
                 self._suspend(SourceError("internal error, see the log"), self._reopening.pause(failures, "fault"))
         self._close_source()
-        self.state.polling = False
+        self.state.standing = replace(self.state.standing, polling=False)
 
     def _failures(self, before: int, steady: float) -> int:
         """How often in a row it failed; one that opens, and then refuses to be polled, fails as well."""
@@ -123,20 +124,16 @@ class EventPoller:
     def open(self) -> None:
         """Open the source; the first half of `run`, for tests that drive `step`."""
         self._driver.own()
-        if self.state.reason == LOGIN_REFUSED:
+        if self.state.standing.reason == LOGIN_REFUSED:
             self._source.renew_login()  # it may have been changed there and here (D.1.3, D.2)
         self._source.open(Listener(self._on_assigned, self._on_revoked, self._on_lost, self._on_commit_failed))
-        if not self.state.polling:
+        if not self.state.standing.polling:
             _log.info("polling", extra=self._extra)
-        self.state.polling, self.state.reason, self.state.problem = True, "USER_INITIATED", ""
-        self.state.refusal = None
+        self.state.standing = Standing(polling=True)
 
     def _suspend(self, problem: SourceError, pause: float) -> None:
         self._plan.metrics.count("polling_error_count")
-        self.state.polling = False
-        self.state.problem = str(problem)
-        if isinstance(problem, SourceRejected):
-            self.state.reason, self.state.refusal = problem.code, problem.last_processing_result
+        self.state.standing = self.state.standing.after(problem)
         _log.warning("%s; trying again in %.1f s", problem, pause, extra=self._extra)
         self._forget()
         self._close_source()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from poller.errors import SourceError, SourceRejected
 from poller.metrics import MappingMetrics
 from poller.model import Batch, DeadLetter, Decision, Discard, Invocation, InvocationResult, Record, Shard
 from poller.policy.batching import BatchingLimits
@@ -42,18 +43,31 @@ class DeadLetters(Protocol):
         """Never blocks; `on_done` is called once all are durable, on another thread, or never."""
 
 
-@dataclass(slots=True)
-class PollerState:
-    """How a poller is; written by its thread, read by any."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a poller stands with its broker: one value, so that whoever asks sees what belongs together."""
 
     polling: bool = False
     reason: str = "USER_INITIATED"
     """StateTransitionReason (C.2)."""
     problem: str = ""
     """Why it does not poll, for a person."""
-    last_processing_result: str = NO_RECORDS
     refusal: str | None = None
     """LastProcessingResult for as long as the broker refuses this poller; then the one before counts again."""
+
+    def after(self, problem: SourceError) -> Standing:
+        """What comes of a problem. One that refuses nothing leaves what was refused before as it was."""
+        if isinstance(problem, SourceRejected):
+            return Standing(reason=problem.code, problem=str(problem), refusal=problem.last_processing_result)
+        return replace(self, polling=False, problem=str(problem))
+
+
+@dataclass(slots=True)
+class PollerState:
+    """How a poller is; written by its thread, read by any."""
+
+    standing: Standing = Standing()
+    last_processing_result: str = NO_RECORDS
     lag: Mapping[Shard, int] | None = None
     """Records that are not finished, per shard (C.9); of a queue those that are ready."""
     held: int = 0

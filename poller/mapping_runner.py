@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -86,7 +87,8 @@ class MappingRunner:
         """
         with self._lock:
             opening = self._state in {"Creating", "Enabling", "Updating"} and self._started and self._change is None
-            if opening and all(item.poller.state.polling or item.poller.state.problem for item in self._running):
+            standings = [item.poller.state.standing for item in self._running]
+            if opening and all(item.polling or item.problem for item in standings):
                 self._state = "Enabled"
             return self._state
 
@@ -101,11 +103,11 @@ class MappingRunner:
         lag: dict[str, int] = {}
         # Who reads a partition knows best; who leaves or cannot read has it until another one does.
         leaving = [item.poller.state for item in self._leaving]
-        for item in [*leaving, *sorted(states, key=lambda item: item.polling)]:
+        for item in [*leaving, *sorted(states, key=lambda item: item.standing.polling)]:
             lag |= item.lag or {}
         return MappingSnapshot(
             labels=labels_of(self.mapping),
-            enabled=any(item.polling for item in states),
+            enabled=any(item.standing.polling for item in states),
             lag=lag,
             held=sum(item.held for item in states),
             pollers=len(states) if self._started or not self.mapping.Enabled else self._wanted,
@@ -289,18 +291,19 @@ def status_of(
         pollers: those that run for it.
         last_result: LastProcessingResult of those that did.
     """
+    seen = [copy(item) for item in pollers]  # a poller may write to its own meanwhile
     return {
         "Mapping": mapping.name,
         "UUID": mapping.UUID,
         "State": state,
-        "StateTransitionReason": _first(pollers, "USER_INITIATED", lambda item: item.reason),
-        "LastProcessingResult": _result(pollers, last_result),
-        "Problem": _first(pollers, "", lambda item: item.problem),
+        "StateTransitionReason": _first(seen, "USER_INITIATED", lambda item: item.standing.reason),
+        "LastProcessingResult": _result(seen, last_result),
+        "Problem": _first(seen, "", lambda item: item.standing.problem),
     }
 
 
 def _result(pollers: Sequence[PollerState], last_result: str) -> str:
-    result = _first(pollers, NO_RECORDS, lambda item: item.refusal or item.last_processing_result)
+    result = _first(pollers, NO_RECORDS, lambda item: item.standing.refusal or item.last_processing_result)
     return last_result if result == NO_RECORDS else result
 
 

@@ -124,7 +124,7 @@ class Scaler:
         if stats.waiting or stats.throttles > one.throttles:
             one.short += now - one.last_tick
         one.last_tick, one.throttles = now, stats.throttles
-        reading = [state for state in states if state.polling]
+        reading = [state for state in states if state.standing.polling]
         lag = sum(sum((state.lag or {}).values()) - state.filling for state in reading)
         total = one.metrics.total
         return Look(

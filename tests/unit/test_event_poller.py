@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from builders import answer, function_error, positions, throttled
@@ -11,8 +13,12 @@ from waiting import eventually
 
 from poller.errors import SourceRejected, SourceUnavailable
 from poller.event_poller import STEADY
+from poller.mapping_plan import PollerState, Standing
+from poller.mapping_runner import status_of
 from poller.policy.batching import BatchingLimits
 from poller.policy.retrying import RetryPolicy
+
+MAPPING: Any = SimpleNamespace(name="Orders.Events", UUID="u")
 
 
 def opened(rig: Rig) -> Rig:
@@ -355,11 +361,11 @@ def test_a_broker_that_fails_is_opened_again_and_its_state_tells(
     rig.source.failing = problem
     thread = run(rig)
     eventually(lambda: rig.source.opened > 2)
-    assert not rig.poller.state.polling
-    assert (rig.poller.state.problem, rig.poller.state.reason) == (str(problem), reason)
+    assert not rig.poller.state.standing.polling
+    assert (rig.poller.state.standing.problem, rig.poller.state.standing.reason) == (str(problem), reason)
     rig.source.failing = None
-    eventually(lambda: rig.poller.state.polling)
-    assert rig.poller.state.problem == ""
+    eventually(lambda: rig.poller.state.standing.polling)
+    assert rig.poller.state.standing.problem == ""
     rig.poller.stop()
     thread.join(5)
     assert not thread.is_alive()
@@ -386,7 +392,7 @@ def test_pauses_grow_also_where_a_broker_lets_itself_be_opened_and_not_be_polled
     first = pauses.failures[0]
     assert pauses.failures[:4] == list(range(first, first + 4))
     rig.source.poll_failing = None
-    eventually(lambda: rig.poller.state.polling)
+    eventually(lambda: rig.poller.state.standing.polling)
     before = len(rig.source.waits)
     eventually(lambda: len(rig.source.waits) > before + 1)  # it polls, no longer about to
     rig.clock.pass_(STEADY)
@@ -410,7 +416,7 @@ def test_a_source_that_cannot_be_closed_does_not_end_the_mapping(caplog: pytest.
     thread = run(rig)
     eventually(lambda: rig.source.closed > 1)
     rig.source.failing = None
-    eventually(lambda: rig.poller.state.polling)
+    eventually(lambda: rig.poller.state.standing.polling)
     rig.poller.stop()
     thread.join(5)
     assert not thread.is_alive()
@@ -422,12 +428,38 @@ def test_while_a_broker_refuses_its_words_are_the_result_and_afterwards_the_one_
     refusal = "PROBLEM: SASL authentication failed"
     rig.source.failing = SourceRejected("no", code="EVENT_SOURCE_AUTHN_ERROR", last_processing_result=refusal)
     thread = run(rig)
-    eventually(lambda: rig.poller.state.refusal == refusal)
+    eventually(lambda: rig.poller.state.standing.refusal == refusal)
     assert rig.poller.state.last_processing_result == "No records processed"
     rig.source.failing = None
-    eventually(lambda: rig.poller.state.polling and rig.poller.state.refusal is None)
+    eventually(lambda: rig.poller.state.standing == Standing(polling=True))
     rig.poller.stop()
     thread.join(5)
+
+
+def test_a_reason_a_result_and_a_problem_are_told_together_at_every_moment() -> None:  # C.2
+    told: list[tuple[object, ...]] = []
+
+    class Watched(PollerState):
+        """As somebody sees it who asks after each change."""
+
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if self is rig.poller.state:
+                status = status_of(MAPPING, "Enabled", [self])
+                told.append((status["StateTransitionReason"], status["LastProcessingResult"], status["Problem"]))
+
+    rig = Rig()
+    rig.poller.state = Watched()
+    refusal = "PROBLEM: SASL authentication failed"
+    rig.source.failing = SourceRejected("no", code="EVENT_SOURCE_AUTHN_ERROR", last_processing_result=refusal)
+    thread = run(rig)
+    eventually(lambda: rig.poller.state.standing.refusal == refusal)
+    rig.source.failing = None
+    eventually(lambda: rig.poller.state.standing.polling)
+    rig.poller.stop()
+    thread.join(5)
+    fine, refused = ("USER_INITIATED", "No records processed", ""), ("EVENT_SOURCE_AUTHN_ERROR", refusal, "no")
+    assert {fine, refused} == set(told)
 
 
 def test_after_a_lost_connection_everything_unacknowledged_is_forgotten_and_read_again() -> None:
@@ -438,7 +470,7 @@ def test_after_a_lost_connection_everything_unacknowledged_is_forgotten_and_read
     rig.source.failing = SourceUnavailable("gone")
     eventually(lambda: rig.source.opened > 1)
     rig.source.failing = None
-    eventually(lambda: rig.poller.state.polling)
+    eventually(lambda: rig.poller.state.standing.polling)
     rig.pool.answer(answer())
     rig.poller.stop()
     thread.join(5)

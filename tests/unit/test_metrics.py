@@ -37,7 +37,7 @@ def shown(*snapshots: MappingSnapshot) -> str:
 
 def snapshot(rig: Rig) -> MappingSnapshot:
     state = rig.poller.state
-    return MappingSnapshot(LABELS, enabled=state.polling, lag=state.lag or {}, held=state.held, pollers=1)
+    return MappingSnapshot(LABELS, enabled=state.standing.polling, lag=state.lag or {}, held=state.held, pollers=1)
 
 
 def gauge(name: str, rig: Rig) -> float:

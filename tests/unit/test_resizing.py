@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from scripted import FakeClock
 
-from poller.mapping_plan import PollerState
+from poller.mapping_plan import PollerState, Standing
 from poller.mapping_runner import MappingRunner
 
 SHUTDOWN_GRACE = 20.0
@@ -23,7 +23,7 @@ class Poller:
     """Runs until the test lets it end."""
 
     number: int
-    state: PollerState = field(default_factory=lambda: PollerState(polling=True))
+    state: PollerState = field(default_factory=lambda: PollerState(Standing(polling=True)))
     graces: list[float | None] = field(default_factory=list)
     """What it was told when it was asked to end."""
     may_end: threading.Event = field(default_factory=threading.Event)
@@ -100,7 +100,7 @@ def test_what_leaves_tells_of_its_partitions_until_it_has_given_them_up(rig: Rig
 
 def test_who_reads_a_partition_knows_its_lag_better_than_who_cannot(rig: Rig) -> None:  # C.9
     rig.made[0].state.lag, rig.made[1].state.lag = {"t-0": 3}, {"t-0": 1000}
-    rig.made[1].state.polling = False
+    rig.made[1].state.standing = Standing()
     assert rig.lag() == {"t-0": 3}
 
 

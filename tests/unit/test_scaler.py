@@ -11,7 +11,7 @@ import pytest
 from scripted import FakeClock
 
 from poller import scaling
-from poller.mapping_plan import PollerState
+from poller.mapping_plan import PollerState, Standing
 from poller.metrics import MappingLabels, MappingSnapshot, Metrics
 from poller.policy.workers import PollerBounds
 from poller.runtime.pool_stats import PoolStats
@@ -39,9 +39,9 @@ class Runner:
         return MappingSnapshot(labels, enabled=True, lag={}, held=0, pollers=self.wanted)
 
     def poller_states(self) -> list[PollerState]:
-        away = PollerState(polling=False, lag={"t-0": 10**6}, partitions=99)
+        away = PollerState(Standing(), lag={"t-0": 10**6}, partitions=99)
         reading = PollerState(
-            polling=True, lag={"t-0": self.lag}, filling=self.filling, in_work=1, partitions=self.partitions
+            Standing(polling=True), lag={"t-0": self.lag}, filling=self.filling, in_work=1, partitions=self.partitions
         )
         return [away, reading]
 

@@ -314,7 +314,7 @@ def letters_for(
         mapping_uuid=mapping.UUID,
         event_source_arn=mapping.EventSourceArn,
         origin=origin,
-        build_event=source.build_event,
+        build_event=lambda records: bytes(source.build_event(records)),
         error_headers=mapping.extensions.ErrorHeaders,
     )
     each_record = isinstance(mapping.on_failure, KafkaTarget)

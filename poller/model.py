@@ -63,8 +63,8 @@ class Batch:
     """Number of the attempt that is next or running. Throttles are not attempts (C.4)."""
     throttles: int = 0
     not_before: float = 0.0
-    event: bytes | None = None
-    """Encoded event, kept for retries of the same records."""
+    event: Payload | None = None
+    """Kept for retries of the same records."""
     request_id: str = ""
     is_duplicate: bool = False
     """It was handled well before, and is delivered again on purpose."""
@@ -172,12 +172,28 @@ class ResponseStream(Protocol):
         ...
 
 
+class Event(Protocol):
+    """An event that is not made before it is on its way, and then in the form that the function's runtime takes."""
+
+    def __len__(self) -> int:
+        """Bytes of its JSON, which is what limits count."""
+
+    def __bytes__(self) -> bytes:
+        """Its JSON."""
+
+    def columns(self) -> bytes | None:
+        """What `runtime.event_columns` makes the same event of; None where there is only JSON."""
+
+
+Payload = bytes | Event
+
+
 @dataclass(frozen=True, slots=True)
 class Invocation:
     """One call of a function. The deadline is set when the handler gets it, not while it waits for an environment."""
 
     request_id: str
-    payload: bytes
+    payload: Payload
     invoked_function_arn: str
     timeout_cap: float | None = None
     """Upper bound in seconds on the function's own Timeout (840 for event source mappings, C.4)."""

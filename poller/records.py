@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol, overload
 
 from poller.model import Record, Shard
 from poller.runs import runs_of
+from poller.runtime.event_columns import RecordColumns
 
 _SHARD, _ENCODED = attrgetter("shard"), attrgetter("encoded")
 
@@ -45,6 +46,9 @@ class Run(Protocol):
 
     def pieces(self, start: int, stop: int) -> Iterable[bytes]:
         """Of these the JSON in the event, in pieces; the last byte of all is a comma, as behind each record."""
+
+    def columns(self, start: int, stop: int) -> RecordColumns | None:
+        """These by columns, for a handler that needs no JSON; None where they are not kept so."""
 
     def only(self, start: int, chosen: Sequence[bool]) -> Run:
         """Of those from `start` on, a boolean each, the ones that are chosen: one at least."""
@@ -87,6 +91,10 @@ class ListRun:
     def pieces(self, start: int, stop: int) -> Iterable[bytes]:
         """See `Run`."""
         return chain.from_iterable(zip(map(_ENCODED, self._records[start:stop]), repeat(b","), strict=False))
+
+    def columns(self, start: int, stop: int) -> None:  # noqa: ARG002 - as the protocol has it
+        """See `Run`."""
+        return
 
     def only(self, start: int, chosen: Sequence[bool]) -> ListRun:
         """See `Run`."""

@@ -131,7 +131,7 @@ class ApiDialogue:
         event = Event(
             request_id=invocation.request_id,
             invocation_id=secrets.token_hex(16),
-            payload=invocation.payload or b"{}",  # A.1: an empty payload is legal
+            payload=bytes(invocation.payload) or b"{}",  # A.1: an empty payload is legal
             deadline=time() + limit,
             invoked_function_arn=invocation.invoked_function_arn,
             trace_id=trace_id(),

@@ -6,8 +6,9 @@ program, so the handler's interpreter needs nothing installed. The frames, by `t
 
     from the handler   ready | init_error | response | error | skipped; with `marked` when a marker ends the output,
                        and with the `seconds` that the event took
-    to the handler     invoke, with request_id, limit (seconds), invoked_function_arn, trace_id, client_context, and
-                       slot where the event was laid ahead and must be claimed first; end of file means: stop
+    to the handler     invoke, with request_id, limit (seconds), invoked_function_arn, trace_id, client_context,
+                       slot where the event was laid ahead and must be claimed first, and columns where the payload is
+                       no JSON but that of `event_columns`; end of file means: stop
 
 Python's own rules stay as on Lambda: what is printed goes to the log, `sys.exit` ends the process, and the platform
 (the parent) makes an error object of that (A.4).
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from poller.runtime import frames, lambda_logging
+    from poller.runtime.event_columns import unpack
     from poller.runtime.file_descriptors import out_of_reach
     from poller.runtime.lambda_context import LambdaContext
 
@@ -47,6 +49,7 @@ def _beside(name: str) -> Any:
 
 if not TYPE_CHECKING:
     frames = _beside("frames")
+    unpack = _beside("event_columns").unpack
     out_of_reach = _beside("file_descriptors").out_of_reach
     LambdaContext = _beside("lambda_context").LambdaContext
     lambda_logging = _beside("lambda_logging")
@@ -162,7 +165,7 @@ class Runtime:
         os.environ["_X_AMZN_TRACE_ID"] = header["trace_id"]
         try:
             lambda_context = _context(header, self._began)
-            event = _unmarshal(frame.payload)
+            event = unpack(frame.payload) if header.get("columns") else _unmarshal(frame.payload)
             response = request_handler(event, lambda_context)
             reply = response if isinstance(response, bytes) else self._marshal(response)
         except Exception as error:  # noqa: BLE001 - whatever the handler raises is the answer

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from poller.model import Progress, Record, Shard
+from poller.model import Payload, Progress, Record, Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,8 @@ class Source(Protocol):
             that little is repeated if this consumer is lost.
         """
 
-    def build_event(self, records: Sequence[Record]) -> bytes:
-        """The event for the handler: one JSON object (D.1.1, D.2). Pure."""
+    def build_event(self, records: Sequence[Record]) -> Payload:
+        """The event for the handler: one JSON object (D.1.1, D.2), or what becomes one. Pure."""
 
     def overhead(self, shards: int) -> int:
         """Bytes of the event around its records, for that many shards at most (for the 6 MB limit). Pure."""

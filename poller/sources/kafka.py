@@ -19,7 +19,7 @@ from kafka import errors as kafka_errors
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.model import Progress, Record, Shard
 from poller.sources import Features, Listener
-from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead
+from poller.sources.kafka_event import KafkaEvent, KafkaSettings, event_head, event_overhead
 from poller.sources.kafka_lag import ASK_TIMEOUT, KafkaLag, Known
 from poller.sources.kafka_positions import is_to_be_kept, place_text, time_to_go_on
 from poller.sources.kafka_python_client import Connections, Rebalances
@@ -224,9 +224,9 @@ class KafkaSource:
             else:
                 self._uncommitted.clear()
 
-    def build_event(self, records: Sequence[Record]) -> bytes:
+    def build_event(self, records: Sequence[Record]) -> KafkaEvent:
         """The event of D.1.1. Pure."""
-        return build_event(self._event_head, records)
+        return KafkaEvent(self._event_head, records)
 
     def overhead(self, shards: int) -> int:
         """Bytes around the records of that many shards when each record counts one comma; partitions of ten digits."""

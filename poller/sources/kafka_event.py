@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from poller.model import Record, Shard
 from poller.records import Records, Span, json_of
+from poller.runtime.event_columns import pack
 from poller.sources.kafka_run import json_text
 from poller.sources.kafka_security import KafkaSecurity
 
@@ -47,33 +48,71 @@ class KafkaSettings:
         return ",".join(self.bootstrap_servers)
 
 
-def event_head(settings: KafkaSettings) -> bytes:
-    """The event up to its records."""
+class EventHead(NamedTuple):
+    """The event before its records."""
+
+    members: Mapping[str, str]
+    json: bytes
+    """Up to the first shard."""
+
+
+def event_head(settings: KafkaSettings) -> EventHead:
+    """Of all events of a source."""
     members: dict[str, str] = {"eventSource": settings.event_source}
     if settings.event_source_arn is not None:
         members["eventSourceArn"] = settings.event_source_arn
     members["bootstrapServers"] = settings.addresses
-    return json.dumps(members, separators=(",", ":")).encode()[:-1] + b',"records":{'
+    return EventHead(members, json.dumps(members, separators=(",", ":")).encode()[:-1] + b',"records":{')
 
 
-def build_event(head: bytes, records: Sequence[Record]) -> bytes:
+class KafkaEvent:
+    """The event of D.1.1. See `poller.model.Event`."""
+
+    __slots__ = ("_head", "_length", "_shards")
+
+    def __init__(self, head: EventHead, records: Sequence[Record]) -> None:
+        """Set up.
+
+        Args:
+            head: of the source.
+            records: of any shards; each shard's stay in the order given.
+        """
+        self._head = head
+        self._shards: dict[Shard, list[Span]] = {}
+        self._length = len(head.json) + len(b"}}")
+        for span in Records.of(records).spans:
+            self._shards.setdefault(span.run.shard, []).append(span)
+            self._length += span.size
+        for shard in self._shards:
+            self._length += len(json_text(shard)) + len(b":[],") - len(b",")  # behind the last record is none
+        if self._shards:
+            self._length -= len(b",")
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __bytes__(self) -> bytes:
+        pieces = [self._head.json]
+        for shard, spans in self._shards.items():
+            pieces += (json_text(shard).encode(), b":[", *json_of(spans), b"],")
+        if self._shards:
+            pieces[-1] = b"]"
+        pieces.append(b"}}")
+        return b"".join(pieces)
+
+    def columns(self) -> bytes | None:
+        """See `Event`."""
+        parts = [run.columns(start, stop) for spans in self._shards.values() for run, start, stop in spans]
+        known = [part for part in parts if part is not None]
+        return pack(self._head.members, known) if len(known) == len(parts) else None
+
+
+def build_event(head: EventHead, records: Sequence[Record]) -> bytes:
     """The event of D.1.1: the records' JSON, grouped by shard, each shard in the order given."""
-    spans = Records.of(records).spans
-    if len(spans) == 1:  # as a rule
-        return b"".join((head, json_text(spans[0].run.shard), b":[", *json_of(spans), b"]}}"))
-    shards: dict[Shard, list[Span]] = {}
-    for span in spans:
-        shards.setdefault(span.run.shard, []).append(span)
-    pieces = [head]
-    for shard, some in shards.items():
-        pieces += (json_text(shard), b":[", *json_of(some), b"],")
-    if shards:
-        pieces[-1] = b"]"
-    pieces.append(b"}}")
-    return b"".join(pieces)
+    return bytes(KafkaEvent(head, records))
 
 
 def event_overhead(settings: KafkaSettings, shards: int) -> int:
     """Bytes around the records of that many shards when each record counts one comma; partitions of ten digits."""
     shard = len(b'"-2147483647":[],') + len(json_text(settings.topic)) - len(b'""')
-    return len(event_head(settings)) + shards * shard + len(b"}}")
+    return len(event_head(settings).json) + shards * shard + len(b"}}")

@@ -16,7 +16,7 @@ from poller.errors import SourceError, SourceUnavailable
 from poller.model import Progress, Record, Shard
 from poller.records import Records, Run
 from poller.sources import Features, Listener
-from poller.sources.kafka_event import KafkaSettings, build_event, event_head, event_overhead
+from poller.sources.kafka_event import KafkaEvent, KafkaSettings, event_head, event_overhead
 from poller.sources.kafka_held_back import HeldBack
 from poller.sources.kafka_lag import ASK_TIMEOUT, KafkaLag
 from poller.sources.kafka_librdkafka_commits import OffsetCommits
@@ -215,9 +215,9 @@ class LibrdkafkaSource:
         if self._listener is not None:
             self._listener.commit_failed()
 
-    def build_event(self, records: Sequence[Record]) -> bytes:
+    def build_event(self, records: Sequence[Record]) -> KafkaEvent:
         """The event of D.1.1. Pure."""
-        return build_event(self._event_head, records)
+        return KafkaEvent(self._event_head, records)
 
     def overhead(self, shards: int) -> int:
         """Bytes around the records of that many shards when each record counts one comma; partitions of ten digits."""

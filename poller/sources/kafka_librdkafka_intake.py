@@ -19,7 +19,7 @@ from poller.sources.kafka_held_back import HeldBack
 from poller.sources.kafka_lag import Known
 from poller.sources.kafka_librdkafka_options import END_OF_PARTITION, from_messages, is_news, is_refusal
 from poller.sources.kafka_librdkafka_positions import WITHOUT_OFFSET
-from poller.sources.kafka_run import record_head
+from poller.sources.kafka_run import RecordHead, record_head
 
 _log = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ class Intake:
         self._started_over = started_over
         self._trouble = trouble
         self.held = held
-        self.heads: dict[int, tuple[Shard, bytes]] = {}
-        """Owned partitions: the shard, and what the JSON of all its records begins with."""
+        self.heads: dict[int, tuple[Shard, RecordHead]] = {}
+        """Owned partitions: the shard, and what all its records share."""
         self.placeless: dict[int, int | None] = {}
         """Partitions that are not read since they have no valid offset, and the one that is not in their log."""
         self._next: dict[int, int] = {}

@@ -15,7 +15,7 @@ from poller.model import Shard
 from poller.sources.kafka_event import KafkaSettings
 from poller.sources.kafka_oauth import TokenSource
 from poller.sources.kafka_refusals import ACCESS, CONFIGURATION, KEYS, SASL, Refusal, tls_refusal
-from poller.sources.kafka_run import KafkaRun, to_run
+from poller.sources.kafka_run import KafkaRun, RecordHead, to_run
 from poller.sources.kafka_security import librdkafka_options
 
 _log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ def is_news(message: Message) -> bool:
     return message.error() is not None
 
 
-def from_messages(some: Sequence[Message], shard: Shard, head: bytes) -> KafkaRun:
+def from_messages(some: Sequence[Message], shard: Shard, head: RecordHead) -> KafkaRun:
     """The client's messages, one at least, as a run. Pure; what is not read with C functions alone is in `to_run`."""
     return to_run(
         shard,

@@ -20,7 +20,7 @@ from kafka.record.legacy_records import LegacyRecordBatch
 
 from poller.model import Record, Shard
 from poller.sources.kafka_python_options import from_consumer_records
-from poller.sources.kafka_run import Headers, to_run
+from poller.sources.kafka_run import Headers, RecordHead, to_run
 
 
 class Batch(Protocol):
@@ -31,7 +31,7 @@ class Batch(Protocol):
     next_offset: int
     """Behind what was read; when all was, behind the batch, whose last records may have been compacted away."""
 
-    def read(self, most: int, shard: Shard, head: bytes) -> list[Record]:
+    def read(self, most: int, shard: Shard, head: RecordHead) -> list[Record]:
         """The next records, so many at most.
 
         Raises:
@@ -59,7 +59,7 @@ class DefaultBatch:
         self._first_time: int = batch.first_timestamp
         self.is_read = False
 
-    def read(self, most: int, shard: Shard, head: bytes) -> list[Record]:
+    def read(self, most: int, shard: Shard, head: RecordHead) -> list[Record]:
         """See `Batch`."""
         number = min(most, self._left)
         try:
@@ -185,7 +185,7 @@ class OldBatch:
         self.next_offset: int = batch.base_offset
         self.is_read = False
 
-    def read(self, most: int, shard: Shard, head: bytes) -> list[Record]:
+    def read(self, most: int, shard: Shard, head: RecordHead) -> list[Record]:
         """See `Batch`."""
         some = list(islice(self._records, most))
         if not all(record.validate_crc() for record in some):

@@ -15,7 +15,7 @@ from poller.model import Record, Shard
 from poller.sources.kafka_event import KafkaSettings
 from poller.sources.kafka_oauth import TokenSource
 from poller.sources.kafka_python_loop import Selector
-from poller.sources.kafka_run import to_run
+from poller.sources.kafka_run import RecordHead, to_run
 from poller.sources.kafka_security import kafka_python_options
 
 _REQUEST_TIMEOUT = 10.0
@@ -51,7 +51,7 @@ def consumer_options(settings: KafkaSettings, tokens: TokenSource | None) -> dic
     }
 
 
-def from_consumer_records(some: Sequence[Any], shard: Shard, head: bytes) -> list[Record]:
+def from_consumer_records(some: Sequence[Any], shard: Shard, head: RecordHead) -> list[Record]:
     """The client's records as ours."""
     if not some:
         return []

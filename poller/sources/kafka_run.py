@@ -1,6 +1,7 @@
-"""Kafka records of one partition by columns, and their JSON in the event (D.1.1). Pure; the one translation there is.
+"""Kafka records of one partition by columns, and what they are in the event (D.1.1): the one translation. Pure.
 
-Columns, since what Python does for each record by itself costs more than its JSON.
+Columns, since what Python does for each record by itself costs more than its JSON, and since a handler may do without
+that: it is made where it is asked for.
 """
 
 from __future__ import annotations
@@ -8,41 +9,49 @@ from __future__ import annotations
 import json
 from binascii import b2a_base64
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from itertools import accumulate, chain, compress, repeat
 from operator import add
+from typing import NamedTuple, TypeVar
 
-from pybase64 import b64encode
+from pybase64 import b64encode, b64encode_as_string
 
 from poller.model import Record, Shard
+from poller.runtime.event_columns import RecordColumns
 
 CREATE_TIME, LOG_APPEND_TIME = 0, 1
 """Kinds of timestamps, by Kafka's own numbers."""
 LONGEST_KEPT = 256
 """Characters of a header's name whose JSON is kept for the next record: with 1,024 names that bounds the memory."""
 Headers = Sequence[tuple[str, bytes | None]]
+T = TypeVar("T")
 
-_SIGNED_BYTE = [b"%d" % (byte - 256 if byte > 127 else byte) for byte in range(256)]  # noqa: PLR2004
-_TIME_NAMES = b"CREATE_TIME", b"LOG_APPEND_TIME"
-json_text = lru_cache(maxsize=1024)(lambda text: json.dumps(text).encode())
+_SIGNED_BYTE = [str(byte - 256 if byte > 127 else byte) for byte in range(256)]  # noqa: PLR2004
+_TIME_NAMES = "CREATE_TIME", "LOG_APPEND_TIME"
+json_text = lru_cache(maxsize=1024)(json.dumps)
 _new_tuple = tuple.__new__  # a Record without its keyword arguments: half the time
 
 
-def record_head(topic: str, partition: int) -> bytes:
-    """The part of a record's JSON that all records of its partition share."""
-    return b'{"topic":%b,"partition":%d' % (json.dumps(topic).encode(), partition)
+class RecordHead(NamedTuple):
+    """What all records of a partition share."""
+
+    topic: str
+    partition: int
+    json: str
+    """What their JSON begins with."""
 
 
-def encode_headers(headers: Iterable[tuple[str, bytes]]) -> bytes:
-    """Headers in order, repeats kept, each byte signed (D.1.1)."""
-    return b",".join(
+def record_head(topic: str, partition: int) -> RecordHead:
+    """Of the records of a partition."""
+    return RecordHead(topic, partition, f'{{"topic":{json.dumps(topic)},"partition":{partition}')
+
+
+def encode_headers(headers: Iterable[tuple[str, bytes]]) -> str:
+    """Headers in order, repeats kept, each byte signed (D.1.1), without the brackets of their list."""
+    return ",".join(
         [
-            b"{%b:[%b]}"
-            % (
-                json_text(name) if len(name) <= LONGEST_KEPT else json.dumps(name).encode(),
-                b",".join(map(_SIGNED_BYTE.__getitem__, value)),
-            )
+            f"{{{json_text(name) if len(name) <= LONGEST_KEPT else json.dumps(name)}:"
+            f"[{','.join(map(_SIGNED_BYTE.__getitem__, value))}]}}"
             for name, value in headers
         ]
     )
@@ -50,7 +59,7 @@ def encode_headers(headers: Iterable[tuple[str, bytes]]) -> bytes:
 
 def to_run(  # noqa: PLR0917 - columns, in the order of the event
     shard: Shard,
-    head: bytes,
+    head: RecordHead,
     offsets: Sequence[int],
     timestamps: Iterable[tuple[int, int]],
     keys: Sequence[bytes | None],
@@ -59,7 +68,7 @@ def to_run(  # noqa: PLR0917 - columns, in the order of the event
     *,
     log_append_time: int = LOG_APPEND_TIME,
 ) -> KafkaRun:
-    """One shard's records, given by columns, with their JSON built by a template: no dict and no json.dumps.
+    """One shard's records, given by columns.
 
     The one translation of both clients, and the hot path.
 
@@ -70,124 +79,77 @@ def to_run(  # noqa: PLR0917 - columns, in the order of the event
     Args:
         shard: of all of them.
         head: `record_head` of the shard.
-        offsets: one of each record, as in all the columns; one at least.
+        offsets: one of each record, as in all the columns; one at least, and each is above the one before.
         timestamps: kind and milliseconds.
         keys: None where there is none.
         values: None for a tombstone.
         headers: None or empty where there are none.
         log_append_time: the client's number for this kind of timestamp; others are taken for CREATE_TIME.
     """
+    number = len(offsets)
     kinds, times = zip(*timestamps, strict=True)
-    # As a rule they are alike: without headers, with one kind of timestamp, and either all have a key or none has.
-    if not any(headers) and kinds.count(kinds[0]) == len(offsets) and min(times) > 0:
-        time = _TIME_NAMES[kinds[0] == log_append_time]
-        with suppress(TypeError):  # a null: stumbling over one costs nothing, looking for one is a tenth of all this
-            return _alike(shard, head, time, offsets, times, keys, values)
-    contents = [[(name, content or b"") for name, content in given or ()] or () for given in headers]
-    before = [
-        b'%b,"offset":%d,"timestamp":%d,"timestampType":"%b"%b,"value":'
-        % (
-            head,
-            offset,
-            time,
-            _TIME_NAMES[kind == log_append_time],
-            b"" if key is None else b',"key":"%b"' % b2a_base64(key, newline=False),
-        )
-        for offset, kind, time, key in zip(offsets, kinds, times, keys, strict=True)
-    ]
-    after = [
-        b'null,"headers":[%b' % encode_headers(given)
-        if value is None
-        else b'"%b","headers":[%b' % (b64encode(value), encode_headers(given))
-        for value, given in zip(values, contents, strict=True)
-    ]
-    # A broker may give -1 for a time that it does not know.
-    known = [max(0, time) for time in times]
-    return KafkaRun(shard, offsets, known, keys, values, contents, before, after, b"]}")
+    names: str | list[str] = _TIME_NAMES[kinds[0] == log_append_time]
+    if kinds.count(kinds[0]) < number:
+        names = [_TIME_NAMES[kind == log_append_time] for kind in kinds]
+    contents = None
+    if any(headers):
+        contents = [[(name, content or b"") for name, content in given or ()] or () for given in headers]
+    return KafkaRun(shard, head, _Columns(offsets, times, names, keys, values, contents))
 
 
-def _alike(  # noqa: PLR0917 - columns, in the order of the event
-    shard: Shard,
-    head: bytes,
-    time: bytes,
-    offsets: Sequence[int],
-    times: Sequence[int],
-    keys: Sequence[bytes | None],
-    values: Sequence[bytes | None],
-) -> KafkaRun:
-    """Records without headers that all have a value, and all a key or none; TypeError if that is not so."""
-    row = b'%b,"offset":%%d,"timestamp":%%d,"timestampType":"%b",' % (head.replace(b"%", b"%%"), time)
-    after = list(map(b64encode, values))  # type: ignore[arg-type]
-    if keys[0] is None and keys.count(None) == len(keys):
-        before = list(map((row + b'"value":"').__mod__, zip(offsets, times, strict=True)))
-    else:
-        # Line by line, as `b64encode` gives the interpreter's lock up for each one, and keys are short.
-        encoded = b"".join(map(b2a_base64, keys)).split(b"\n")  # type: ignore[arg-type]
-        before = list(map((row + b'"key":"%b","value":"').__mod__, zip(offsets, times, encoded, strict=False)))
-    return KafkaRun(shard, offsets, times, keys, values, [()] * len(offsets), before, after, b'","headers":[]}')
+class _Columns(NamedTuple):
+    """One of each record in every column."""
+
+    offsets: Sequence[int]
+    times: Sequence[int]
+    """Milliseconds. A broker may give -1 for a time that it does not know; to the program that is 0."""
+    kinds: str | Sequence[str]
+    """Of the times; one for all where it is the same."""
+    keys: Sequence[bytes | None]
+    """None where there is none."""
+    values: Sequence[bytes | None]
+    """None for a tombstone."""
+    headers: Sequence[Sequence[tuple[str, bytes]]] | None
+    """With bytes for each name; None where no record has any."""
 
 
 class KafkaRun:
     """Records of a partition that came together. See `poller.records.Run`; made by `to_run`."""
 
-    __slots__ = (
-        "_after",
-        "_before",
-        "_each",
-        "_end",
-        "_ends",
-        "_headers",
-        "_keys",
-        "_offsets",
-        "_times",
-        "_values",
-        "shard",
-    )
+    __slots__ = ("_columns", "_each", "_encoded_headers", "_ends", "_head", "shard")
 
-    def __init__(  # noqa: PLR0917 - columns, in the order of the event
-        self,
-        shard: Shard,
-        offsets: Sequence[int],
-        times: Sequence[int],
-        keys: Sequence[bytes | None],
-        values: Sequence[bytes | None],
-        headers: Sequence[Sequence[tuple[str, bytes]]],
-        before: Sequence[bytes],
-        after: Sequence[bytes],
-        end: bytes,
-    ) -> None:
-        """Set up, with the JSON of each record in three pieces, which are joined in the event and not before.
+    def __init__(self, shard: Shard, head: RecordHead, columns: _Columns) -> None:
+        """Set up.
 
         Args:
             shard: of all of them.
-            offsets: one of each record, as in all the columns.
-            times: milliseconds, 0 where it is not known.
-            keys: None where there is none.
-            values: None for a tombstone.
-            headers: with bytes for each name.
-            before: the JSON up to the value.
-            after: from there on.
-            end: of every one.
+            head: of all of them.
+            columns: one record at least.
         """
         self.shard = shard
-        self._offsets, self._times, self._keys, self._values, self._headers = offsets, times, keys, values, headers
-        self._before, self._after, self._end = before, after, end
+        self._head = head
+        self._columns = columns
+        self._encoded_headers = None if columns.headers is None else list(map(encode_headers, columns.headers))
         self._ends: list[int] = []
         """The bytes of all up to each, save those that all have, so that any are measured by a subtraction. Empty until
         they are asked for."""
-        self._each = len(end) + len(b",")
+        self._each = 0
+        """Bytes that each has, known with `_ends`."""
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._columns.offsets)
 
     def records(self, start: int = 0, stop: int | None = None) -> list[Record]:
-        """See `Run`. By C functions alone: two thirds of the time that `Record(...)` would take."""
-        columns = (self._offsets, self._times, self._keys, self._values, self._headers)
-        encoded = map(b"".join, zip(self._before[start:stop], self._after[start:stop], repeat(self._end), strict=False))
+        """See `Run`. By C functions where it can be: two thirds of the time that `Record(...)` would take."""
+        offsets, times, _, keys, values, headers = self._columns
         rows = zip(
             repeat(self.shard),
-            *[column[start:stop] for column in columns],
-            encoded,
+            offsets[start:stop],
+            times[start:stop] if min(times) >= 0 else [max(0, time) for time in times[start:stop]],
+            keys[start:stop],
+            values[start:stop],
+            repeat(()) if headers is None else headers[start:stop],
+            map(b"".join, self._pieces(start, stop)),
             repeat(0),
             repeat(None),
             repeat(None),
@@ -197,38 +159,149 @@ class KafkaRun:
 
     def position(self, index: int) -> int:
         """See `Run`."""
-        return self._offsets[index]
+        return self._columns.offsets[index]
 
     def timestamp(self, index: int) -> int:
         """See `Run`."""
-        return self._times[index]
+        return max(0, self._columns.times[index])
 
     def values(self) -> Sequence[bytes | None]:
         """See `Run`."""
-        return self._values
+        return self._columns.values
 
     def size(self, start: int, stop: int) -> int:
         """See `Run`."""
         if not self._ends:
-            lengths = map(add, map(len, self._before), map(len, self._after))
-            self._ends = list(accumulate(lengths, initial=0))
+            self._measure()
         return self._ends[stop] - self._ends[start] + (stop - start) * self._each
 
     def pieces(self, start: int, stop: int) -> Iterable[bytes]:
         """See `Run`."""
-        parts = zip(self._before[start:stop], self._after[start:stop], repeat(self._end + b","), strict=False)
-        return chain.from_iterable(parts)
+        return chain.from_iterable(self._pieces(start, stop, ","))
+
+    def columns(self, start: int, stop: int) -> RecordColumns:
+        """See `Run`."""
+        offsets, times, kinds, keys, values, _ = self._columns
+        headers = self._encoded_headers
+        return RecordColumns(
+            self.shard,
+            self._head.topic,
+            self._head.partition,
+            offsets[start:stop],
+            times[start:stop],
+            kinds if isinstance(kinds, str) else kinds[start:stop],
+            _encoded_keys(keys[start:stop]),
+            _encoded_values(values[start:stop]),
+            None if headers is None else f"[[{'],['.join(headers[start:stop])}]]",
+        )
 
     def only(self, start: int, chosen: Sequence[bool]) -> KafkaRun:
         """See `Run`."""
-        return KafkaRun(
-            self.shard,
-            list(compress(self._offsets[start:], chosen)),
-            list(compress(self._times[start:], chosen)),
-            list(compress(self._keys[start:], chosen)),
-            list(compress(self._values[start:], chosen)),
-            list(compress(self._headers[start:], chosen)),
-            list(compress(self._before[start:], chosen)),
-            list(compress(self._after[start:], chosen)),
-            self._end,
+        offsets, times, kinds, keys, values, headers = self._columns
+
+        def some(column: Sequence[T]) -> list[T]:
+            return list(compress(column[start:], chosen))
+
+        columns = _Columns(
+            some(offsets),
+            some(times),
+            kinds if isinstance(kinds, str) else some(kinds),
+            some(keys),
+            some(values),
+            None if headers is None else some(headers),
         )
+        return KafkaRun(self.shard, self._head, columns)
+
+    def _pieces(self, start: int, stop: int | None, behind: str = "") -> Iterable[tuple[bytes, bytes, bytes]]:
+        """The JSON of these, each in three pieces: so that a value is copied in the whole event only."""
+        offsets, times, kinds, keys, values, _ = self._columns
+        head, headers = self._head.json, self._encoded_headers
+        quote, encoded = _quoted_values(values[start:stop])
+        columns = zip(
+            offsets[start:stop],
+            times[start:stop],
+            repeat(kinds) if isinstance(kinds, str) else kinds[start:stop],
+            _encoded_keys(keys[start:stop]) or repeat(None),
+            strict=False,
+        )
+        before = [
+            f'{head},"offset":{offset},"timestamp":{time},"timestampType":"{kind}"'
+            f"{'' if key is None else _KEY % key}{_VALUE}{quote}".encode()
+            for offset, time, kind, key in columns
+        ]
+        after: Iterable[bytes] = repeat(f'{quote},"headers":[]}}{behind}'.encode())
+        if headers is not None:
+            after = [f'{quote},"headers":[{own}]}}{behind}'.encode() for own in headers[start:stop]]
+        return zip(before, encoded, after, strict=False)
+
+    def _measure(self) -> None:
+        """Without making what is measured."""
+        offsets, times, kinds, keys, values, _ = self._columns
+        headers = self._encoded_headers
+        fixed = len(self._head.json) + len(f',"offset":,"timestamp":,"timestampType":""{_VALUE},"headers":[]}},')
+        lengths: Iterable[int]
+        try:
+            lengths = _encoded_lengths(values)  # type: ignore[arg-type]
+            fixed += len('""')
+        except TypeError:
+            lengths = [len(_NULL) if value is None else _encoded_length(len(value)) + len('""') for value in values]
+        if keys.count(None) < len(keys):
+            around = len(_KEY % "")
+            lengths = map(add, lengths, [0 if key is None else _encoded_length(len(key)) + around for key in keys])
+        if headers is not None:
+            lengths = map(add, lengths, map(len, headers))
+        if isinstance(kinds, str):
+            fixed += len(kinds)
+        else:
+            lengths = map(add, lengths, map(len, kinds))
+        for numbers, least, most in ((offsets, offsets[0], offsets[-1]), (times, min(times), max(times))):
+            if least >= 0 and len(str(least)) == len(str(most)):  # as a rule, and then those between have as many
+                fixed += len(str(most))
+            else:
+                lengths = map(add, lengths, map(len, map(str, numbers)))
+        self._ends, self._each = list(accumulate(lengths, initial=0)), fixed
+
+
+_KEY, _VALUE, _NULL = ',"key":"%s"', ',"value":', b"null"
+_LENGTHS = [length for length in range(0, 4096, 4) for _ in range(3)][2:]
+"""What short bytes take in Base64, by their number: looked up in a third of the time of the calculation."""
+
+
+def _encoded_length(length: int) -> int:
+    """What so many bytes take in Base64."""
+    return (length + 2) // 3 * 4
+
+
+def _encoded_lengths(some: Sequence[bytes]) -> list[int]:
+    """What each takes in Base64. TypeError where there is a null: stumbling over one costs less than looking for it."""
+    try:
+        return list(map(_LENGTHS.__getitem__, map(len, some)))
+    except IndexError:
+        return list(map(_encoded_length, map(len, some)))
+
+
+def _encoded_keys(keys: Sequence[bytes | None]) -> Sequence[str | None] | None:
+    """In Base64, None where there is none; None when there is none at all."""
+    none = keys.count(None)
+    if none == len(keys):
+        return None
+    if none:
+        return [None if key is None else b2a_base64(key, newline=False).decode() for key in keys]
+    # Line by line, as `b64encode` gives the interpreter's lock up for each one, and keys are short.
+    return b"".join(map(b2a_base64, keys)).decode().splitlines()  # type: ignore[arg-type]
+
+
+def _encoded_values(values: Sequence[bytes | None]) -> Sequence[str | None]:
+    """In Base64, None for a tombstone."""
+    try:
+        return list(map(b64encode_as_string, values))  # type: ignore[arg-type]
+    except TypeError:
+        return [None if value is None else b64encode_as_string(value) for value in values]
+
+
+def _quoted_values(values: Sequence[bytes | None]) -> tuple[str, Sequence[bytes]]:
+    """As JSON, and the quotation mark that is missing before and behind each."""
+    try:
+        return '"', list(map(b64encode, values))  # type: ignore[arg-type]
+    except TypeError:
+        return "", [_NULL if value is None else b'"%b"' % b64encode(value) for value in values]

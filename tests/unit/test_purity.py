@@ -17,6 +17,7 @@ PURE = [
     POLLER / "errors.py",
     POLLER / "records.py",
     POLLER / "runs.py",
+    POLLER / "runtime" / "event_columns.py",
     POLLER / "function_names.py",
     POLLER / "account" / "aliases.py",
     POLLER / "invocation_request.py",
@@ -30,6 +31,7 @@ OURS = {
     "poller.model",
     "poller.records",
     "poller.runs",
+    "poller.runtime.event_columns",
     "poller.errors",
     "poller.api_errors",
     *(f"poller.dead_letters.{name}" for name in LETTERS),
@@ -38,7 +40,7 @@ OURS = {
     "urllib.parse",
 }
 ALLOWED = {
-    "bisect",
+    "_pickle", "bisect",
     "__future__", "collections", "dataclasses", "decimal", "enum", "functools", "itertools", "json", "math", "operator",
     "calendar", "re", "typing", "zlib", "datetime", "ipaddress", "base64", "binascii", "fnmatch", "string", "contextlib",
 }  # fmt: skip

@@ -1,0 +1,144 @@
+"""The event that a Python handler gets by columns is the one that it would get as JSON (D.1.1)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poller.model import FunctionConfiguration, Invocation, Record
+from poller.records import ListRun, Records, Run, Span
+from poller.runtime.environment import ExecutionEnvironment
+from poller.runtime.event_columns import unpack
+from poller.sources.kafka_event import KafkaEvent, KafkaSettings, event_head
+from poller.sources.kafka_run import record_head, to_run
+
+HEAD = event_head(KafkaSettings(["b1.example:9092", "b2.example:9092"], topic='or"ders', group_id="group"))
+HANDLERS = Path(__file__).parents[1] / "handlers"
+
+ROWS = st.lists(
+    st.tuples(
+        st.integers(-1, 2**41) | st.integers(1_764_064_800_000, 1_764_064_800_999),
+        st.integers(0, 1),
+        st.none() | st.binary(max_size=9),
+        st.none() | st.binary(max_size=40) | st.binary(min_size=4090, max_size=4100),
+        st.lists(st.tuples(st.text(max_size=4), st.none() | st.binary(max_size=4)), max_size=2),
+    ),
+    min_size=1,
+    max_size=5,
+)
+ALIKE = st.lists(
+    st.tuples(st.just(1_764_064_800_000), st.just(0), st.none(), st.binary(max_size=40), st.just([])),
+    min_size=1,
+    max_size=5,
+)
+KEYED = st.lists(
+    st.tuples(st.just(5), st.just(1), st.binary(max_size=5), st.binary(max_size=5), st.just([])), min_size=1, max_size=5
+)
+RUNS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 10**6), ROWS | ALIKE | KEYED), min_size=1, max_size=4)
+
+
+def run_of(
+    partition: int, first: int, rows: Sequence[tuple[int, int, bytes | None, bytes | None, list[object]]]
+) -> Run:
+    times, kinds, keys, values, headers = zip(*rows, strict=True)
+    offsets = list(range(first, first + len(rows)))
+    head = record_head('or"ders', partition)
+    return to_run(f'or"ders-{partition}', head, offsets, zip(kinds, times, strict=True), keys, values, headers)
+
+
+def event_of(*spans: Span) -> KafkaEvent:
+    return KafkaEvent(HEAD, Records(spans))
+
+
+def whole(*runs: Run) -> KafkaEvent:
+    return event_of(*[Span(run, 0, len(run)) for run in runs])
+
+
+def ordered(event: object) -> str:
+    """With the order of what is in it, which equality passes over."""
+    return json.dumps(event)
+
+
+@given(RUNS, st.data())
+def test_the_event_of_columns_is_the_event_of_json_in_the_same_order(
+    some: list[tuple[int, int, list[object]]], data: st.DataObject
+) -> None:
+    spans = []
+    for run in [run_of(*one) for one in some]:
+        start = data.draw(st.integers(0, len(run) - 1))
+        spans.append(Span(run, start, data.draw(st.integers(start + 1, len(run)))))
+    event = event_of(*spans)
+    packed = event.columns()
+    assert packed is not None
+    assert ordered(unpack(packed)) == ordered(json.loads(bytes(event)))
+    assert unpack(memoryview(packed)) == unpack(packed)
+
+
+@given(RUNS)
+def test_an_event_knows_the_bytes_of_its_json_without_making_it(some: list[tuple[int, int, list[object]]]) -> None:
+    event = whole(*[run_of(*one) for one in some])  # A.2: what limits count is JSON, whatever way it goes
+    packed = event.columns()
+    assert len(event) == len(bytes(event))
+    assert packed is not None
+    assert len(packed) < len(event), "so what has room as JSON has room in a frame"
+
+
+def test_an_event_without_records_is_one_all_the_same() -> None:
+    event = event_of()
+    packed = event.columns()
+    assert packed is not None
+    assert unpack(packed) == json.loads(bytes(event)) == {**HEAD.members, "records": {}}
+    assert len(event) == len(bytes(event))
+
+
+def test_what_a_handler_changes_in_a_record_is_changed_in_no_other() -> None:
+    packed = whole(run_of(0, 1, [(5, 0, None, b"v", []), (5, 0, None, b"v", [])])).columns()
+    assert packed is not None
+    first, second = unpack(packed)["records"]['or"ders-0']
+    first["headers"].append({"seen": [1]})
+    first["key"] = "azE="
+    assert second["headers"] == []
+    assert "key" not in second
+    assert unpack(packed)["records"]['or"ders-0'][0]["headers"] == []
+
+
+def test_where_records_are_kept_one_by_one_there_is_only_json() -> None:
+    run = run_of(0, 1, [(5, 0, b"k", b"v", [])])
+    made: list[Record] = list(run.records())
+    assert whole(ListRun(made)).columns() is None
+    assert whole(run, ListRun(made)).columns() is None
+    assert bytes(whole(ListRun(made))) == bytes(whole(run))
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[ExecutionEnvironment]:
+    environment = ExecutionEnvironment(FunctionConfiguration("fn", HANDLERS, "basic.echo"), lambda _line, _time: None)
+    yield environment
+    environment.stop()
+
+
+@pytest.mark.parametrize("by_columns", [True, False])
+def test_a_handler_gets_the_same_event_by_columns_and_as_json(echo: ExecutionEnvironment, *, by_columns: bool) -> None:
+    run = run_of(3, 7, [(5, 0, b"k", b"v", [("name", b"\xff")]), (-1, 1, None, None, []), (6, 0, b"", b"", [])])
+    event = whole(run if by_columns else ListRun(list(run.records())))
+    assert (event.columns() is not None) == by_columns
+    answer = echo.invoke(Invocation("id-1", event, "arn"))
+    assert answer.function_error is None
+    assert json.loads(answer.payload) == json.loads(bytes(event))
+
+
+def test_an_event_whose_json_is_above_6_mb_is_refused_though_its_columns_are_smaller(
+    echo: ExecutionEnvironment,
+) -> None:  # A.2
+    event = whole(run_of(0, 1, [(1_764_064_800_000, 0, None, b"v", [])] * 50_000))
+    packed = event.columns()
+    assert packed is not None
+    assert len(packed) < 2_000_000
+    answer = echo.invoke(Invocation("id-1", event, "arn"))
+    assert answer.status == 413
+    assert f"{len(event)} byte payload is too large" in answer.payload.decode()

@@ -72,7 +72,7 @@ def test_any_kafka_records_make_an_event_that_gives_their_bytes_back(records: li
         from_consumer_records([one], f"t-{one.partition}", kafka_run.record_head("t", one.partition))[0]
         for one in records
     ]
-    event = strict(KAFKA.build_event(translated))
+    event = strict(bytes(KAFKA.build_event(translated)))
     seen = {shard: iter(items) for shard, items in event["records"].items()}
     for record, ours in zip(records, translated, strict=True):
         item = next(seen[f"t-{record.partition}"])

@@ -262,7 +262,7 @@ def test_the_event_of_real_records_is_read_by_powertools(kafka: KafkaBroker, ope
         ],
     )
     source = opened(topic)
-    event = json.loads(source.build_event(take(source, 3)))
+    event = json.loads(bytes(source.build_event(take(source, 3))))
     assert event["bootstrapServers"] == kafka.service_address
     full, tombstone, keyless = event["records"][f"{topic}-0"]
     assert full == {
@@ -286,7 +286,7 @@ def test_the_time_of_the_broker_is_told_apart(kafka: KafkaBroker, opened: Opener
     topic = kafka.create_topic(configs={"message.timestamp.type": "LogAppendTime"})
     kafka.produce(topic, [b"value"])
     source = opened(topic)
-    event = json.loads(source.build_event(take(source, 1)))
+    event = json.loads(bytes(source.build_event(take(source, 1))))
     assert event["records"][f"{topic}-0"][0]["timestampType"] == "LOG_APPEND_TIME"
 
 

@@ -241,7 +241,7 @@ def test_the_overhead_is_an_upper_bound_and_tight(partitions: list[int], records
     # C.4: the event is no larger than the records with a comma each, and the overhead
     source = KafkaSource(SELF_MANAGED)
     taken = [translated(consumed(partition=partition)) for partition in partitions for _ in range(records)]
-    event = source.build_event(taken)
+    event = bytes(source.build_event(taken))
     room = sum(len(record.encoded) + 1 for record in taken) + source.overhead(len(partitions))
     digits = sum(10 - len(str(partition)) for partition in partitions)
     assert len(event) == room - digits - (len(partitions) + bool(partitions))

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 from pybase64 import b64encode, b64encode_as_string
 
 from poller.model import Record, Shard
-from poller.runtime.event_columns import RecordColumns
+from poller.runtime.event_columns import Content, RecordColumns
 
 CREATE_TIME, LOG_APPEND_TIME = 0, 1
 """Kinds of timestamps, by Kafka's own numbers."""
@@ -183,6 +183,12 @@ class KafkaRun:
         """See `Run`."""
         offsets, times, kinds, keys, values, _ = self._columns
         headers = self._encoded_headers
+        own_keys: Sequence[Content] | None = keys[start:stop]
+        own_values: Sequence[Content] = values[start:stop]
+        if self.size(start, stop) > _SMALL * (stop - start):
+            own_keys, own_values = _encoded_keys(keys[start:stop]), _encoded_values(values[start:stop])
+        elif keys[start:stop].count(None) == stop - start:
+            own_keys = None
         return RecordColumns(
             self.shard,
             self._head.topic,
@@ -190,8 +196,8 @@ class KafkaRun:
             offsets[start:stop],
             times[start:stop],
             kinds if isinstance(kinds, str) else kinds[start:stop],
-            _encoded_keys(keys[start:stop]),
-            _encoded_values(values[start:stop]),
+            own_keys,
+            own_values,
             None if headers is None else f"[[{'],['.join(headers[start:stop])}]]",
         )
 
@@ -245,9 +251,14 @@ class KafkaRun:
             fixed += len('""')
         except TypeError:
             lengths = [len(_NULL) if value is None else _encoded_length(len(value)) + len('""') for value in values]
-        if keys.count(None) < len(keys):
-            around = len(_KEY % "")
-            lengths = map(add, lengths, [0 if key is None else _encoded_length(len(key)) + around for key in keys])
+        around = len(_KEY % "")
+        try:
+            lengths = map(add, lengths, _encoded_lengths(keys))  # type: ignore[arg-type]
+            fixed += around
+        except TypeError:
+            if keys.count(None) < len(keys):
+                own = [0 if key is None else _encoded_length(len(key)) + around for key in keys]
+                lengths = map(add, lengths, own)
         if headers is not None:
             lengths = map(add, lengths, map(len, headers))
         if isinstance(kinds, str):
@@ -263,6 +274,10 @@ class KafkaRun:
 
 
 _KEY, _VALUE, _NULL = ',"key":"%s"', ',"value":', b"null"
+_SMALL = 512
+"""Bytes of a record in the event up to which the handler's process encodes it: it takes three times as long there as
+`pybase64` takes for so many, but each function has processes of its own, and all share the poller's thread. Of larger
+ones it would take six times as long."""
 _LENGTHS = [length for length in range(0, 4096, 4) for _ in range(3)][2:]
 """What short bytes take in Base64, by their number: looked up in a third of the time of the calculation."""
 

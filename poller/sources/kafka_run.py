@@ -91,10 +91,11 @@ def to_run(  # noqa: PLR0917 - columns, in the order of the event
     names: str | list[str] = _TIME_NAMES[kinds[0] == log_append_time]
     if kinds.count(kinds[0]) < number:
         names = [_TIME_NAMES[kind == log_append_time] for kind in kinds]
-    contents = None
+    contents = encoded = None
     if any(headers):
         contents = [[(name, content or b"") for name, content in given or ()] or () for given in headers]
-    return KafkaRun(shard, head, _Columns(offsets, times, names, keys, values, contents))
+        encoded = list(map(encode_headers, contents))
+    return KafkaRun(shard, head, _Columns(offsets, times, names, keys, values, contents, encoded))
 
 
 class _Columns(NamedTuple):
@@ -111,12 +112,14 @@ class _Columns(NamedTuple):
     """None for a tombstone."""
     headers: Sequence[Sequence[tuple[str, bytes]]] | None
     """With bytes for each name; None where no record has any."""
+    encoded_headers: Sequence[str] | None
+    """The same as JSON, see `encode_headers`."""
 
 
 class KafkaRun:
     """Records of a partition that came together. See `poller.records.Run`; made by `to_run`."""
 
-    __slots__ = ("_columns", "_each", "_encoded_headers", "_ends", "_head", "shard")
+    __slots__ = ("_columns", "_each", "_ends", "_head", "shard")
 
     def __init__(self, shard: Shard, head: RecordHead, columns: _Columns) -> None:
         """Set up.
@@ -129,7 +132,6 @@ class KafkaRun:
         self.shard = shard
         self._head = head
         self._columns = columns
-        self._encoded_headers = None if columns.headers is None else list(map(encode_headers, columns.headers))
         self._ends: list[int] = []
         """The bytes of all up to each, save those that all have, so that any are measured by a subtraction. Empty until
         they are asked for."""
@@ -141,11 +143,11 @@ class KafkaRun:
 
     def records(self, start: int = 0, stop: int | None = None) -> list[Record]:
         """See `Run`. By C functions where it can be: two thirds of the time that `Record(...)` would take."""
-        offsets, times, _, keys, values, headers = self._columns
+        offsets, times, _, keys, values, headers, _ = self._columns
         rows = zip(
             repeat(self.shard),
             offsets[start:stop],
-            times[start:stop] if min(times) >= 0 else [max(0, time) for time in times[start:stop]],
+            map(max, repeat(0), times[start:stop]),
             keys[start:stop],
             values[start:stop],
             repeat(()) if headers is None else headers[start:stop],
@@ -181,12 +183,11 @@ class KafkaRun:
 
     def columns(self, start: int, stop: int) -> RecordColumns:
         """See `Run`."""
-        offsets, times, kinds, keys, values, _ = self._columns
-        headers = self._encoded_headers
-        own_keys: Sequence[Content] | None = keys[start:stop]
+        offsets, times, kinds, keys, values, _, headers = self._columns
         own_values: Sequence[Content] = values[start:stop]
+        own_keys: Sequence[Content] | None = keys[start:stop]
         if self.size(start, stop) > _SMALL * (stop - start):
-            own_keys, own_values = _encoded_keys(keys[start:stop]), _encoded_values(values[start:stop])
+            own_values, own_keys = _encoded_values(values[start:stop]), _encoded_keys(keys[start:stop])
         elif keys[start:stop].count(None) == stop - start:
             own_keys = None
         return RecordColumns(
@@ -203,7 +204,7 @@ class KafkaRun:
 
     def only(self, start: int, chosen: Sequence[bool]) -> KafkaRun:
         """See `Run`."""
-        offsets, times, kinds, keys, values, headers = self._columns
+        offsets, times, kinds, keys, values, headers, encoded_headers = self._columns
 
         def some(column: Sequence[T]) -> list[T]:
             return list(compress(column[start:], chosen))
@@ -215,13 +216,14 @@ class KafkaRun:
             some(keys),
             some(values),
             None if headers is None else some(headers),
+            None if encoded_headers is None else some(encoded_headers),
         )
         return KafkaRun(self.shard, self._head, columns)
 
     def _pieces(self, start: int, stop: int | None, behind: str = "") -> Iterable[tuple[bytes, bytes, bytes]]:
         """The JSON of these, each in three pieces: so that a value is copied in the whole event only."""
-        offsets, times, kinds, keys, values, _ = self._columns
-        head, headers = self._head.json, self._encoded_headers
+        offsets, times, kinds, keys, values, _, headers = self._columns
+        head = self._head.json
         quote, encoded = _quoted_values(values[start:stop])
         columns = zip(
             offsets[start:stop],
@@ -242,8 +244,7 @@ class KafkaRun:
 
     def _measure(self) -> None:
         """Without making what is measured."""
-        offsets, times, kinds, keys, values, _ = self._columns
-        headers = self._encoded_headers
+        offsets, times, kinds, keys, values, _, headers = self._columns
         fixed = len(self._head.json) + len(f',"offset":,"timestamp":,"timestampType":""{_VALUE},"headers":[]}},')
         lengths: Iterable[int]
         try:

@@ -13,14 +13,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from copy import copy
 from dataclasses import dataclass
 from typing import Literal
 
 from poller.assembly import Assembly, labels_of
 from poller.destinations.worker import DestinationWorker
 from poller.event_poller import EventPoller
-from poller.mapping_plan import NO_RECORDS, PollerState
+from poller.mapping_plan import NO_RECORDS, PollerState, Standing
 from poller.metrics import MappingSnapshot
 from poller.resources import EventSourceMapping
 
@@ -215,7 +214,7 @@ class MappingRunner:
             running, self._running = self._running, ()
         self._stop(running)
         with self._lock:
-            self._last_result = _result([item.poller.state for item in running], self._last_result)
+            self._last_result = _result(_seen([item.poller.state for item in running]), self._last_result)
             letters, self._letters = self._letters, None
         if letters is not None:
             letters.stop(grace=_LETTERS_GRACE)
@@ -291,19 +290,24 @@ def status_of(
         pollers: those that run for it.
         last_result: LastProcessingResult of those that did.
     """
-    seen = [copy(item) for item in pollers]  # a poller may write to its own meanwhile
+    seen = _seen(pollers)
     return {
         "Mapping": mapping.name,
         "UUID": mapping.UUID,
         "State": state,
-        "StateTransitionReason": _first(seen, "USER_INITIATED", lambda item: item.standing.reason),
+        "StateTransitionReason": _first([standing.reason for standing, _ in seen], "USER_INITIATED"),
         "LastProcessingResult": _result(seen, last_result),
-        "Problem": _first(seen, "", lambda item: item.standing.problem),
+        "Problem": _first([standing.problem for standing, _ in seen], ""),
     }
 
 
-def _result(pollers: Sequence[PollerState], last_result: str) -> str:
-    result = _first(pollers, NO_RECORDS, lambda item: item.standing.refusal or item.last_processing_result)
+def _seen(pollers: Iterable[PollerState]) -> list[tuple[Standing, str]]:
+    """How each stands, and its LastProcessingResult, at one moment: a poller may write to its own meanwhile."""
+    return [(item.standing, item.last_processing_result) for item in pollers]
+
+
+def _result(seen: Iterable[tuple[Standing, str]], last_result: str) -> str:
+    result = _first([standing.refusal or result for standing, result in seen], NO_RECORDS)
     return last_result if result == NO_RECORDS else result
 
 
@@ -318,9 +322,9 @@ def _free_numbers(running: Iterable[_Running], count: int) -> list[int]:
     return [number for number in range(len(taken) + count) if number not in taken][:count]
 
 
-def _first(states: Sequence[PollerState], ordinary: str, of: Callable[[PollerState], str]) -> str:
+def _first(answers: Iterable[str], ordinary: str) -> str:
     """The first poller's answer that is not the ordinary one."""
-    return next((of(state) for state in states if of(state) != ordinary), ordinary)
+    return next((answer for answer in answers if answer != ordinary), ordinary)
 
 
 def _join(thread: threading.Thread, deadline: float) -> None:

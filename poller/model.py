@@ -64,7 +64,7 @@ class Batch:
     throttles: int = 0
     not_before: float = 0.0
     event: Payload | None = None
-    """Kept for retries of the same records."""
+    """Kept for retries of the same records where it is JSON."""
     request_id: str = ""
     is_duplicate: bool = False
     """It was handled well before, and is delivered again on purpose."""
@@ -173,7 +173,10 @@ class ResponseStream(Protocol):
 
 
 class Event(Protocol):
-    """An event that is not made before it is on its way, and then in the form that the function's runtime takes."""
+    """An event that is not made before it is on its way, and then in the form that the function's runtime takes.
+
+    Any thread, one at a time. What was made is kept for who asks again.
+    """
 
     def __len__(self) -> int:
         """Bytes of its JSON, which is what limits count."""

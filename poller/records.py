@@ -21,7 +21,10 @@ _SHARD, _ENCODED = attrgetter("shard"), attrgetter("encoded")
 
 
 class Run(Protocol):
-    """Neighbouring records of one shard, one at least, in order. Immutable; of the poller's thread."""
+    """Neighbouring records of one shard, one at least, in order. Immutable.
+
+    Of the poller's thread; once `size` was asked there, `pieces` and `columns` are for any.
+    """
 
     @property
     def shard(self) -> Shard:

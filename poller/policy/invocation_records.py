@@ -41,7 +41,7 @@ class RecordContext:
     """None for self-managed Kafka, which has no ARN: written as null (what AWS writes there is unverified)."""
     origin: KafkaOrigin | RabbitMQOrigin
     build_event: Callable[[Sequence[Record]], bytes]
-    """`Source.build_event`: pure, one JSON object."""
+    """`Source.build_event` as JSON: pure, one object."""
     error_headers: ErrorHeaders = "connect"
     qualifier: str = ""
     """Version or alias that the mapping names; empty for `$LATEST`."""

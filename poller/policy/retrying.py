@@ -140,5 +140,5 @@ class RetryPolicy:
     @staticmethod
     def _again(batch: Batch, records: Sequence[Record], attempt: int, not_before: float, throttles: int) -> Batch:
         same = len(records) == len(batch.records)
-        event = batch.event if same else None
+        event = batch.event if same and isinstance(batch.event, bytes) else None  # another one keeps more than these
         return Batch(records, batch.first_seen, attempt, throttles, not_before, event)

@@ -123,6 +123,10 @@ class ApiDialogue:
         """Not called, as there never is room: one call of the API waits for one event."""
         raise AssertionError("laid an event where has_room is false")
 
+    def prepare(self, invocation: Invocation) -> None:
+        """See `Dialogue`."""
+        bytes(invocation.payload)
+
     def begin(self, invocation: Invocation) -> float:
         """Give the event to the call that waits for one, or to the next."""
         self._serve(0)  # what came meanwhile: its call for this event, or that it hung up

@@ -165,7 +165,7 @@ class Runtime:
         os.environ["_X_AMZN_TRACE_ID"] = header["trace_id"]
         try:
             lambda_context = _context(header, self._began)
-            event = unpack(frame.payload) if header.get("columns") else _unmarshal(frame.payload)
+            event = _unmarshal(frame.payload, columns=header.get("columns", False))
             response = request_handler(event, lambda_context)
             reply = response if isinstance(response, bytes) else self._marshal(response)
         except Exception as error:  # noqa: BLE001 - whatever the handler raises is the answer
@@ -251,10 +251,12 @@ def _context(header: dict[str, Any], began: float) -> LambdaContext:
         raise Fault("Runtime.LambdaContextUnmarshalError", message) from None
 
 
-def _unmarshal(payload: bytes | memoryview) -> Any:
+def _unmarshal(payload: bytes | memoryview, *, columns: bool) -> Any:
     if not payload:
         return {}  # A.1: an empty payload is legal
     try:
+        if columns:
+            return unpack(payload)
         try:
             return json.loads(str(payload, "utf-8"))
         except ValueError:

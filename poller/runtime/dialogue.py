@@ -58,6 +58,10 @@ class Dialogue(Protocol):
         """Send an event behind the one in work. Does not block; see `ExecutionEnvironment.lay`."""
         ...
 
+    def prepare(self, invocation: Invocation) -> None:
+        """Make of an event what `begin` or `lay` will send, since that takes nothing of the function's time."""
+        ...
+
     def begin(self, invocation: Invocation) -> float:
         """Send an event, unless it was laid before; the monotonic time from which its own time counts."""
         ...

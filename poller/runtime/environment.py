@@ -222,6 +222,8 @@ class ExecutionEnvironment:
             self._init.phase(self._init_timeout)
         if self._sandbox.dialogue is None:
             self._sandbox.settle()  # here, as it takes nothing of the event's time
+        else:
+            self._sandbox.dialogue.prepare(invocation)
         init = self._init.to_report()
         self._started = started = monotonic()
         function_error = failure = None

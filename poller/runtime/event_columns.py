@@ -1,6 +1,6 @@
 """An event of Kafka records by columns, and what a handler gets made of it. Used by both ends of a handler's pipe.
 
-The handler gets an object and not JSON, so between this program and a process of its own no JSON is needed: to make it
+The handler gets an object and not JSON, so between this program and a process of its own JSON is not needed: to make it
 and to read it again is most of what an event of small records costs at either end. Columns are pickled by a protocol
 that Python 3.4 and every later one reads, as the handler's interpreter may be another one.
 

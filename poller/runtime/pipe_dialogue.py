@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from time import monotonic
 
-from poller.model import FunctionConfiguration, Invocation
+from poller.model import FunctionConfiguration, Invocation, Payload
 from poller.runtime.driving import DRIVES
 from poller.runtime.extensions_beside import ExtensionsBeside
 from poller.runtime.frames import Frame, FrameError, FrameWriter
@@ -92,6 +92,11 @@ class PipeDialogue:
         slot = claims.offer()
         self._send(invocation, slot)
         return partial(claims.take_back, slot)
+
+    def prepare(self, invocation: Invocation) -> None:
+        """See `Dialogue`."""
+        if not isinstance(invocation.payload, bytes):
+            _form(invocation.payload)
 
     def begin(self, invocation: Invocation) -> float:
         """Send an event, unless it was laid before; the monotonic time from which its own time counts."""
@@ -198,14 +203,18 @@ class PipeDialogue:
 
     def _send(self, invocation: Invocation, slot: int | None) -> str:
         """Its trace id."""
-        self._unanswered.append((invocation, slot, monotonic()))
+        columns, payload = _form(invocation.payload)
+        self._unanswered.append((invocation, slot, monotonic()))  # not before: its time counts from here
         limit = min(self._timeout, invocation.timeout_cap or self._timeout)
         trace = trace_id()
-        payload = invocation.payload
-        columns = None if isinstance(payload, bytes) else payload.columns()
-        header = _header(invocation, limit, slot, trace, columns=columns is not None)
-        self.process.send(FrameWriter(header, bytes(payload) if columns is None else columns))
+        self.process.send(FrameWriter(_header(invocation, limit, slot, trace, columns=columns), payload))
         return trace
+
+
+def _form(payload: Payload) -> tuple[bool, bytes]:
+    """What goes to the process: whether it is columns, and those, or JSON."""
+    columns = None if isinstance(payload, bytes) else payload.columns()
+    return (False, bytes(payload)) if columns is None else (True, columns)
 
 
 def _header(invocation: Invocation, limit: float, slot: int | None, trace: str, *, columns: bool) -> bytes:

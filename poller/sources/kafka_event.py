@@ -66,9 +66,9 @@ def event_head(settings: KafkaSettings) -> EventHead:
 
 
 class KafkaEvent:
-    """The event of D.1.1. See `poller.model.Event`."""
+    """The event of D.1.1. See `poller.model.Event`; made on the poller's thread."""
 
-    __slots__ = ("_head", "_length", "_shards")
+    __slots__ = ("_head", "_json", "_length", "_packed", "_shards")
 
     def __init__(self, head: EventHead, records: Sequence[Record]) -> None:
         """Set up.
@@ -78,6 +78,8 @@ class KafkaEvent:
             records: of any shards; each shard's stay in the order given.
         """
         self._head = head
+        self._json: bytes | None = None
+        self._packed: bytes | None = None
         self._shards: dict[Shard, list[Span]] = {}
         self._length = len(head.json) + len(b"}}")
         for span in Records.of(records).spans:
@@ -92,6 +94,20 @@ class KafkaEvent:
         return self._length
 
     def __bytes__(self) -> bytes:
+        if self._json is None:
+            self._json = self._made()
+        return self._json
+
+    def columns(self) -> bytes | None:
+        """See `Event`."""
+        if self._packed is None:
+            parts = [run.columns(start, stop) for spans in self._shards.values() for run, start, stop in spans]
+            known = [part for part in parts if part is not None]
+            if len(known) == len(parts):
+                self._packed = pack(self._head.members, known)
+        return self._packed
+
+    def _made(self) -> bytes:
         pieces = [self._head.json]
         for shard, spans in self._shards.items():
             pieces += (json_text(shard).encode(), b":[", *json_of(spans), b"],")
@@ -99,12 +115,6 @@ class KafkaEvent:
             pieces[-1] = b"]"
         pieces.append(b"}}")
         return b"".join(pieces)
-
-    def columns(self) -> bytes | None:
-        """See `Event`."""
-        parts = [run.columns(start, stop) for spans in self._shards.values() for run, start, stop in spans]
-        known = [part for part in parts if part is not None]
-        return pack(self._head.members, known) if len(known) == len(parts) else None
 
 
 def build_event(head: EventHead, records: Sequence[Record]) -> bytes:

@@ -79,7 +79,7 @@ def to_run(  # noqa: PLR0917 - columns, in the order of the event
     Args:
         shard: of all of them.
         head: `record_head` of the shard.
-        offsets: one of each record, as in all the columns; one at least, and each is above the one before.
+        offsets: one of each record, as in all the columns; one at least.
         timestamps: kind and milliseconds.
         keys: None where there is none.
         values: None for a tombstone.
@@ -222,21 +222,23 @@ class KafkaRun:
 
     def _pieces(self, start: int, stop: int | None, behind: str = "") -> Iterable[tuple[bytes, bytes, bytes]]:
         """The JSON of these, each in three pieces: so that a value is copied in the whole event only."""
-        offsets, times, kinds, keys, values, _, headers = self._columns
-        head = self._head.json
+        offsets, times, kinds, all_keys, values, _, headers = self._columns
+        head, keys = self._head.json, _encoded_keys(all_keys[start:stop])
         quote, encoded = _quoted_values(values[start:stop])
-        columns = zip(
-            offsets[start:stop],
-            times[start:stop],
-            repeat(kinds) if isinstance(kinds, str) else kinds[start:stop],
-            _encoded_keys(keys[start:stop]) or repeat(None),
-            strict=False,
-        )
-        before = [
-            f'{head},"offset":{offset},"timestamp":{time},"timestampType":"{kind}"'
-            f"{'' if key is None else _KEY % key}{_VALUE}{quote}".encode()
-            for offset, time, kind, key in columns
-        ]
+        before: Iterable[bytes]
+        if isinstance(kinds, str) and (keys is None or None not in keys):  # as a rule, and then by C functions
+            row = f'{head.replace("%", "%%")},"offset":%d,"timestamp":%d,"timestampType":"{kinds}"'
+            row += f"{'' if keys is None else _KEY}{_VALUE}{quote}"
+            columns = (offsets[start:stop], times[start:stop], *(() if keys is None else (keys,)))
+            before = map(str.encode, map(row.__mod__, zip(*columns, strict=False)))
+        else:
+            of_each = repeat(kinds) if isinstance(kinds, str) else kinds[start:stop]
+            rows = zip(offsets[start:stop], times[start:stop], of_each, keys or repeat(None), strict=False)
+            before = [
+                f'{head},"offset":{offset},"timestamp":{time},"timestampType":"{kind}"'
+                f"{'' if key is None else _KEY % key}{_VALUE}{quote}".encode()
+                for offset, time, kind, key in rows
+            ]
         after: Iterable[bytes] = repeat(f'{quote},"headers":[]}}{behind}'.encode())
         if headers is not None:
             after = [f'{quote},"headers":[{own}]}}{behind}'.encode() for own in headers[start:stop]]
@@ -266,12 +268,12 @@ class KafkaRun:
             fixed += len(kinds)
         else:
             lengths = map(add, lengths, map(len, kinds))
-        for numbers, least, most in ((offsets, offsets[0], offsets[-1]), (times, min(times), max(times))):
+        for numbers, least, most in ((offsets, min(offsets), max(offsets)), (times, min(times), max(times))):
             if least >= 0 and len(str(least)) == len(str(most)):  # as a rule, and then those between have as many
                 fixed += len(str(most))
             else:
                 lengths = map(add, lengths, map(len, map(str, numbers)))
-        self._ends, self._each = list(accumulate(lengths, initial=0)), fixed
+        self._each, self._ends = fixed, list(accumulate(lengths, initial=0))
 
 
 _KEY, _VALUE, _NULL = ',"key":"%s"', ',"value":', b"null"

@@ -1,4 +1,4 @@
-"""Bare Kafka loops: the least that a Python program can do with either client between a topic and a handler.
+"""Bare Kafka loops: the least that a Python program can do with either client to bring a topic's records as JSON.
 
 The event is joined from parts made by a bytes template: with confluent-kafka that took 0.5 µs a record of 200 B and
 1.1 µs of 1 KiB, where dicts, base64 as text and orjson took 0.65 and 1.4 µs. Up to four batches are on their way to the

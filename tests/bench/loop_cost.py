@@ -84,6 +84,8 @@ class Pool:
         self.running: deque[tuple[Invocation, Callable[[InvocationResult], None]]] = deque()
 
     def submit(self, invocation: Invocation, on_result: Callable[[InvocationResult], None], *, wait: bool) -> None:
+        if not isinstance(invocation.payload, bytes):
+            invocation.payload.columns()  # as the driver of a handler's process does, on the same thread
         self.running.append((invocation, on_result))
 
     def answer(self, most: int) -> int:

@@ -107,3 +107,7 @@ def grow_in_child(event, context):
 
 def use_memory(event, context):
     return len(bytearray(event * 1024 * 1024))
+
+
+def nap(event, context):
+    time.sleep(1.0)

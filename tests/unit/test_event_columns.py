@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -115,21 +118,77 @@ def test_where_records_are_kept_one_by_one_there_is_only_json() -> None:
     assert bytes(whole(ListRun(made))) == bytes(whole(run))
 
 
-@pytest.fixture(scope="module")
-def echo() -> Iterator[ExecutionEnvironment]:
-    environment = ExecutionEnvironment(FunctionConfiguration("fn", HANDLERS, "basic.echo"), lambda _line, _time: None)
+class Watched:
+    """An event that tells in which form it was asked for, and takes its time to be made."""
+
+    def __init__(self, event: KafkaEvent, seconds: float = 0.0) -> None:
+        self._event = event
+        self._seconds = seconds
+        self.asked: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._event)
+
+    def __bytes__(self) -> bytes:
+        self._take_time("JSON")
+        return bytes(self._event)
+
+    def columns(self) -> bytes | None:
+        self._take_time("columns")
+        return self._event.columns()
+
+    def _take_time(self, form: str) -> None:
+        if form not in self.asked:
+            time.sleep(self._seconds)
+        self.asked.add(form)
+
+
+@contextmanager
+def running(
+    client: Literal["poller", "aws"], handler: str = "basic.echo", timeout: float = 30.0
+) -> Iterator[ExecutionEnvironment]:
+    function = FunctionConfiguration("fn", HANDLERS, handler, runtime_client=client, timeout=timeout)
+    environment = ExecutionEnvironment(function, lambda _line, _time: None)
     yield environment
     environment.stop()
 
 
-@pytest.mark.parametrize("by_columns", [True, False])
-def test_a_handler_gets_the_same_event_by_columns_and_as_json(echo: ExecutionEnvironment, *, by_columns: bool) -> None:
-    run = run_of(3, 7, [(5, 0, b"k", b"v", [("name", b"\xff")]), (-1, 1, None, None, []), (6, 0, b"", b"", [])])
-    event = whole(run if by_columns else ListRun(list(run.records())))
-    assert (event.columns() is not None) == by_columns
-    answer = echo.invoke(Invocation("id-1", event, "arn"))
+@pytest.fixture(scope="module")
+def echo() -> Iterator[ExecutionEnvironment]:
+    with running("poller") as environment:
+        yield environment
+
+
+MIXED = run_of(3, 7, [(5, 0, b"k", b"v", [("name", b"\xff")]), (-1, 1, None, None, []), (6, 0, b"", b"", [])])
+
+
+@pytest.mark.parametrize(
+    ("client", "run", "forms"),
+    [
+        ("poller", MIXED, {"columns"}),
+        ("poller", ListRun(list(MIXED.records())), {"columns", "JSON"}),
+        ("aws", MIXED, {"JSON"}),
+    ],
+)
+def test_a_handler_gets_the_same_event_in_whatever_form_it_goes(
+    client: Literal["poller", "aws"], run: Run, forms: set[str]
+) -> None:
+    event = whole(run)
+    watched = Watched(event)
+    with running(client) as environment:
+        answer = environment.invoke(Invocation("id-1", watched, "arn"))
     assert answer.function_error is None
     assert json.loads(answer.payload) == json.loads(bytes(event))
+    assert watched.asked == forms
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("client", ["poller", "aws"])
+def test_what_it_takes_to_make_an_event_is_not_of_the_function_s_time(client: Literal["poller", "aws"]) -> None:  # E.3
+    with running(client, "basic.nap", timeout=2.0) as environment:
+        assert environment.invoke(Invocation("id-1", b"{}", "arn")).function_error is None
+        answer = environment.invoke(Invocation("id-2", Watched(whole(MIXED), seconds=1.9), "arn"))
+    assert answer.function_error is None
 
 
 def test_an_event_whose_json_is_above_6_mb_is_refused_though_its_columns_are_smaller(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import cycle
 from types import SimpleNamespace
 from typing import Any
 
@@ -460,6 +461,25 @@ def test_a_reason_a_result_and_a_problem_are_told_together_at_every_moment() -> 
     thread.join(5)
     fine, refused = ("USER_INITIATED", "No records processed", ""), ("EVENT_SOURCE_AUTHN_ERROR", refusal, "no")
     assert {fine, refused} == set(told)
+
+
+def test_who_asks_while_a_poller_writes_gets_what_belongs_to_one_moment() -> None:  # C.2
+    refused = Standing(reason="EVENT_SOURCE_AUTHN_ERROR", problem="no", refusal="PROBLEM: SASL authentication failed")
+    standings = cycle([Standing(polling=True), refused])
+
+    class Changing(PollerState):
+        """Another one at each look."""
+
+        def __getattribute__(self, name: str) -> object:
+            return next(standings) if name == "standing" else super().__getattribute__(name)
+
+    told = []
+    for _ in range(4):
+        status = status_of(MAPPING, "Enabled", [Changing()])
+        told.append((status["StateTransitionReason"], status["LastProcessingResult"], status["Problem"]))
+        next(standings)
+        next(standings)
+    assert set(told) <= {("USER_INITIATED", "No records processed", ""), (refused.reason, refused.refusal, "no")}
 
 
 def test_after_a_lost_connection_everything_unacknowledged_is_forgotten_and_read_again() -> None:

@@ -18,6 +18,7 @@ from kafka import errors as kafka_errors
 
 from poller.errors import SourceError, SourceRejected, SourceUnavailable
 from poller.model import Progress, Record, Shard
+from poller.records import Records
 from poller.sources import Features, Listener
 from poller.sources.kafka_event import KafkaEvent, KafkaSettings, event_head, event_overhead
 from poller.sources.kafka_lag import ASK_TIMEOUT, KafkaLag, Known
@@ -28,6 +29,7 @@ from poller.sources.kafka_python_options import consumer_options, offsets_to_com
 from poller.sources.kafka_python_polls import Polls
 from poller.sources.kafka_python_positions import WITHOUT_OFFSET, asked_offsets, offsets_of
 from poller.sources.kafka_python_watch import TopicWatch
+from poller.sources.kafka_run import KafkaRun
 
 _log = logging.getLogger(__name__)
 
@@ -121,7 +123,7 @@ class KafkaSource:
         """
         consumer = self._opened()
         assert self._polls is not None
-        polled: dict[TopicPartition, list[Record]] = {}
+        polled: dict[TopicPartition, list[KafkaRun]] = {}
         with self._translated():
             if self._cut:
                 cut, self._cut = self._cut, {}
@@ -130,17 +132,17 @@ class KafkaSource:
                 polled = self._polls.poll(max_wait, len(self._paused), len(self._owned), is_awaited=self._is_awaited)
             except WITHOUT_OFFSET as error:
                 self._place(consumer, asked_offsets(error, consumer))
-        records: list[Record] = []
+        runs: list[KafkaRun] = []
         for partition, some in polled.items():
-            if some[0].position < self._next.get(partition, 0):
+            if some[0].position(0) < self._next.get(partition, 0):
                 self._start_over(partition, some[0].shard)
-            self._next[partition] = some[-1].position + 1
-            records += some
+            self._next[partition] = some[-1].position(len(some[-1]) - 1) + 1
+            runs += some
         if self._uncommitted and time.monotonic() >= self._commit_after:
             self._commit(consumer)
         if not polled:
             self._watch.look(consumer)
-        return records
+        return Records.of_runs(runs)
 
     def _is_awaited(self) -> bool:
         """Whether something that was given is not finished."""

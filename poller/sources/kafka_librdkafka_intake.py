@@ -19,12 +19,9 @@ from poller.sources.kafka_held_back import HeldBack
 from poller.sources.kafka_lag import Known
 from poller.sources.kafka_librdkafka_options import END_OF_PARTITION, from_messages, is_news, is_refusal
 from poller.sources.kafka_librdkafka_positions import WITHOUT_OFFSET
-from poller.sources.kafka_run import RecordHead, record_head
+from poller.sources.kafka_run import RUN, RecordHead, record_head
 
 _log = logging.getLogger(__name__)
-
-RUN = 1 << 20
-"""Bytes of values in one run, about: all of it stays in memory as long as one of its records is in work."""
 
 
 class Intake:

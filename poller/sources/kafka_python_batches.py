@@ -18,9 +18,9 @@ from kafka.errors import CorruptRecordError
 from kafka.record.default_records import DefaultRecordBatch
 from kafka.record.legacy_records import LegacyRecordBatch
 
-from poller.model import Record, Shard
+from poller.model import Shard
 from poller.sources.kafka_python_options import from_consumer_records
-from poller.sources.kafka_run import Headers, RecordHead, to_run
+from poller.sources.kafka_run import RUN, Headers, KafkaRun, RecordHead, to_run
 
 
 class Batch(Protocol):
@@ -31,8 +31,8 @@ class Batch(Protocol):
     next_offset: int
     """Behind what was read; when all was, behind the batch, whose last records may have been compacted away."""
 
-    def read(self, most: int, shard: Shard, head: RecordHead) -> list[Record]:
-        """The next records, so many at most.
+    def read(self, most: int, shard: Shard, head: RecordHead) -> KafkaRun | None:
+        """The next records, so many at most; None when there are no more.
 
         Raises:
             CorruptRecordError: these are none.
@@ -52,6 +52,8 @@ class DefaultBatch:
         self._data = bytes(batch._buffer)  # its slices are what records keep, without another copy
         self._at: int = batch._pos
         self._left: int = batch.records_count
+        self._most = max(1, RUN * self._left // max(1, len(self._data)))
+        """Records of one run."""
         self._end: int = batch.next_offset
         self._kind: int = batch.timestamp_type
         self._append_time: int | None = batch.max_timestamp if self._kind == batch.LOG_APPEND_TIME else None
@@ -59,9 +61,9 @@ class DefaultBatch:
         self._first_time: int = batch.first_timestamp
         self.is_read = False
 
-    def read(self, most: int, shard: Shard, head: RecordHead) -> list[Record]:
+    def read(self, most: int, shard: Shard, head: RecordHead) -> KafkaRun | None:
         """See `Batch`."""
-        number = min(most, self._left)
+        number = min(most, self._left, self._most)
         try:
             offsets, times, keys, values, headers = self._columns(number)
         except (IndexError, ValueError) as error:
@@ -76,7 +78,7 @@ class DefaultBatch:
         if self._append_time is not None:
             times = [self._append_time] * number
         timestamps = zip(repeat(self._kind, number), times, strict=True)
-        return to_run(shard, head, offsets, timestamps, keys, values, headers).records() if offsets else []
+        return to_run(shard, head, offsets, timestamps, keys, values, headers) if offsets else None
 
     def _columns(  # noqa: C901, PLR0912, PLR0915 - a call for each number would double the time
         self, number: int
@@ -185,13 +187,13 @@ class OldBatch:
         self.next_offset: int = batch.base_offset
         self.is_read = False
 
-    def read(self, most: int, shard: Shard, head: RecordHead) -> list[Record]:
+    def read(self, most: int, shard: Shard, head: RecordHead) -> KafkaRun | None:
         """See `Batch`."""
         some = list(islice(self._records, most))
         if not all(record.validate_crc() for record in some):
             raise CorruptRecordError(f"a message at offset {some[0].offset} or behind it failed its CRC check")
         self.is_read = len(some) < most
         if not some:
-            return []
+            return None
         self.next_offset = some[-1].offset + 1
         return from_consumer_records(some, shard, head)

@@ -11,11 +11,11 @@ from typing import Any
 from kafka import OffsetAndMetadata, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
-from poller.model import Record, Shard
+from poller.model import Shard
 from poller.sources.kafka_event import KafkaSettings
 from poller.sources.kafka_oauth import TokenSource
 from poller.sources.kafka_python_loop import Selector
-from poller.sources.kafka_run import RecordHead, to_run
+from poller.sources.kafka_run import KafkaRun, RecordHead, to_run
 from poller.sources.kafka_security import kafka_python_options
 
 _REQUEST_TIMEOUT = 10.0
@@ -51,10 +51,8 @@ def consumer_options(settings: KafkaSettings, tokens: TokenSource | None) -> dic
     }
 
 
-def from_consumer_records(some: Sequence[Any], shard: Shard, head: RecordHead) -> list[Record]:
-    """The client's records as ours."""
-    if not some:
-        return []
+def from_consumer_records(some: Sequence[Any], shard: Shard, head: RecordHead) -> KafkaRun:
+    """The client's records, one at least, as ours."""
     # A message format from before Kafka 0.10 has no timestamps.
     times = [-1 if record.timestamp is None else record.timestamp for record in some]
     return to_run(
@@ -65,7 +63,7 @@ def from_consumer_records(some: Sequence[Any], shard: Shard, head: RecordHead) -
         [record.key for record in some],
         [record.value for record in some],
         [record.headers for record in some],
-    ).records()
+    )
 
 
 def offsets_to_commit(positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, OffsetAndMetadata]:

@@ -12,11 +12,11 @@ from contextlib import suppress
 
 from kafka import KafkaConsumer, TopicPartition
 
-from poller.model import Record
 from poller.sources.kafka_python_client import keep_finished_joins
 from poller.sources.kafka_python_fetching import IDLE_AFTER, Fetches
 from poller.sources.kafka_python_loop import Turns, Woken, is_told_to_join
 from poller.sources.kafka_python_records import give_records
+from poller.sources.kafka_run import KafkaRun
 
 _LONGEST_REST = 1.0
 """Seconds until the client is to look around although all is paused."""
@@ -54,7 +54,7 @@ class Polls:
 
     def poll(
         self, max_wait: float, paused: int = 0, owned: int = 0, is_awaited: Callable[[], bool] = lambda: False
-    ) -> dict[TopicPartition, list[Record]]:
+    ) -> dict[TopicPartition, list[KafkaRun]]:
         """Records by partition; none when it was woken. The group is joined in here, and listeners are called.
 
         Args:
@@ -65,7 +65,7 @@ class Polls:
         """
         now = time.monotonic()
         self._fetches.hold(paused=paused > 0, quiet=now - self._quiet_since)
-        polled: dict[TopicPartition, list[Record]] = {}
+        polled: dict[TopicPartition, list[KafkaRun]] = {}
         is_joining = self._coordinator.need_rejoin()
         if paused == owned > 0 and not is_joining and now < self._rest_until:
             self._turns.rest(max_wait)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -15,17 +16,35 @@ from kafka.errors import CorruptRecordError
 from kafka.protocol.consumer import IsolationLevel
 from kafka.record.memory_records import MemoryRecords
 
-from poller.model import Record
 from poller.sources.kafka_python_batches import Batch, DefaultBatch, OldBatch
-from poller.sources.kafka_run import record_head
+from poller.sources.kafka_run import KafkaRun, record_head
 
 _DEFAULT_FORMAT = 2
 
 
 def give_records(consumer: KafkaConsumer) -> None:
-    """Let polls of a consumer give `Record`s."""
+    """Let polls of a consumer give `Run`s in place of records."""
     fetcher: Any = consumer._fetcher
     fetcher.PartitionRecords = RecordsOfPartition
+
+
+class Taken(Iterable[KafkaRun]):
+    """What was taken of a partition, in runs. The client counts it, and so it must be as long as there are records."""
+
+    def __init__(self) -> None:
+        self._runs: list[KafkaRun] = []
+        self._length = 0
+
+    def add(self, run: KafkaRun) -> None:
+        """The next run."""
+        self._runs.append(run)
+        self._length += len(run)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[KafkaRun]:
+        return iter(self._runs)
 
 
 class RecordsOfPartition(Fetcher.PartitionRecords):
@@ -40,18 +59,19 @@ class RecordsOfPartition(Fetcher.PartitionRecords):
         self._batches = records
         self._batch: Batch | None = None
 
-    def take(self, n: int = sys.maxsize) -> list[Record]:
+    def take(self, n: int = sys.maxsize) -> Taken:
         """The next records, so many at most; with the last one it is drained, so that the partition is fetched again.
 
         Raises:
             CorruptRecordError: of the first of them; one that comes behind others is told the next time. What follows
                 is dropped, so that nothing is passed over: it is fetched again.
         """
-        taken: list[Record] = []
+        taken = Taken()
         try:
             self._maybe_raise_next_inline_exception()
             while len(taken) < n and self:
-                taken += self._read(n - len(taken))
+                if (run := self._read(n - len(taken))) is not None:
+                    taken.add(run)
         except Exception as error:
             if not taken:
                 self.drain()
@@ -59,22 +79,25 @@ class RecordsOfPartition(Fetcher.PartitionRecords):
             self._next_inline_exception = error
         return taken
 
-    def _read(self, most: int) -> list[Record]:
+    def _read(self, most: int) -> KafkaRun | None:
         if self._batch is None:
             self._batch = self._next_batch()
             if self._batch is None:
                 self.drain()
-                return []
+                return None
         some = self._batch.read(most, self._shard, self._head)
         self.next_fetch_offset = self._batch.next_offset
-        self.records_read += len(some)
-        self.bytes_read += len(some)  # that there is something is all that the client asks of it
+        number = 0 if some is None else len(some)
+        self.records_read += number
+        self.bytes_read += number  # that there is something is all that the client asks of it
         if self._batch.is_read:
             self._batch = None
             if not self._batches.has_next():
                 self.drain()
-        if some and some[0].position < self.fetch_offset:  # brokers send batches whole, whatever offset is asked for
-            some = [record for record in some if record.position >= self.fetch_offset]
+        if some is not None and some.position(0) < self.fetch_offset:
+            # Brokers send batches whole, whatever offset is asked for.
+            wanted = [some.position(index) >= self.fetch_offset for index in range(len(some))]
+            some = some.only(0, wanted) if any(wanted) else None
         return some
 
     def _next_batch(self) -> Batch | None:

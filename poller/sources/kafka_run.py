@@ -23,6 +23,8 @@ CREATE_TIME, LOG_APPEND_TIME = 0, 1
 """Kinds of timestamps, by Kafka's own numbers."""
 LONGEST_KEPT = 256
 """Characters of a header's name whose JSON is kept for the next record: with 1,024 names that bounds the memory."""
+RUN = 1 << 20
+"""Bytes of values in one run, about: all of it stays in memory as long as one of its records is in work."""
 Headers = Sequence[tuple[str, bytes | None]]
 T = TypeVar("T")
 

@@ -69,7 +69,7 @@ consumed = st.builds(
 def test_any_kafka_records_make_an_event_that_gives_their_bytes_back(records: list[ConsumerRecord]) -> None:  # D.1.1
     tried("Kafka records", len(records))
     translated = [
-        from_consumer_records([one], f"t-{one.partition}", kafka_run.record_head("t", one.partition))[0]
+        from_consumer_records([one], f"t-{one.partition}", kafka_run.record_head("t", one.partition)).records()[0]
         for one in records
     ]
     event = strict(bytes(KAFKA.build_event(translated)))

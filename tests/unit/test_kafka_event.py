@@ -46,7 +46,7 @@ def consumed(
 
 def translated(record: ConsumerRecord) -> Record:
     shard, head = f"{record.topic}-{record.partition}", record_head(record.topic, record.partition)
-    (found,) = from_consumer_records([record], shard, head)
+    (found,) = from_consumer_records([record], shard, head).records()
     return found
 
 
@@ -189,8 +189,10 @@ def test_both_clients_records_become_the_same(record: ConsumerRecord) -> None:
 
 @given(st.lists(consumed_records, min_size=1, max_size=5))
 def test_records_that_come_together_are_as_each_by_itself(together: list[ConsumerRecord]) -> None:
-    found = from_consumer_records(together, "orders-0", record_head("orders", 0))
-    assert found == [from_consumer_records([one], "orders-0", record_head("orders", 0))[0] for one in together]
+    found = from_consumer_records(together, "orders-0", record_head("orders", 0)).records()
+    assert found == [
+        from_consumer_records([one], "orders-0", record_head("orders", 0)).records()[0] for one in together
+    ]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +209,7 @@ def test_records_that_come_together_are_as_each_by_itself(together: list[Consume
 )
 @pytest.mark.parametrize("usual", [consumed(key=b"k"), consumed()])
 def test_one_record_unlike_the_others_changes_nothing_of_them(usual: ConsumerRecord, other: ConsumerRecord) -> None:
-    found = from_consumer_records([usual, other, usual], "orders-0", record_head("orders", 0))
+    found = from_consumer_records([usual, other, usual], "orders-0", record_head("orders", 0)).records()
     assert found == [translated(usual), translated(other), translated(usual)]
 
 
@@ -282,7 +284,7 @@ def test_the_value_is_untouched_base64() -> None:
 def test_a_record_that_tells_no_time_is_translated_with_minus_one() -> None:
     # Message formats from before Kafka 0.10 have none, and kafka-python says None.
     old = consumed()._replace(timestamp=None, timestamp_type=None)
-    record, other = from_consumer_records([old, consumed()], "orders-0", record_head("orders", 0))
+    record, other = from_consumer_records([old, consumed()], "orders-0", record_head("orders", 0)).records()
     assert json.loads(record.encoded)["timestamp"] == -1
     assert record.timestamp == 0
     assert other.timestamp == 1764064800000

@@ -67,7 +67,9 @@ def taken(content: bytes, *, at: int = 0, most: int = 500, aborted: Sequence[Any
     while fetched:
         some = fetched.take(most)
         assert len(some) <= most
-        records += some
+        assert len(some) == sum(map(len, some))
+        for run in some:
+            records += run.records()
     return records, fetched.next_fetch_offset
 
 
@@ -77,7 +79,9 @@ def expected(content: bytes, *, at: int = 0, aborted: Sequence[Any] = ()) -> tup
     records = fetched.take(1_000_000)
     while fetched:
         assert fetched.take(1) == []
-    return from_consumer_records(records, "orders-3", record_head("orders", 3)), fetched.next_fetch_offset
+    head = record_head("orders", 3)
+    read = list(from_consumer_records(records, "orders-3", head).records()) if records else []
+    return read, fetched.next_fetch_offset
 
 
 class Aborted:
@@ -174,13 +178,21 @@ def test_a_partition_is_drained_with_its_last_record_so_that_its_next_fetch_goes
     assert not fetched
 
 
+def test_runs_of_large_records_are_short_as_all_of_a_run_stays_in_memory() -> None:
+    content = batch([(1764064800000, None, b"v" * 400_000, [])] * 5)
+    fetched = RecordsOfPartition(0, ORDERS, MemoryRecords(content), **options())
+    taken = fetched.take(500)
+    assert [len(run) for run in taken] == [2, 2, 1]
+    assert len(taken) == 5
+
+
 @pytest.mark.parametrize("place", [61, 62, 64, -1])
 def test_a_damaged_batch_is_told_after_what_came_before_it_and_nothing_behind_it_is_given(place: int) -> None:
     damaged = bytearray(batch(SIMPLE, first=5))
     damaged[place] ^= 0x55
     content = batch(SIMPLE) + bytes(damaged) + batch(SIMPLE, first=10)
     fetched = RecordsOfPartition(0, ORDERS, MemoryRecords(content), **options())
-    assert [record.position for record in fetched.take(500)] == [0, 1, 2, 3, 4]
+    assert [record.position for run in fetched.take(500) for record in run.records()] == [0, 1, 2, 3, 4]
     with pytest.raises(CorruptRecordError, match="orders-3 at offset 5"):
         fetched.take(500)
     assert not fetched  # it is fetched again from where it is
@@ -201,4 +213,4 @@ def test_a_batch_that_is_damaged_before_its_sum_was_made_is_no_other_error(place
 def test_a_header_name_that_is_not_utf_8_is_read_as_java_reads_it() -> None:  # D.1.1
     content = batch([(1, None, b"v", [("NAME0", b"\xff")])]).replace(b"NAME0", b"NAM\xff0")
     fetched = RecordsOfPartition(0, ORDERS, MemoryRecords(content), **options(), check_crcs=False)
-    assert [record.headers for record in fetched.take(1)] == [[("NAM\ufffd0", b"\xff")]]
+    assert [record.headers for run in fetched.take(1) for record in run.records()] == [[("NAM\ufffd0", b"\xff")]]

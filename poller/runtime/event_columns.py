@@ -46,6 +46,7 @@ def pack(members: Mapping[str, str], parts: Sequence[RecordColumns]) -> bytes:
         members: of the event before its records.
         parts: the records.
     """
+    # As plain tuples: the handler's interpreter has no module of that class's name.
     return dumps((members, list(map(tuple, parts))), _PROTOCOL)
 
 
@@ -54,10 +55,7 @@ def unpack(packed: bytes | memoryview) -> dict[str, Any]:
     members, parts = loads(packed)  # what the parent has written
     records: dict[str, list[dict[str, Any]]] = {}
     for shard, *columns in parts:
-        if shard in records:
-            records[shard] += _rows(*columns)
-        else:
-            records[shard] = _rows(*columns)
+        records.setdefault(shard, []).extend(_rows(*columns))
     members["records"] = records
     return members  # type: ignore[no-any-return]
 

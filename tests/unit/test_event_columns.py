@@ -139,7 +139,7 @@ class Watched:
 
     def _take_time(self, form: str) -> None:
         if form not in self.asked:
-            time.sleep(self._seconds)
+            time.sleep(self._seconds)  # what is tested: an event that is slow to make
         self.asked.add(form)
 
 

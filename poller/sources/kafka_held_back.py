@@ -1,5 +1,8 @@
 """What a client gave of paused partitions: kept in order until they are resumed, within bounds. No I/O of its own.
 
+Kept are runs and not the client's messages: those are gone with the poll that brought them, and their memory is there
+for the next one.
+
 librdkafka throws away what it has fetched of a partition when that is paused, and fetches it again. Partitions are
 paused and resumed with every batch, so the client is told only when too much is kept here.
 """
@@ -7,27 +10,16 @@ paused and resumed with every batch, so the client is told only when too much is
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable
 
-MESSAGE = 200
-"""Bytes that a message takes beside its value, so that many small ones and tombstones are bounded, too."""
+from poller.records import Run
 
 ALL, EACH = 64 << 20, 8 << 20
-"""Bytes that are kept of all partitions and of each before the client is told to pause some. What it then throws away
-is at most one fetch of the partition: 1 MB, times the factor by which that is compressed."""
+"""Bytes, as they are in an event, that are kept of all partitions and of each before the client is told to pause some.
+What it then throws away is at most one fetch of the partition: 1 MB, times the factor by which that is compressed."""
 
 
-class Sized(Protocol):
-    """A message that knows the bytes of its value."""
-
-    def __len__(self) -> int: ...
-
-
-M = TypeVar("M", bound=Sized)
-
-
-class HeldBack(Generic[M]):
+class HeldBack:
     """Which partitions, by number, are paused, and what came of them. Owned by the source's thread.
 
     Args:
@@ -40,52 +32,52 @@ class HeldBack(Generic[M]):
         """To the loop. The client goes on with them as a rule."""
         self._stop, self._go_on = stop, go_on
         self._stopped: set[int] = set()
-        self._kept: dict[int, deque[Sequence[M]]] = {}
-        """In runs, as they came: what is taken whole costs nothing for each message."""
+        self._kept: dict[int, deque[Run]] = {}
         self._bytes: dict[int, int] = {}
         self._total = 0
 
     def waits(self, partition: int) -> bool:
-        """Whether what comes of a partition has to be kept: it is paused, or older messages are kept."""
+        """Whether what comes of a partition has to be kept: it is paused, or older records are kept."""
         return partition in self.paused or partition in self._kept
 
     def has_some(self) -> bool:
         """Whether something is kept that may be given now."""
         return any(partition not in self.paused for partition in self._kept)
 
-    def first(self, partition: int) -> M | None:
-        """The oldest message that is kept of a partition."""
+    def first(self, partition: int) -> int | None:
+        """The position of the oldest record that is kept of a partition."""
         kept = self._kept.get(partition)
-        return kept[0][0] if kept else None
+        return kept[0].position(0) if kept else None
 
-    def add(self, partition: int, messages: Sequence[M]) -> None:
-        """Keep these behind those that are kept, one at least; stops the partition when that is too much."""
-        self._kept.setdefault(partition, deque()).append(messages)
-        self._count(partition, _size(messages))
+    def add(self, partition: int, run: Run) -> None:
+        """Keep this behind what is kept; stops the partition when that is too much."""
+        self._kept.setdefault(partition, deque()).append(run)
+        self._count(partition, run.size(0, len(run)))
         if (self._bytes[partition] > EACH or self._total > ALL) and partition not in self._stopped:
             self._stopped.add(partition)
             self._stop(partition)
 
-    def take(self, most: int) -> Iterable[tuple[int, list[M]]]:
-        """At most that many of partitions that are not paused, the one that was given longest ago first."""
+    def take(self, most: int) -> list[Run]:
+        """What is kept of partitions that are not paused, the one that was given longest ago first.
+
+        No further run once there are that many records: runs stay whole.
+        """
+        taken: list[Run] = []
         for partition in [one for one in self._kept if one not in self.paused]:
             if most <= 0:
-                return
+                break
             kept = self._kept.pop(partition)
-            taken: list[M] = []
-            while kept and len(taken) < most:
-                run, room = kept.popleft(), most - len(taken)
-                taken += run[:room]
-                if len(run) > room:
-                    kept.appendleft(run[room:])
+            while kept and most > 0:
+                run = kept.popleft()
+                most -= len(run)
+                self._count(partition, -run.size(0, len(run)))
+                taken.append(run)
             if kept:
                 self._kept[partition] = kept  # at the end: the others' turn is next
-                self._count(partition, -_size(taken))
             else:
-                self._total -= self._bytes.pop(partition)
+                del self._bytes[partition]
                 self.resume(partition)
-            most -= len(taken)
-            yield partition, taken
+        return taken
 
     def resume(self, partition: int) -> None:
         """Not paused any more; the client goes on with it once nothing is kept."""
@@ -117,7 +109,3 @@ class HeldBack(Generic[M]):
     def _count(self, partition: int, size: int) -> None:
         self._bytes[partition] = self._bytes.get(partition, 0) + size
         self._total += size
-
-
-def _size(messages: Sequence[Sized]) -> int:
-    return sum(map(len, messages)) + MESSAGE * len(messages)

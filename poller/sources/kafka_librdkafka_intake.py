@@ -37,7 +37,7 @@ class Intake:
     def __init__(
         self,
         settings: KafkaSettings,
-        held: HeldBack[Message],
+        held: HeldBack,
         started_over: Callable[[int], None],
         trouble: Callable[[KafkaError], None],
     ) -> None:
@@ -99,9 +99,7 @@ class Intake:
         Raises:
             KafkaException: the client tells of a refusal.
         """
-        runs: list[Run] = []
-        for number, kept in self.held.take(self._settings.max_poll_records):
-            runs += self._runs(number, kept)
+        runs = self.held.take(self._settings.max_poll_records)
         if any(map(Message.error, messages)):
             for news, some in groupby(messages, is_news):
                 if news:
@@ -131,7 +129,7 @@ class Intake:
     def _known(self, number: int, consumer: Consumer) -> Known:
         held = self.held.first(number)
         _, end = consumer.get_watermark_offsets(TopicPartition(self._settings.topic, number), cached=True)
-        return Known(self._next.get(number) if held is None else held.offset(), end if end >= 0 else None)
+        return Known(self._next.get(number) if held is None else held, end if end >= 0 else None)
 
     def _sort(self, messages: Sequence[Message], runs: list[Run]) -> None:
         """By partition: what may be given joins `runs`, the rest is held back."""
@@ -140,10 +138,12 @@ class Intake:
             if number not in self.heads:
                 continue
             self._move_to(number, some[0].offset() or 0, (some[-1].offset() or 0) + 1, runs)
-            if self.held.waits(number):
-                self.held.add(number, some)
-            else:
-                runs += self._runs(number, some)
+            waits = self.held.waits(number)
+            for run in self._runs(number, some):
+                if waits:
+                    self.held.add(number, run)
+                else:
+                    runs.append(run)
 
     def _runs(self, number: int, messages: Sequence[Message]) -> Iterator[Run]:
         """By the size of the first, as others are alike."""

@@ -14,7 +14,7 @@ from itertools import accumulate, chain, compress, repeat
 from operator import add
 from typing import NamedTuple, TypeVar
 
-from pybase64 import b64encode, b64encode_as_string
+from pybase64 import b64encode
 
 from poller.model import Record, Shard
 from poller.runtime.event_columns import Content, RecordColumns
@@ -186,10 +186,11 @@ class KafkaRun:
     def columns(self, start: int, stop: int) -> RecordColumns:
         """See `Run`."""
         offsets, times, kinds, keys, values, _, headers = self._columns
-        own_values: Sequence[Content] = values[start:stop]
+        encoded = self.size(start, stop) > _SMALL * (stop - start)
+        own_values = values[start:stop]
         own_keys: Sequence[Content] | None = keys[start:stop]
-        if self.size(start, stop) > _SMALL * (stop - start):
-            own_values, own_keys = _encoded_values(values[start:stop]), _encoded_keys(keys[start:stop])
+        if encoded:
+            own_keys, own_values = _encoded_keys(keys[start:stop]), _encoded_values(own_values)
         elif keys[start:stop].count(None) == stop - start:
             own_keys = None
         return RecordColumns(
@@ -201,6 +202,7 @@ class KafkaRun:
             kinds if isinstance(kinds, str) else kinds[start:stop],
             own_keys,
             own_values,
+            encoded,
             None if headers is None else f"[[{'],['.join(headers[start:stop])}]]",
         )
 
@@ -311,12 +313,12 @@ def _encoded_keys(keys: Sequence[bytes | None]) -> Sequence[str | None] | None:
     return b"".join(map(b2a_base64, keys)).decode().splitlines()  # type: ignore[arg-type]
 
 
-def _encoded_values(values: Sequence[bytes | None]) -> Sequence[str | None]:
+def _encoded_values(values: Sequence[bytes | None]) -> Sequence[bytes | None]:
     """In Base64, None for a tombstone."""
     try:
-        return list(map(b64encode_as_string, values))  # type: ignore[arg-type]
+        return list(map(b64encode, values))  # type: ignore[arg-type]
     except TypeError:
-        return [None if value is None else b64encode_as_string(value) for value in values]
+        return [None if value is None else b64encode(value) for value in values]
 
 
 def _quoted_values(values: Sequence[bytes | None]) -> tuple[str, Sequence[bytes]]:

@@ -20,7 +20,11 @@ INTERVAL = 0.1
 
 MEGABYTE = 1024 * 1024
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+_ROOM = 16 * 1024
+"""Bytes that are read of a file at once."""
+
+_SHORT = 2048
+"""Bytes. A read that gives fewer has given all: where there is more, the kernel fills a page first."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,16 +43,19 @@ def held_by(pids: Iterable[int], most: int) -> Held | None:
     Memory that is shared is counted for each at first, which is quick, and precisely only where that is more than
     `most`.
     """
-    processes: dict[int, int] = {}
-    for pid in pids:
-        processes |= threads_by_process(pid)
-    resident = [size for process in processes if (size := _resident(process)) is not None]
-    if not resident:
+    found: dict[int, Held] = {}
+    waiting = list(pids)
+    for process in waiting:  # grows on the way
+        if process not in found and (alone := _held_alone(process)) is not None:
+            found[process] = alone
+            folder = f"/proc/{process}"
+            waiting += _children(folder, [str(process)] if alone.threads == 1 else _threads(folder))
+    if not found:
         return None
-    memory = sum(resident)
-    if memory > most and len(resident) > 1:
-        memory = sum(map(_proportional, processes))
-    return Held(memory, sum(processes.values()))
+    memory = sum(alone.memory for alone in found.values())
+    if memory > most and len(found) > 1:
+        memory = sum(map(_proportional, found))
+    return Held(memory, sum(alone.threads for alone in found.values()))
 
 
 def threads_by_process(pid: int, proc: Path = Path("/proc")) -> dict[int, int]:
@@ -56,32 +63,70 @@ def threads_by_process(pid: int, proc: Path = Path("/proc")) -> dict[int, int]:
     found: dict[int, int] = {}
     waiting = [pid]
     for process in waiting:  # grows on the way
-        try:
-            tasks = os.listdir(f"{proc}/{process}/task")  # noqa: PTH208 - names are all we want
-        except OSError:
-            continue
-        found[process] = len(tasks)
-        for task in tasks:
-            with suppress(OSError):
-                waiting += map(int, Path(f"{proc}/{process}/task/{task}/children").read_bytes().split())
+        if threads := _threads(f"{proc}/{process}"):
+            found[process] = len(threads)
+            waiting += _children(f"{proc}/{process}", threads)
     return found
 
 
-def _resident(pid: int) -> int | None:
+def _threads(folder: str) -> list[str]:
+    """The numbers of a process's threads; none when it is gone. The first one's is its own."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
-    except (OSError, IndexError):
+        return os.listdir(f"{folder}/task")  # noqa: PTH208 - names are all we want
+    except OSError:
+        return []
+
+
+def _children(folder: str, threads: Iterable[str]) -> list[int]:
+    """Processes that these threads of a process have started."""
+    found: list[int] = []
+    for thread in threads:
+        with suppress(OSError):
+            found += map(int, _read(f"{folder}/task/{thread}/children").split())
+    return found
+
+
+def _held_alone(pid: int) -> Held | None:
+    """What one process holds by itself; None when it is gone.
+
+    `status` has both, and its memory is that of `statm`. What `stat` tells is off by some pages (Linux 6.18).
+    """
+    try:
+        status = _read(f"/proc/{pid}/status")
+    except OSError:
         return None
+    return Held(_number(status, b"VmRSS") * 1024, _number(status, b"Threads"))
 
 
 def _proportional(pid: int) -> int:
     """Its part of what it shares with others, and what is its own."""
     try:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_bytes()
+        rollup = _read(f"/proc/{pid}/smaps_rollup")
     except OSError:
-        return _resident(pid) or 0
-    _, found, rest = rollup.partition(b"\nPss:")
-    return int(rest.split(maxsplit=1)[0]) * 1024 if found else 0
+        alone = _held_alone(pid)
+        return 0 if alone is None else alone.memory
+    return _number(rollup, b"Pss") * 1024
+
+
+def _number(text: bytes, name: bytes) -> int:
+    """Of the line that begins so, and is not the first; 0 where there is none: a process that ends has no memory."""
+    _, found, rest = text.partition(b"\n" + name + b":")
+    return int(rest.split(maxsplit=1)[0]) if found else 0
+
+
+def _read(path: str) -> bytes:
+    """A file of the kernel's, in three system calls where `Path.read_bytes` needs nine.
+
+    Each gives the interpreter's lock up, and then a thread that is busy has to hand it back.
+    """
+    file = os.open(path, os.O_RDONLY)
+    try:
+        text = piece = os.read(file, _ROOM)
+        while len(piece) >= _SHORT:
+            text += (piece := os.read(file, _ROOM))
+        return text
+    finally:
+        os.close(file)
 
 
 class Watched(Protocol):
@@ -114,7 +159,7 @@ class MemoryWatch:
         """Look from now on, where the system tells what processes hold. Says once in the log who enforces limits."""
         if self._by_kernel is not None:
             _log.info("MemorySize is enforced by the kernel, with control groups in %s", self._by_kernel)
-        elif _resident(os.getpid()) is None:
+        elif _held_alone(os.getpid()) is None:
             _log.warning("MemorySize is not enforced: this system does not tell what processes hold")
             return
         else:

@@ -5,17 +5,21 @@ import re
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from handlers.rig import HANDLERS, PATIENCE, error_of, is_running
 from unit.test_pool import Answers, submit
+from waiting import eventually
 
 from poller.function_pools import FunctionPools
 from poller.model import FunctionConfiguration
 from poller.runtime import memory
-from poller.runtime.memory import MEGABYTE, MemoryWatch, held_by
+from poller.runtime.memory import MEGABYTE, Held, MemoryWatch, held_by
 from poller.settings import Settings
 
 
@@ -142,8 +146,80 @@ def test_what_processes_share_counts_once():
     assert held_by([process.pid], 0) is None
 
 
+@contextmanager
+def running(code):
+    """A process that has run this, says so, and then waits."""
+    code += "\nprint('ready', flush=True)\nsys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", "import os, subprocess, sys, threading\n" + code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout.readline() == b"ready\n"
+        yield process.pid
+
+
+def resident(pid):
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_what_one_process_holds_is_exactly_what_the_kernel_says_is_resident():
+    with running("held = bytearray(b'x') * (16 * 2**20)") as pid:
+        eventually(lambda: held_by([pid], 10**12) == Held(resident(pid), 1))  # it may still be about to wait
+        assert held_by([pid, pid], 0) == Held(resident(pid), 1), "it counts once, and shares with nobody"
+
+
+def test_what_any_thread_of_a_process_started_counts():
+    code = (
+        "begun, child = threading.Event(), [sys.executable, '-c', 'import sys; print(1, flush=True); sys.stdin.read()']\n"
+        "def start():\n"
+        "    with subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:\n"
+        "        process.stdout.readline()\n"
+        "        begun.set()\n"
+        "        threading.Event().wait()\n"
+        "threading.Thread(target=start, daemon=True).start()\n"
+        "begun.wait()"
+    )
+    with running(code) as pid:
+        threads = memory.threads_by_process(pid)
+        [child] = threads.keys() - {pid}
+        assert threads == {pid: 2, child: 1}
+        eventually(lambda: held_by([pid], 10**12) == Held(resident(pid) + resident(child), 3))
+
+
+def test_a_process_that_is_gone_takes_nothing_from_the_others_and_one_that_nobody_waited_for_holds_nothing():
+    with subprocess.Popen([sys.executable, "-c", ""]) as process, running("") as pid:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert held_by([process.pid], 10**12) == Held(0, 1)
+        process.wait()
+        eventually(lambda: held_by([process.pid, pid], 10**12) == Held(resident(pid), 1))
+        assert held_by([process.pid], 10**12) is None
+
+
+def test_a_look_at_one_process_with_one_thread_opens_two_files_and_lists_no_folder(monkeypatch):
+    with running("") as pid:
+        opened = []
+
+        def opens(path, flags):
+            opened.append(path)
+            return os.open(path, flags)
+
+        kernel = SimpleNamespace(open=opens, read=os.read, close=os.close, listdir=opened.append, O_RDONLY=os.O_RDONLY)
+        monkeypatch.setattr(memory, "os", kernel)
+        held_by([pid], 10**12)
+        assert opened == [f"/proc/{pid}/status", f"/proc/{pid}/task/{pid}/children"]
+
+
+def test_of_thousands_of_children_none_is_missed(tmp_path):
+    children = range(100_000, 105_000)
+    for pid in (1, *children):
+        (tmp_path / f"{pid}/task/{pid}").mkdir(parents=True)
+    (tmp_path / "1/task/1/children").write_text("".join(f"{child} " for child in children))
+    assert memory.threads_by_process(1, tmp_path) == dict.fromkeys((1, *children), 1)
+
+
 def test_a_system_that_does_not_tell_is_said_once(monkeypatch, caplog):
-    monkeypatch.setattr(memory, "_resident", lambda _: None)
+    monkeypatch.setattr(memory, "_held_alone", lambda _: None)
     watch = MemoryWatch(list)
     watch.start()
     watch.stop()

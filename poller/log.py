@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal, TextIO
 
-DELAY = 0.05
+DELAY = 0.1
 """Seconds that a line may wait for others."""
 
 LONGEST_RUN = 200
@@ -98,12 +98,15 @@ class RunningHandler(logging.StreamHandler[TextIO]):
     """Writes what is said within `DELAY` in one go, warnings and worse at once.
 
     Each write gives the interpreter's lock up, and under load a thread waits longer for it than the line took to make:
-    three lines an invocation would be the largest part of a small batch. At a normal end `logging` flushes the rest.
+    three lines an invocation would be the largest part of a small batch. So the thread that writes for a speaker who
+    says no more leaves alone what speakers write themselves. At a normal end `logging` flushes the rest.
     """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._lines: list[str] = []
+        self._began = 0.0
+        """When the first of these lines was said, in monotonic seconds."""
         self._spoken = threading.Event()
         threading.Thread(target=self._write_runs, name="log", daemon=True).start()
 
@@ -123,6 +126,7 @@ class RunningHandler(logging.StreamHandler[TextIO]):
         if now or len(self._lines) >= LONGEST_RUN:
             self.flush()
         elif first:
+            self._began = time.monotonic()
             self._spoken.set()
 
     def flush(self) -> None:
@@ -145,8 +149,19 @@ class RunningHandler(logging.StreamHandler[TextIO]):
         while True:
             self._spoken.wait()
             self._spoken.clear()
-            time.sleep(DELAY)
+            while left := self._write_if_due(time.monotonic()):
+                time.sleep(left)
+
+    def _write_if_due(self, now: float) -> float:
+        """Seconds until what has gathered is due; 0 when nothing is left to write."""
+        with self.lock or nullcontext():
+            if not self._lines:
+                return 0.0
+            left = self._began + DELAY - now
+            if left > 0:
+                return left
             self.flush()
+            return 0.0
 
 
 def chosen(log_format: LogFormat) -> Literal["text", "json"]:

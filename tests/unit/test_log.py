@@ -8,11 +8,13 @@ import logging
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from queue import SimpleQueue
 
 import pytest
 
-from poller.log import FunctionLog, JsonFormatter, RunningHandler, TextFormatter, configure, relay
+from poller.log import DELAY, LONGEST_RUN, FunctionLog, JsonFormatter, RunningHandler, TextFormatter, configure, relay
 
 
 @pytest.fixture
@@ -157,6 +159,49 @@ def test_a_single_line_is_written_soon() -> None:
     handler.handle(record)
     assert stream.written.wait(5)
     assert "said" in stream.writes[0]
+
+
+class Clock:
+    """In the place of `time`: the thread `log` says how long it would sleep, and goes on when it is told."""
+
+    time = staticmethod(time.time)
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.asleep: SimpleQueue[float] = SimpleQueue()
+        self._woken: SimpleQueue[None] = SimpleQueue()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.asleep.put(seconds)
+        self._woken.get()
+
+    def wake_at(self, now: float) -> None:
+        self.now = now
+        self._woken.put(None)
+
+
+def test_what_the_speaker_has_written_himself_is_not_written_for_him_and_what_follows_has_its_whole_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("poller.log.time", clock := Clock())
+    stream = Stream()
+    handler = RunningHandler(stream)
+    handler.say(["first\n"])
+    assert clock.asleep.get(timeout=10) == pytest.approx(DELAY)
+    clock.now = 100.0 + 0.2 * DELAY
+    handler.say(["more\n"] * LONGEST_RUN)
+    stream.written.clear()
+    clock.now = 100.0 + 0.7 * DELAY
+    handler.say(["last\n"])
+    clock.wake_at(100.0 + DELAY)
+    assert clock.asleep.get(timeout=10) == pytest.approx(0.7 * DELAY)
+    assert stream.writes == ["first\n" + "more\n" * LONGEST_RUN]
+    clock.wake_at(100.0 + 1.8 * DELAY)
+    assert stream.written.wait(10)
+    assert stream.writes[1:] == ["last\n"]
 
 
 def test_a_stream_that_nobody_reads_any_more_is_no_error() -> None:

@@ -31,7 +31,7 @@ DRIVES = hasattr(select, "epoll") and hasattr(os, "eventfd")
 """Whether the system has what it takes (Linux has); else environments are their threads'."""
 MOMENT = 0.002
 """Seconds that a driver waits for an answer, and that a quick handler takes at most."""
-LOOK = 0.05
+LOOK = 0.1
 """Seconds after which somebody else looks at what is driven. The owner may keep an invocation twice as long at most."""
 
 

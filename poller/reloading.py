@@ -29,6 +29,9 @@ DEBOUNCE = 300
 """Milliseconds in which changes of files are taken together: an editor writes a file in several steps, and a version
 control system many files."""
 
+STEP = 100
+"""Milliseconds between two looks whether there are changes, and whether there were any more since the last look."""
+
 LOOK = 1000
 """Milliseconds after which the system's watches are certainly there: they say nothing of it themselves."""
 
@@ -251,6 +254,7 @@ def _watched(folders: list[Path], ending: threading.Event) -> Iterable[Iterable[
         *folders,
         watch_filter=None,
         debounce=DEBOUNCE,
+        step=STEP,
         stop_event=ending,
         raise_interrupt=False,
         rust_timeout=LOOK,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -18,6 +20,9 @@ from poller.settings import option, variable
 
 BACKLOG = 1024
 """Connections that may wait to be accepted: clients that all come at once are not turned away."""
+
+TICK = 1.0
+"""Seconds between two looks at the clock, for the header `date`."""
 
 OPTIONS: Mapping[str, Any] = {
     "log_config": None,
@@ -69,6 +74,29 @@ def bind(address: str, port: int, setting: str = "Port") -> socket.socket:
     return listener
 
 
+class _Server(uvicorn.Server):
+    """Uvicorn that is told to end: by itself it looks ten times a second whether it shall."""
+
+    _tell: Callable[[], object] | None = None
+    """Ends the wait for the next tick, from any thread."""
+
+    async def main_loop(self) -> None:
+        """Until `end`. Called by uvicorn."""
+        ending = asyncio.Event()
+        self._tell = partial(asyncio.get_running_loop().call_soon_threadsafe, ending.set)
+        while not await self.on_tick(0):  # of tenths of a second; it looks at the clock at whole ones
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK):
+                    await ending.wait()
+
+    def end(self) -> None:
+        """Close the port and answer what is being answered. Any thread, idempotent, does not wait."""
+        self.should_exit = True  # first: a loop that begins now sees it
+        if self._tell is not None:
+            with suppress(RuntimeError):  # the loop has ended
+                self._tell()
+
+
 class HttpServer:
     """A thread that owns uvicorn's loop. `start` and `stop` may be called in any order and more than once."""
 
@@ -98,7 +126,7 @@ class HttpServer:
             direct=getattr(app, "direct", None),
         )
         config = uvicorn.Config(app, http=limited, **OPTIONS)
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
         self._thread: threading.Thread | None = None
 
     @property
@@ -117,7 +145,7 @@ class HttpServer:
 
     def stop(self) -> None:
         """Answer what is being answered, then close the port. Blocks at most about a second."""
-        self._server.should_exit = True
+        self._server.end()
         if self._thread is not None:
             self._thread.join(timeout=3)
         self._listener.close()

@@ -227,6 +227,40 @@ class Idle(HttpServer):
         self._server.config.http = protocol
 
 
+def test_a_server_that_ticks_rarely_ends_when_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poller.api.server.TICK", 3600.0)
+    server = Idle(1, 60)
+    server.start()
+    assert httpx.get(f"http://{server.address}/healthz").status_code == 200
+    server.stop()
+    assert server._thread is not None
+    assert not server._thread.is_alive()
+    server.stop()
+
+
+def test_a_server_that_is_told_to_end_before_its_loop_begins_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poller.api.server.TICK", 3600.0)
+    server = Idle(1, 60)
+    server._server.config.load()
+    server._server.end()
+    asyncio.run(asyncio.wait_for(server._server.main_loop(), 30))
+    server.stop()
+
+
+def test_the_date_of_answers_is_told_anew_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poller.api.server.TICK", 0.001)
+    server = Idle(1, 60)
+    server.start()
+    try:
+        answer = httpx.get(f"http://{server.address}/healthz")
+        assert answer.headers["date"].endswith(" GMT")
+        for _ in range(2):
+            server._server.server_state.default_headers = []
+            eventually(lambda: server._server.server_state.default_headers)
+    finally:
+        server.stop()
+
+
 def test_connections_beyond_the_most_are_refused_and_those_that_are_there_go_on() -> None:
     server = Idle(3, 60)
     server.start()

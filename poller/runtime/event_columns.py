@@ -3,9 +3,9 @@
 The handler gets an object and not JSON, so between this program and a process of its own JSON is not needed: to make it
 and to read it again is most of what an event of small records costs at either end. Columns are pickled by a protocol
 that Python 3.4 and every later one reads, as the handler's interpreter may be another one. What is in Base64 already
-stands behind them, put together in one go: to grow by each of 100 values of 1 KiB takes a pickle thirty times as long.
+stands behind them in pieces that are copied into the pipe only: to grow by 100 values of 1 KiB takes a pickle 130 µs.
 
-    4 bytes  length of what is pickled, in the machine's own order
+    4 bytes  length of what is pickled, big-endian
     pickle   the event's members, and the columns of each part
     text     of each part that is encoded, its values in Base64 one after another, without anything between them
 
@@ -19,12 +19,10 @@ from _pickle import dumps, loads  # without Python's own implementation around i
 from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, repeat
-from struct import Struct
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 _PROTOCOL = 4
-_SIZE = Struct("=I")
-Content = Union[str, bytes, None]  # noqa: UP007 - a handler's Python may be 3.9
+_PREFIX = 4
 
 
 class RecordColumns(NamedTuple):
@@ -37,9 +35,8 @@ class RecordColumns(NamedTuple):
     timestamps: Sequence[int]
     kinds: str | Sequence[str]
     """`timestampType`, one for all where it is the same."""
-    keys: Sequence[Content] | None
-    """In Base64, or bytes that `unpack` is to encode. None for a record without a key, and instead of the column where
-    no record has one."""
+    keys: Sequence[bytes | None] | None
+    """None for a record without a key, and instead of the column where no record has one."""
     values: Sequence[bytes | None]
     """None for a tombstone."""
     encoded: bool
@@ -51,8 +48,8 @@ class RecordColumns(NamedTuple):
 _VALUES = RecordColumns._fields.index("values")
 
 
-def pack(members: Mapping[str, str], parts: Sequence[RecordColumns]) -> bytes:
-    """What `unpack` makes an event of. Pure.
+def pack(members: Mapping[str, str], parts: Sequence[RecordColumns]) -> list[bytes]:
+    """What `unpack` makes an event of, in pieces. Pure.
 
     Args:
         members: of the event before its records.
@@ -68,18 +65,18 @@ def pack(members: Mapping[str, str], parts: Sequence[RecordColumns]) -> bytes:
         else:
             columns.append(tuple(part))  # plain: the handler's interpreter has no module of that class's name
     pickled = dumps((members, columns), _PROTOCOL)
-    return b"".join((_SIZE.pack(len(pickled)), pickled, *text))
+    return [len(pickled).to_bytes(_PREFIX, "big"), pickled, *text]
 
 
 def unpack(packed: bytes | memoryview) -> dict[str, Any]:
     """The event as `json.loads` would have made it of its JSON; no part of it is a part of another event or record."""
     view = memoryview(packed)
-    end = _SIZE.size + _SIZE.unpack_from(view)[0]
-    members, parts = loads(view[_SIZE.size : end])  # what the parent has written
+    end = _PREFIX + int.from_bytes(view[:_PREFIX], "big")
+    members, parts = loads(view[_PREFIX:end])  # what the parent has written
     text = view[end:]
     records: dict[str, list[dict[str, Any]]] = {}
     for shard, *columns, values, encoded, headers in parts:
-        contents: Sequence[Content] = _cut(text, values) if encoded else _encoded(values)
+        contents = _cut(text, values) if encoded else _encoded(values)
         if encoded:
             text = text[sum(filter(None, values)) :]
         records.setdefault(shard, []).extend(_rows(contents, headers, *columns))
@@ -88,14 +85,14 @@ def unpack(packed: bytes | memoryview) -> dict[str, Any]:
 
 
 def _rows(  # noqa: PLR0917 - columns
-    values: Sequence[Content],
+    values: Sequence[str | None],
     headers: str | None,
     topic: str,
     partition: int,
     offsets: Sequence[int],
     timestamps: Sequence[int],
     kinds: str | Sequence[str],
-    keys: Sequence[Content] | None,
+    keys: Sequence[bytes | None] | None,
 ) -> list[dict[str, Any]]:
     columns = (
         offsets,
@@ -133,8 +130,5 @@ def _cut(text: memoryview, lengths: Sequence[int | None]) -> list[str | None]:
     ]
 
 
-def _encoded(contents: Sequence[Content]) -> Sequence[Content]:
-    first = next((content for content in contents if content is not None), None)
-    if not isinstance(first, bytes):  # it says of all what they are
-        return contents
-    return [None if content is None else b2a_base64(content, newline=False).decode() for content in contents]  # type: ignore[arg-type]
+def _encoded(contents: Sequence[bytes | None]) -> list[str | None]:
+    return [None if content is None else b2a_base64(content, newline=False).decode() for content in contents]

@@ -29,6 +29,8 @@ MAXIMUM_PAYLOAD = 6_291_556
 
 _PREFIX = struct.Struct(">II")
 _FIRST_READ = 64 * 1024
+_PIECES = 1024
+"""What one system call takes at most (IOV_MAX)."""
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _scan = make_scanner(json.JSONDecoder())  # type: ignore[arg-type] # typeshed has another class there
 """Not `json.loads`: that looks for the encoding and for blanks first, more than half of what a header costs."""
@@ -48,23 +50,24 @@ class Frame(NamedTuple):
 class FrameWriter:
     """One frame on its way out."""
 
-    def __init__(self, header: Mapping[str, Any] | bytes, payload: bytes | memoryview = b"") -> None:
+    def __init__(self, header: Mapping[str, Any] | bytes, *payload: bytes | memoryview) -> None:
         """Send nothing yet.
 
         Args:
             header: what kind of message; or that as JSON, where making it is worth some care.
-            payload: not to be changed before it is out.
+            payload: in pieces, not to be changed before they are out.
 
         Raises:
             FrameError: it is too large.
         """
         encoded = header if isinstance(header, bytes) else _encode(header).encode()
+        length = sum(map(len, payload))
         if len(encoded) > MAXIMUM_HEADER:
             raise FrameError(f"a frame's header of {len(encoded)} bytes is above {MAXIMUM_HEADER}")
-        if len(payload) > MAXIMUM_PAYLOAD:
-            raise FrameError(f"a frame's payload of {len(payload)} bytes is above {MAXIMUM_PAYLOAD}")
-        self._head = memoryview(_PREFIX.pack(len(encoded), len(payload)) + encoded)
-        self._payload = memoryview(payload)
+        if length > MAXIMUM_PAYLOAD:
+            raise FrameError(f"a frame's payload of {length} bytes is above {MAXIMUM_PAYLOAD}")
+        self._left: list[bytes | memoryview] = [_PREFIX.pack(len(encoded), length) + encoded, *payload]
+        self._length = _PREFIX.size + len(encoded) + length
 
     def write(self, fd: int) -> bool:
         """Write what the descriptor takes in one call; true when the whole frame is out.
@@ -73,14 +76,20 @@ class FrameWriter:
             BlockingIOError: the descriptor is non-blocking and full.
             OSError: the other end is closed.
         """
-        written = os.writev(fd, (self._head, self._payload))
-        head = len(self._head)
-        if written < head:
-            self._head = self._head[written:]
-        else:
-            self._head = self._head[head:]
-            self._payload = self._payload[written - head :]
-        return not self._head and not self._payload
+        left = self._left if len(self._left) <= _PIECES else self._left[:_PIECES]
+        written = os.writev(fd, left)
+        self._length -= written
+        if self._length:
+            self._pass_over(written)
+        return not self._length
+
+    def _pass_over(self, written: int) -> None:
+        for whole, piece in enumerate(self._left):
+            if written < len(piece):
+                self._left[: whole + 1] = [memoryview(piece)[written:]]
+                return
+            written -= len(piece)
+        raise AssertionError("more was written than there was")
 
 
 class FrameReader:

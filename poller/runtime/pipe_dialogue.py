@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
 
@@ -207,14 +207,14 @@ class PipeDialogue:
         self._unanswered.append((invocation, slot, monotonic()))  # not before: its time counts from here
         limit = min(self._timeout, invocation.timeout_cap or self._timeout)
         trace = trace_id()
-        self.process.send(FrameWriter(_header(invocation, limit, slot, trace, columns=columns), payload))
+        self.process.send(FrameWriter(_header(invocation, limit, slot, trace, columns=columns), *payload))
         return trace
 
 
-def _form(payload: Payload) -> tuple[bool, bytes]:
-    """What goes to the process: whether it is columns, and those, or JSON."""
+def _form(payload: Payload) -> tuple[bool, Sequence[bytes]]:
+    """What goes to the process, in pieces: whether it is columns, and those, or JSON."""
     columns = None if isinstance(payload, bytes) else payload.columns()
-    return (False, bytes(payload)) if columns is None else (True, columns)
+    return (False, (bytes(payload),)) if columns is None else (True, columns)
 
 
 def _header(invocation: Invocation, limit: float, slot: int | None, trace: str, *, columns: bool) -> bytes:

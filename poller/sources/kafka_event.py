@@ -79,7 +79,7 @@ class KafkaEvent:
         """
         self._head = head
         self._json: bytes | None = None
-        self._packed: bytes | None = None
+        self._packed: Sequence[bytes] | None = None
         self._shards: dict[Shard, list[Span]] = {}
         self._length = len(head.json) + len(b"}}")
         for span in Records.of(records).spans:
@@ -98,7 +98,7 @@ class KafkaEvent:
             self._json = self._made()
         return self._json
 
-    def columns(self) -> bytes | None:
+    def columns(self) -> Sequence[bytes] | None:
         """See `Event`."""
         if self._packed is None:
             parts = [run.columns(start, stop) for spans in self._shards.values() for run, start, stop in spans]

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 from pybase64 import b64encode
 
 from poller.model import Record, Shard
-from poller.runtime.event_columns import Content, RecordColumns
+from poller.runtime.event_columns import RecordColumns
 
 CREATE_TIME, LOG_APPEND_TIME = 0, 1
 """Kinds of timestamps, by Kafka's own numbers."""
@@ -187,12 +187,7 @@ class KafkaRun:
         """See `Run`."""
         offsets, times, kinds, keys, values, _, headers = self._columns
         encoded = self.size(start, stop) > _SMALL * (stop - start)
-        own_values = values[start:stop]
-        own_keys: Sequence[Content] | None = keys[start:stop]
-        if encoded:
-            own_keys, own_values = _encoded_keys(keys[start:stop]), _encoded_values(own_values)
-        elif keys[start:stop].count(None) == stop - start:
-            own_keys = None
+        own_keys = keys[start:stop]
         return RecordColumns(
             self.shard,
             self._head.topic,
@@ -200,8 +195,8 @@ class KafkaRun:
             offsets[start:stop],
             times[start:stop],
             kinds if isinstance(kinds, str) else kinds[start:stop],
-            own_keys,
-            own_values,
+            None if own_keys.count(None) == stop - start else own_keys,
+            _encoded_values(values[start:stop]) if encoded else values[start:stop],
             encoded,
             None if headers is None else f"[[{'],['.join(headers[start:stop])}]]",
         )
@@ -260,8 +255,12 @@ class KafkaRun:
             lengths = [len(_NULL) if value is None else _encoded_length(len(value)) + len('""') for value in values]
         around = len(_KEY % "")
         try:
-            lengths = map(add, lengths, _encoded_lengths(keys))  # type: ignore[arg-type]
-            fixed += around
+            own = list(map(len, keys))  # type: ignore[arg-type]
+            if own.count(own[0]) == len(own):  # keys are alike, as a rule
+                fixed += _encoded_length(own[0]) + around
+            else:
+                fixed += around
+                lengths = map(add, lengths, map(_encoded_length, own))
         except TypeError:
             if keys.count(None) < len(keys):
                 own = [0 if key is None else _encoded_length(len(key)) + around for key in keys]

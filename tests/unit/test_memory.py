@@ -196,18 +196,23 @@ def test_a_process_that_is_gone_takes_nothing_from_the_others_and_one_that_nobod
         assert held_by([process.pid], 10**12) is None
 
 
-def test_a_look_at_one_process_with_one_thread_opens_two_files_and_lists_no_folder(monkeypatch):
+def test_a_look_at_one_process_with_one_thread_reads_two_files_and_never_gives_the_interpreter_s_lock_up(monkeypatch):
     with running("") as pid:
-        opened = []
+        seen, glance = [], memory._glance
+        monkeypatch.setattr(memory, "_glance", lambda path: seen.append(path) or glance(path))
+        monkeypatch.setattr(memory, "os", SimpleNamespace(O_RDONLY=os.O_RDONLY, O_CLOEXEC=os.O_CLOEXEC))
+        assert held_by([pid], 10**12) is not None
+        assert seen == [f"/proc/{pid}/status", f"/proc/{pid}/task/{pid}/children"]
 
-        def opens(path, flags):
-            opened.append(path)
-            return os.open(path, flags)
 
-        kernel = SimpleNamespace(open=opens, read=os.read, close=os.close, listdir=opened.append, O_RDONLY=os.O_RDONLY)
-        monkeypatch.setattr(memory, "os", kernel)
-        held_by([pid], 10**12)
-        assert opened == [f"/proc/{pid}/status", f"/proc/{pid}/task/{pid}/children"]
+def test_looks_leave_no_descriptor_open():
+    before = list(Path("/proc/self/fd").iterdir())
+    with running("") as pid:
+        open_there = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(20):
+            held_by([pid, 2**22 + 1], 0)  # the second one is none
+        assert len(list(Path("/proc/self/fd").iterdir())) == open_there
+    assert len(list(Path("/proc/self/fd").iterdir())) == len(before)
 
 
 def test_of_thousands_of_children_none_is_missed(tmp_path):

@@ -55,7 +55,7 @@ class LibrdkafkaSource:
         self._numbers: dict[Shard, int] = {}
         """Owned shards. From here on partitions are known by their numbers, as there is one topic."""
         self._commits = OffsetCommits(settings, self._commit_failed)
-        self._held: HeldBack = HeldBack(self._stop, self._go_on)
+        self._held = HeldBack(self._stop, self._go_on)
         self._intake = Intake(settings, self._held, self._started_over, self._on_trouble)
         self._subscribed = False
         self._watch = TopicWatch(settings)

@@ -133,8 +133,8 @@ def _read(path: str) -> bytes:
 def _glance(path: str) -> bytes:
     """As `_read`, of what the kernel has at hand: without giving the interpreter's lock up.
 
-    That takes 20 µs. A poll loop that is busy had to hand the lock back after each system call, and may wait a
-    millisecond for it then.
+    That takes some 20 to 40 µs. A poll loop that is busy had to hand the lock back after each system call, and may wait
+    a millisecond for it then.
     """
     file = _kernel.open(path.encode(), os.O_RDONLY | os.O_CLOEXEC)
     if file < 0:

@@ -30,7 +30,8 @@ class KafkaSettings:
     event_source_arn: str | None = None
     """The cluster's ARN; in the event for MSK only (D.1.1)."""
     max_poll_records: int = 500
-    """Records of one poll at most. Below 500 the cost of a poll shows; give max(500, BatchSize)."""
+    """Records taken from the client at once; what was held back comes on top, in whole runs. Below 500 the cost of a
+    poll shows; give max(500, BatchSize)."""
     session_timeout: float = 10.0
     """After this long without a heartbeat the group goes on without this member: how long a killed poller's shards
     wait, and how long a broker may be away before `poll` raises SourceUnavailable."""

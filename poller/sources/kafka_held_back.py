@@ -17,6 +17,8 @@ from poller.records import Run
 ALL, EACH = 64 << 20, 8 << 20
 """Bytes, as they are in an event, that are kept of all partitions and of each before the client is told to pause some.
 What it then throws away is at most one fetch of the partition: 1 MB, times the factor by which that is compressed."""
+A_RUN = 600
+"""Bytes that a run takes beside its records: those of a slow function's partition may be of one record each."""
 
 
 class HeldBack:
@@ -52,7 +54,7 @@ class HeldBack:
     def add(self, partition: int, run: Run) -> None:
         """Keep this behind what is kept; stops the partition when that is too much."""
         self._kept.setdefault(partition, deque()).append(run)
-        self._count(partition, run.size(0, len(run)))
+        self._count(partition, A_RUN + run.size(0, len(run)))
         if (self._bytes[partition] > EACH or self._total > ALL) and partition not in self._stopped:
             self._stopped.add(partition)
             self._stop(partition)
@@ -70,7 +72,7 @@ class HeldBack:
             while kept and most > 0:
                 run = kept.popleft()
                 most -= len(run)
-                self._count(partition, -run.size(0, len(run)))
+                self._count(partition, -A_RUN - run.size(0, len(run)))
                 taken.append(run)
             if kept:
                 self._kept[partition] = kept  # at the end: the others' turn is next

@@ -23,6 +23,7 @@ class Client:
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Client:
+    monkeypatch.setattr(kafka_held_back, "A_RUN", 0)
     monkeypatch.setattr(kafka_held_back, "EACH", 1000)
     monkeypatch.setattr(kafka_held_back, "ALL", 2500)
     return Client()
@@ -153,4 +154,18 @@ def test_a_forgotten_partition_leaves_nothing_and_tells_the_client_nothing(clien
     held.forget(0)
     assert not held.waits(0)
     held.resume(0)
+    assert client.calls == [("stop", 0)]
+
+
+def test_runs_of_one_record_count_with_what_they_take_beside_it(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_held_back, "A_RUN", 400)
+    for first in range(20):
+        client.held.add(0, a_run(first, size=150))
+        client.held.take(1)
+    assert client.calls == []
+    client.held.add(0, a_run(20, size=150))
+    assert client.calls == []
+    client.held.add(0, a_run(21, size=150))
     assert client.calls == [("stop", 0)]

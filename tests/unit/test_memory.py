@@ -1,5 +1,6 @@
 """MemorySize is a limit of all that a function's process starts; over it is an end by the platform (A.4, E.3)."""
 
+import ctypes
 import os
 import re
 import subprocess
@@ -202,15 +203,16 @@ def test_a_look_at_one_process_with_one_thread_reads_two_files_and_never_gives_t
         monkeypatch.setattr(memory, "_glance", lambda path: seen.append(path) or glance(path))
         monkeypatch.setattr(memory, "os", SimpleNamespace(O_RDONLY=os.O_RDONLY, O_CLOEXEC=os.O_CLOEXEC))
         assert held_by([pid], 10**12) is not None
+        assert isinstance(memory._kernel, ctypes.PyDLL)
         assert seen == [f"/proc/{pid}/status", f"/proc/{pid}/task/{pid}/children"]
 
 
 def test_looks_leave_no_descriptor_open():
     before = list(Path("/proc/self/fd").iterdir())
-    with running("") as pid:
+    with running("") as pid, running("") as other:
         open_there = len(list(Path("/proc/self/fd").iterdir()))
         for _ in range(20):
-            held_by([pid, 2**22 + 1], 0)  # the second one is none
+            held_by([pid, other, 2**22 + 1], 0)  # the last one is none
         assert len(list(Path("/proc/self/fd").iterdir())) == open_there
     assert len(list(Path("/proc/self/fd").iterdir())) == len(before)
 

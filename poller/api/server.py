@@ -86,8 +86,7 @@ class _Server(uvicorn.Server):
         self._tell = partial(asyncio.get_running_loop().call_soon_threadsafe, ending.set)
         while not await self.on_tick(0):  # of tenths of a second; it looks at the clock at whole ones
             with suppress(TimeoutError):
-                async with asyncio.timeout(TICK):
-                    await ending.wait()
+                await asyncio.wait_for(ending.wait(), TICK)
 
     def end(self) -> None:
         """Close the port and answer what is being answered. Any thread, idempotent, does not wait."""
@@ -136,8 +135,8 @@ class HttpServer:
         return f"{host}:{port}"
 
     def start(self) -> None:
-        """Serve from now on; returns at once."""
-        if self._thread is None:
+        """Serve from now on, unless `stop` was called; returns at once."""
+        if self._thread is None and not self._server.should_exit:
             self._thread = threading.Thread(
                 target=self._server.run, kwargs={"sockets": [self._listener]}, name=self._name, daemon=True
             )

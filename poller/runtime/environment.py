@@ -18,14 +18,13 @@ from poller.request_ids import new_request_id
 from poller.runtime.answers import compact, error_answer
 from poller.runtime.control_groups import ControlGroups
 from poller.runtime.dialogue import Dialogue
-from poller.runtime.failed import OUT_OF_MEMORY, Failed, broken, ended_beside, exited, explained, reported
+from poller.runtime.failed import OUT_OF_MEMORY, Failed, broken, exited, explained, response, seconds_of
 from poller.runtime.frames import Frame, FrameError
 from poller.runtime.handler_log import HandlerLog, LogSink
 from poller.runtime.initialization import INIT_TIMEOUT, Initialization
 from poller.runtime.log_format import log_format
 from poller.runtime.pipe_dialogue import PipeDialogue
 from poller.runtime.process_group import ProcessExited
-from poller.runtime.runtime_api import TOO_LARGE
 from poller.runtime.sandbox import Sandbox
 
 STOP_GRACE = 0.5
@@ -230,7 +229,7 @@ class ExecutionEnvironment:
         content_type, streamed = "", False
         try:
             frame = self._exchange(invocation, limit) if self._faults is None else self._suffer(invocation, limit)
-            payload, duration = bytes(frame.payload), min(self._init.inside + _seconds(frame), limit)
+            payload, duration = bytes(frame.payload), min(self._init.inside + seconds_of(frame), limit)
             content_type, streamed = frame.header.get("content_type", ""), frame.header.get("streamed", False)
         except Failed as failed:
             told = failed.seconds
@@ -308,31 +307,11 @@ class ExecutionEnvironment:
             except FrameError as error:
                 raise self._broken(error, invocation.request_id) from None
             break
-        return self._response(frame, invocation.request_id)
+        return response(self._log, self._sandbox, frame, invocation.request_id)
 
     def _on_wake(self) -> None:
         self._sandbox.woke()
         self._feed()
-
-    def _response(self, frame: Frame, request_id: str) -> Frame:
-        kind = frame.header.get("type")
-        if frame.header.get("request_id") == request_id:
-            if kind == "response":
-                return frame
-            if kind == "error":
-                payload = bytes(frame.payload)
-                name = str(frame.header.get("error_type"))
-                if frame.header.get("fatal"):
-                    if (killed := ended_beside(self._log, self._sandbox, request_id)) is not None:
-                        raise killed
-                elif name != TOO_LARGE:
-                    self._log_error(payload)
-                raise Failed(payload, reported(name), seconds=_seconds(frame))
-        raise self._broken(FrameError(f"unexpected frame {frame.header}"), request_id)
-
-    def _log_error(self, payload: bytes) -> None:
-        if self._sandbox.dialogue is not None and not self._sandbox.dialogue.logs_errors:
-            self._log.error(payload)
 
     def _exited(self, end: ProcessExited, request_id: str) -> Failed:
         return exited(self._log, end, request_id, out_of_memory=self._sandbox.ended())
@@ -346,12 +325,6 @@ class ExecutionEnvironment:
         self._sandbox.close(folder=False)
         self._init.forget()
         return explained(error, self._configuration)
-
-
-def _seconds(frame: Frame) -> float:
-    """How long the handler's process says that the event took: what comes on top is ours, not the function's."""
-    seconds = frame.header.get("seconds")
-    return seconds if isinstance(seconds, float) and seconds >= 0 else 0.0
 
 
 def _nothing() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from poller.model import Invocation, InvocationResult
 from poller.runtime.answers import error_answer
-from poller.runtime.driving import MOMENT, Driver
+from poller.runtime.driving import LOOK, MOMENT, Driver
 from poller.runtime.environment import SUSPENDED, ExecutionEnvironment
 from poller.runtime.late_answers import OnResult, call_back
 from poller.runtime.prewarming import Prewarming, init_timeout
@@ -23,9 +23,6 @@ from poller.runtime.prewarming import Prewarming, init_timeout
 if TYPE_CHECKING:
     from poller.runtime.dialogue import Dialogue
     from poller.runtime.pool import FunctionPool
-
-_STAY = 0.05
-"""Seconds that an environment stays at least when it was about to end and there was something to do after all."""
 
 _log = logging.getLogger(__name__)
 
@@ -189,7 +186,7 @@ class EnvironmentThread(threading.Thread):
                     if self.pool._retire(self):  # noqa: SLF001
                         return None
                     # It is driven, or a job was handed over in this very moment.
-                    timeout = max(idle_timeout, _STAY)
+                    timeout = max(idle_timeout, LOOK)
             else:
                 self._set_parked(to=False)
                 return job

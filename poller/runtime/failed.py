@@ -6,10 +6,11 @@ import signal
 
 from poller.model import FunctionConfiguration
 from poller.runtime.answers import compact
-from poller.runtime.frames import FrameError
+from poller.runtime.frames import Frame, FrameError
 from poller.runtime.handler_log import HandlerLog, error_type
 from poller.runtime.launch import NoRuntimeError
 from poller.runtime.process_group import NeverStarted, ProcessExited
+from poller.runtime.runtime_api import TOO_LARGE
 from poller.runtime.sandbox import Sandbox
 
 OUT_OF_MEMORY = "Runtime.OutOfMemory"
@@ -32,6 +33,30 @@ class Failed(Exception):  # noqa: N818 - an outcome of the handler, not a fault 
 def reported(name: str) -> str:
     """How REPORT names an error that a runtime or an extension reports."""
     return name if name.startswith("Extension.") else error_type(name)
+
+
+def response(log: HandlerLog, sandbox: Sandbox, frame: Frame, request_id: str) -> Frame:
+    """What a process has answered to this event, if it is the handler's response; else raises `Failed`."""
+    kind = frame.header.get("type")
+    if frame.header.get("request_id") == request_id:
+        if kind == "response":
+            return frame
+        if kind == "error":
+            payload = bytes(frame.payload)
+            name = str(frame.header.get("error_type"))
+            if frame.header.get("fatal"):
+                if (killed := ended_beside(log, sandbox, request_id)) is not None:
+                    raise killed
+            elif name != TOO_LARGE and sandbox.dialogue is not None and not sandbox.dialogue.logs_errors:
+                log.error(payload)
+            raise Failed(payload, reported(name), seconds=seconds_of(frame))
+    raise broken(log, sandbox, FrameError(f"unexpected frame {frame.header}"), request_id)
+
+
+def seconds_of(frame: Frame) -> float:
+    """How long the handler's process says that the event took: what comes on top is ours, not the function's."""
+    seconds = frame.header.get("seconds")
+    return seconds if isinstance(seconds, float) and seconds >= 0 else 0.0
 
 
 def exited(log: HandlerLog, end: ProcessExited, request_id: str, *, out_of_memory: bool) -> Failed:

@@ -27,8 +27,12 @@ _ROOM = 16 * 1024
 _SHORT = 2048
 """Bytes. A read that gives fewer has given all: where there is more, the kernel fills a page first."""
 
-_kernel = ctypes.PyDLL(None, use_errno=True)
-"""The C library, called with the interpreter's lock."""
+_at_hand = ctypes.PyDLL(None, use_errno=True)
+"""The C library, called with the interpreter's lock: for what the kernel tells at once, in some 20 to 40 µs. A
+busy poll loop had to hand the lock back after each call, and may wait a millisecond for it then."""
+
+_at_work = ctypes.CDLL(None, use_errno=True)
+"""The same without the lock: for what the kernel has to work for."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +90,7 @@ def _children(folder: str, threads: Iterable[str]) -> list[int]:
     found: list[int] = []
     for thread in threads:
         with suppress(OSError):
-            found += map(int, _glance(f"{folder}/task/{thread}/children").split())
+            found += map(int, _read(f"{folder}/task/{thread}/children", _at_hand).split())
     return found
 
 
@@ -96,7 +100,7 @@ def _held_alone(pid: int) -> Held | None:
     `status` has both, and its memory is that of `statm`. What `stat` tells is off by some pages (Linux 6.18).
     """
     try:
-        status = _glance(f"/proc/{pid}/status")
+        status = _read(f"/proc/{pid}/status", _at_hand)
     except OSError:
         return None
     return Held(_number(status, b"VmRSS") * 1024, _number(status, b"Threads"))
@@ -105,7 +109,7 @@ def _held_alone(pid: int) -> Held | None:
 def _proportional(pid: int) -> int:
     """Its part of what it shares with others, and what is its own."""
     try:
-        rollup = _read(f"/proc/{pid}/smaps_rollup")
+        rollup = _read(f"/proc/{pid}/smaps_rollup", _at_work)
     except OSError:
         alone = _held_alone(pid)
         return 0 if alone is None else alone.memory
@@ -118,39 +122,28 @@ def _number(text: bytes, name: bytes) -> int:
     return int(rest.split(maxsplit=1)[0]) if found else 0
 
 
-def _read(path: str) -> bytes:
-    """A file of the kernel's that it may have to work for, in three system calls where `Path.read_bytes` needs nine."""
-    file = os.open(path, os.O_RDONLY)
-    try:
-        text = piece = os.read(file, _ROOM)
-        while len(piece) >= _SHORT:
-            text += (piece := os.read(file, _ROOM))
-        return text
-    finally:
-        os.close(file)
-
-
-def _glance(path: str) -> bytes:
-    """As `_read`, of what the kernel has at hand: without giving the interpreter's lock up.
-
-    That takes some 20 to 40 µs. A poll loop that is busy had to hand the lock back after each system call, and may wait
-    a millisecond for it then.
-    """
-    file = _kernel.open(path.encode(), os.O_RDONLY | os.O_CLOEXEC)
+def _read(path: str, library: ctypes.CDLL) -> bytes:
+    """A file of the kernel's, in three calls of the C library."""
+    file = library.open(path.encode(), os.O_RDONLY | os.O_CLOEXEC)
     if file < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
+        raise _failed(path)
     try:
         text = b""
         room = ctypes.create_string_buffer(_ROOM)
         while True:
-            length = _kernel.read(file, room, _ROOM)
+            length = library.read(file, room, _ROOM)
             if length < 0:
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
+                raise _failed(path)
             text += ctypes.string_at(room, length)
             if length < _SHORT:
                 return text
     finally:
-        _kernel.close(file)
+        library.close(file)
+
+
+def _failed(path: str) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number), path)
 
 
 class Watched(Protocol):

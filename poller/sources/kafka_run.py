@@ -281,9 +281,9 @@ class KafkaRun:
 
 _KEY, _VALUE, _NULL = ',"key":"%s"', ',"value":', b"null"
 _SMALL = 512
-"""Bytes of a record in the event up to which the handler's process encodes it: it takes three times as long there as
-`pybase64` takes for so many, but each function has processes of its own, and all share the poller's thread. Of larger
-ones it would take six times as long."""
+"""Bytes of a record in the event up to which the handler's process encodes its value, too: it takes three times as long
+there as `pybase64` takes for so many, but each function has processes of its own, and all share the poller's thread. Of
+larger ones it would take six times as long."""
 _LENGTHS = [length for length in range(0, 4096, 4) for _ in range(3)][2:]
 """What short bytes take in Base64, by their number: looked up in a third of the time of the calculation."""
 
@@ -322,7 +322,7 @@ def _encoded_values(values: Sequence[bytes | None]) -> Sequence[bytes | None]:
 
 def _quoted_values(values: Sequence[bytes | None]) -> tuple[str, Sequence[bytes]]:
     """As JSON, and the quotation mark that is missing before and behind each."""
-    try:
-        return '"', list(map(b64encode, values))  # type: ignore[arg-type]
-    except TypeError:
-        return "", [_NULL if value is None else b'"%b"' % b64encode(value) for value in values]
+    encoded = _encoded_values(values)
+    if None in encoded:
+        return "", [_NULL if value is None else b'"%b"' % value for value in encoded]
+    return '"', encoded  # type: ignore[return-value]

@@ -119,4 +119,7 @@ def test_the_server_starts_once_and_stops_in_any_order() -> None:
     assert httpx.get(f"http://{server.address}/healthz").json() == {"status": "ok"}
     server.stop()
     server.stop()
-    HttpServer(application(CollectorRegistry(), list, lambda: True), bind("127.0.0.1", 0)).stop()
+    never = HttpServer(application(CollectorRegistry(), list, lambda: True), bind("127.0.0.1", 0))
+    never.stop()
+    never.start()
+    assert never._thread is None

@@ -199,12 +199,15 @@ def test_a_process_that_is_gone_takes_nothing_from_the_others_and_one_that_nobod
 
 def test_a_look_at_one_process_with_one_thread_reads_two_files_and_never_gives_the_interpreter_s_lock_up(monkeypatch):
     with running("") as pid:
-        seen, glance = [], memory._glance
-        monkeypatch.setattr(memory, "_glance", lambda path: seen.append(path) or glance(path))
+        seen, read = [], memory._read
+        monkeypatch.setattr(memory, "_read", lambda path, library: seen.append((path, library)) or read(path, library))
         monkeypatch.setattr(memory, "os", SimpleNamespace(O_RDONLY=os.O_RDONLY, O_CLOEXEC=os.O_CLOEXEC))
         assert held_by([pid], 10**12) is not None
-        assert isinstance(memory._kernel, ctypes.PyDLL)
-        assert seen == [f"/proc/{pid}/status", f"/proc/{pid}/task/{pid}/children"]
+        assert isinstance(memory._at_hand, ctypes.PyDLL)
+        assert seen == [
+            (f"/proc/{pid}/status", memory._at_hand),
+            (f"/proc/{pid}/task/{pid}/children", memory._at_hand),
+        ]
 
 
 def test_looks_leave_no_descriptor_open():
@@ -217,7 +220,12 @@ def test_looks_leave_no_descriptor_open():
     assert len(list(Path("/proc/self/fd").iterdir())) == len(before)
 
 
-def test_of_thousands_of_children_none_is_missed(tmp_path):
+def test_of_thousands_of_children_none_is_missed(tmp_path, monkeypatch):
+    library = memory._at_hand
+    pieces = SimpleNamespace(  # as the kernel gives such a file: a page less what of an entry does not fit in it
+        open=library.open, close=library.close, read=lambda file, room, size: library.read(file, room, min(size, 4092))
+    )
+    monkeypatch.setattr(memory, "_at_hand", pieces)
     children = range(100_000, 105_000)
     for pid in (1, *children):
         (tmp_path / f"{pid}/task/{pid}").mkdir(parents=True)

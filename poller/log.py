@@ -224,7 +224,7 @@ class FunctionLog:
         """Log lines of the same moment."""
         if not self._logger.isEnabledFor(logging.INFO):
             return
-        handlers = logging.getLogger().handlers
+        handlers = logging.root.handlers
         handler = handlers[0] if len(handlers) == 1 else None
         if isinstance(handler, RunningHandler) and isinstance(handler.formatter, JsonFormatter):
             # What the rest of this function comes to, at a tenth of its cost: there are three lines an invocation.

@@ -115,11 +115,11 @@ class Driver:
     def feed(self, worker: EnvironmentThread) -> None:
         """Lay ahead what waits, in an environment that has room."""
         with self._lock:
-            driven = next((one for one in self._driven.values() if one.worker is worker), None)
-            if driven is not None:
-                worker.feed()
-                self._keep(driven)
-                return
+            for driven in self._driven.values():
+                if driven.worker is worker:
+                    worker.feed()
+                    self._keep(driven)
+                    return
         worker.environment.wake()  # it was released meanwhile
 
     def collect(self) -> None:
@@ -238,8 +238,7 @@ class Driver:
         worker = driven.worker
         arrived = driven.pipe.arrived(read=True)
         while arrived:
-            result, following, lingers = worker.invoke(driven.job)
-            assert not lingers, "an environment with extensions is its thread's"
+            result, following = worker.take_answer(driven.job)
             answers.append((driven.job.on_result, result))
             if following is None:  # it is idle, and may be somebody else's already
                 self._forget(driven)

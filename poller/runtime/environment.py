@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -177,12 +176,18 @@ class ExecutionEnvironment:
         self._sandbox.thaw()
         self._log = HandlerLog(self._sink, invocation.request_id, self._init.log_format)
         try:
-            result = self._run(invocation)
+            self._prepare(invocation)
+            return self._run(invocation, self._exchange if self._faults is None else self._suffer)
         except OSError as error:
             return error_answer(invocation.request_id, 500, self._no_process(error))
-        if self._sandbox.killed.is_set() and result.function_error:
-            return error_answer(invocation.request_id, 500, "The function is being stopped.")
-        return result
+
+    def answered(self, invocation: Invocation) -> InvocationResult:
+        """What came of an event that was laid into `pipe`, and whose plain response has arrived there. Does not wait.
+
+        For a `Driver`. As `invoke`, without all that is for events which are not with the process yet.
+        """
+        self._log = HandlerLog(self._sink, invocation.request_id, self._init.log_format)
+        return self._run(invocation, self._take)
 
     def look_at_memory(self) -> None:
         """Kill what holds more than MemorySize. Any thread, does not wait."""
@@ -212,23 +217,27 @@ class ExecutionEnvironment:
         """
         self._sandbox.settle()
 
-    def _run(self, invocation: Invocation) -> InvocationResult:
+    def _prepare(self, invocation: Invocation) -> None:
+        """What takes nothing of the event's time."""
+        if not self._init.done:
+            self._init.phase(self._init_timeout)
+        if self._sandbox.dialogue is None:
+            self._sandbox.settle()
+        else:
+            self._sandbox.dialogue.prepare(invocation)
+
+    def _run(self, invocation: Invocation, exchange: Callable[[Invocation, float], Frame]) -> InvocationResult:
+        """The result of what `exchange` gives for the event and its seconds, with the log's lines of it."""
         configuration, log = self._configuration, self._log
         limit = min(configuration.timeout, invocation.timeout_cap or configuration.timeout)
         if configuration.debug_port is not None:
             limit = SUSPENDED
-        if not self._init.done:
-            self._init.phase(self._init_timeout)
-        if self._sandbox.dialogue is None:
-            self._sandbox.settle()  # here, as it takes nothing of the event's time
-        else:
-            self._sandbox.dialogue.prepare(invocation)
         init = self._init.to_report()
         self._started = started = monotonic()
         function_error = failure = None
         content_type, streamed = "", False
         try:
-            frame = self._exchange(invocation, limit) if self._faults is None else self._suffer(invocation, limit)
+            frame = exchange(invocation, limit)
             payload, duration = bytes(frame.payload), min(self._init.inside + seconds_of(frame), limit)
             content_type, streamed = frame.header.get("content_type", ""), frame.header.get("streamed", False)
         except Failed as failed:
@@ -248,6 +257,8 @@ class ExecutionEnvironment:
         if failure == OUT_OF_MEMORY:
             memory = configuration.memory_size
         log.end(duration=duration, memory_size=configuration.memory_size, memory=memory, init=init, failure=failure)
+        if function_error and self._sandbox.killed.is_set():
+            return error_answer(invocation.request_id, 500, "The function is being stopped.")
         return InvocationResult(
             invocation.request_id,
             payload,
@@ -279,6 +290,18 @@ class ExecutionEnvironment:
 
         return suffer(fault, limit, partial(self._exchange, invocation), self._sandbox.killed.wait, crash)
 
+    def _take(self, invocation: Invocation, limit: float) -> Frame:
+        """The response that has arrived, to an event that was laid."""
+        dialogue = self._sandbox.dialogue
+        assert dialogue is not None
+        self._started = started = dialogue.begin(invocation)
+        self._log.begin(with_the_rest=True)
+        try:
+            frame = dialogue.answer(invocation, started + limit, self._on_wake)
+        except FrameError as error:
+            raise self._broken(error, invocation.request_id) from None
+        return response(self._log, self._sandbox, frame, invocation.request_id)
+
     def _exchange(self, invocation: Invocation, limit: float) -> Frame:
         """Init if the process is gone, hand over the event, give back the handler's response."""
         started = monotonic()
@@ -287,7 +310,7 @@ class ExecutionEnvironment:
                 self._log.begin()
                 self._init.inside_invocation(started + limit)
                 # What is left of its time is the handler's, which may ask for it.
-                invocation = replace(invocation, timeout_cap=max(0.0, started + limit - monotonic()))
+                invocation = invocation._replace(timeout_cap=max(0.0, started + limit - monotonic()))
             dialogue = self._sandbox.dialogue
             assert dialogue is not None
             self._started = started = min(started, dialogue.begin(invocation))

@@ -99,7 +99,7 @@ class EnvironmentThread(threading.Thread):
             else:
                 job = self._next_job()
             while job is not None:
-                result, following, lingers = self.invoke(job, self.feed)
+                result, following, lingers = self.invoke(job)
                 call_back(job.on_result, result)
                 if lingers or result.function_error:
                     self._settle()
@@ -116,20 +116,29 @@ class EnvironmentThread(threading.Thread):
                 self.pool._gone(self)  # noqa: SLF001
                 self.pool._replenish()  # noqa: SLF001
 
-    def invoke(self, job: Job, feed: Callable[[], None] | None = None) -> tuple[InvocationResult, Job | None, bool]:
+    def invoke(self, job: Job) -> tuple[InvocationResult, Job | None, bool]:
         """Invoke, and be free for the next: the result, the next invocation if there is one, whether extensions leave.
 
         For the environment's owner. Free first, then the callback: who invokes again from there finds this environment.
         Without a next one it is somebody else's from now on.
         """
-        result = self._invoke(job.invocation, feed)
+        result = self._result(job, self._invoke)
+        lingers = self.environment.lingers
+        return result, self._done(result, lingers=lingers), lingers
+
+    def take_answer(self, job: Job) -> tuple[InvocationResult, Job | None]:
+        """As `invoke`, of what a driver has laid and got the plain response of: there are no extensions."""
+        result = self._result(job, self.environment.answered)
+        return result, self._done(result, lingers=False)
+
+    def _done(self, result: InvocationResult, *, lingers: bool) -> Job | None:
         self._used = monotonic()
         self.quick = result.duration < MOMENT and result.status == 200 and not result.function_error  # noqa: PLR2004
-        lingers, process = self.environment.lingers, self.environment.process
+        process = self.environment.process
         following = self.pool._done(self, result, lingers=lingers)  # noqa: SLF001 - a part of the pool
         if following is None and process is not None and process is self._ended:
             self._process_ended(process)  # it was told while this was in work
-        return result, following, lingers
+        return following
 
     def wake(self) -> None:
         """There is something to lay ahead. Any thread."""
@@ -257,12 +266,16 @@ class EnvironmentThread(threading.Thread):
         if failure is not None:
             _log.warning("its init failed: %s", failure, extra={"function": self.pool.configuration.function_name})
 
-    def _invoke(self, invocation: Invocation, feed: Callable[[], None] | None) -> InvocationResult:
+    def _invoke(self, invocation: Invocation) -> InvocationResult:
+        if self.outdated:
+            self.environment.stop()
+            self.pool._renew(self)  # noqa: SLF001
+        return self.environment.invoke(invocation, self.feed)
+
+    def _result(self, job: Job, invoke: Callable[[Invocation], InvocationResult]) -> InvocationResult:
+        invocation = job.invocation
         try:
-            if self.outdated:
-                self.environment.stop()
-                self.pool._renew(self)  # noqa: SLF001
-            return self.environment.invoke(invocation, feed)
+            return invoke(invocation)
         except Exception as error:  # noqa: BLE001 - logged, and answered
             _log.exception("Invocation %s of %s", invocation.request_id, self.pool.configuration.function_name)
             self._abandon()
@@ -293,7 +306,8 @@ class EnvironmentThread(threading.Thread):
             if ahead is None:
                 return
             take_back = self.environment.lay(ahead.job.invocation)
-            self.pool._laid(self, ahead, take_back)  # noqa: SLF001
+            if not self.pool._laid(self, ahead, take_back):  # noqa: SLF001
+                return
 
 
 def wait_for_ends(workers: Iterable[EnvironmentThread], seconds: float) -> None:

@@ -31,6 +31,8 @@ class HandlerLog:
         self._tail = bytearray()
         self._partial = bytearray()
         self._begun = False
+        self._held: Events = ()
+        """What is given out with what comes next."""
 
     def use(self, log_format: LogFormat) -> None:
         """Write what comes from here on in this format."""
@@ -65,10 +67,7 @@ class HandlerLog:
 
     def emit(self, event: str) -> None:
         """One event, the platform's or the handler's."""
-        self._tail += event.encode(errors="replace") + b"\n"
-        if len(self._tail) > 4 * TAIL:
-            del self._tail[:-TAIL]
-        self._sink(event, self.request_id)
+        self._emit_all((event,))
 
     def tail(self) -> bytes:
         """The last 4 KB, of START to REPORT if `begin` was called before START."""
@@ -83,13 +82,18 @@ class HandlerLog:
         self.flush()
         self._emit_all(self._format.init_end(phase, duration, failure))
 
-    def begin(self) -> None:
-        """Write START, once; what came before belongs to the init phase and is not in the tail."""
+    def begin(self, *, with_the_rest: bool = False) -> None:
+        """Write START, once; what came before belongs to the init phase and is not in the tail.
+
+        Of an event that is answered already it may be written `with_the_rest`: in one go with the next line.
+        """
         if self._begun:
             return
         self._begun = True
         self._tail.clear()
-        self._emit_all(self._format.start(self.request_id))
+        self._held = self._format.start(self.request_id)
+        if not with_the_rest:
+            self._emit_all(())
 
     def end(self, *, duration: float, memory_size: int, memory: int, init: float | None, failure: str | None) -> None:
         """Write END and REPORT. `failure` is `timeout` or the type of an error; times in seconds, memory in MB."""
@@ -114,7 +118,9 @@ class HandlerLog:
             self.emit(event[:MAXIMUM_EVENT])
 
     def _emit_all(self, events: Events) -> None:
-        """As `emit` for each: this is twice in every invocation."""
+        """As `emit` for each, behind what was held: in every invocation."""
+        if self._held:
+            events, self._held = self._held + events, ()
         if not events:
             return
         sink, request_id, tail = self._sink, self.request_id, self._tail
@@ -130,6 +136,7 @@ class HandlerLog:
     def _emit_bytes(self, line: bytes) -> None:
         if not self._format.shows(line):
             return
+        self._emit_all(())
         for start in range(0, len(line) or 1, MAXIMUM_EVENT):
             piece = line[start : start + MAXIMUM_EVENT]
             self._tail += piece[-TAIL:] + b"\n"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from poller.log import FunctionLog
 from poller.runtime.handler_log import HandlerLog, error_type
 
 
@@ -34,3 +35,38 @@ def test_an_error_object_nested_too_deep_to_be_read_is_logged_as_it_is() -> None
     log = HandlerLog(lambda line, _: lines.append(line), "id")
     log.error(b"[" * 100_000)
     assert lines[0].startswith("[[[[")
+
+
+def told_of_an_answer(log: HandlerLog, output: bytes) -> None:
+    log.begin(with_the_rest=True)
+    log.output(output)
+    log.end(duration=0.002, memory_size=128, memory=20, init=None, failure=None)
+
+
+@pytest.mark.parametrize(
+    ("output", "between"),
+    [(b"", []), (b"said\n", ["said"]), (b"no newline", ["no newline"])],
+    ids=["nothing", "a line", "a line without its end"],
+)
+def test_start_is_the_first_line_of_an_event_that_is_answered_already(output: bytes, between: list[str]) -> None:  # E.5
+    lines: list[str] = []
+    log = HandlerLog(lambda line, _: lines.append(line), "id")
+    log.emit("of the init phase")
+    log.begin(with_the_rest=True)
+    assert lines == ["of the init phase"], "START waits for what comes next"
+    told_of_an_answer(log, output)
+    assert [line.split(" ")[0] if "RequestId" in line else line for line in lines[1:]] == [
+        "START",
+        *between,
+        "END",
+        "REPORT",
+    ]
+    assert log.tail().startswith(b"START RequestId: id"), "A.1: the tail is from START to REPORT"
+    assert log.tail().decode().splitlines() == lines[1:]
+
+
+def test_the_platforms_lines_of_such_an_event_are_said_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:  # E.5
+    said: list[list[str]] = []
+    monkeypatch.setattr(FunctionLog, "say", lambda _, lines, __: said.append([line.split()[0] for line in lines]))
+    told_of_an_answer(HandlerLog(FunctionLog("fn"), "id"), b"")
+    assert said == [["START", "END", "REPORT"]]

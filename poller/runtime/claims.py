@@ -24,7 +24,8 @@ class Claims:
         """Guards the descriptors against `close`."""
         self._unclaimed: set[int] = set()
         """After `close`: what the process had not begun."""
-        self._free = list(range(SLOTS))
+        self.free = list(range(SLOTS))
+        """Slots that may be offered."""
         self._offered: set[int] = set()
         self._taken_back: set[int] = set()
         """Slots whose events the process has still to pass over."""
@@ -37,14 +38,9 @@ class Claims:
             self.close()
             raise
 
-    @property
-    def free(self) -> bool:
-        """Whether one more may be offered."""
-        return bool(self._free)
-
     def offer(self) -> int:
         """A slot for an event that is about to be laid; one has to be free."""
-        slot = self._free.pop()
+        slot = self.free.pop()
         self._offered.add(slot)
         os.eventfd_write(self.fds[slot], 1)
         return slot
@@ -53,7 +49,7 @@ class Claims:
         """The event of this slot was answered or passed over: the slot may be used again."""
         self._offered.discard(slot)
         self._taken_back.discard(slot)
-        self._free.append(slot)
+        self.free.append(slot)
 
     def was_taken_back(self, slot: int) -> bool:
         """Whether the event of this slot was taken back, and is not settled. Any thread."""

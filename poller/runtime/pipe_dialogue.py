@@ -80,7 +80,7 @@ class PipeDialogue:
 
         There never is where extensions are told of each event when it begins.
         """
-        return self.process.written and self.process.claims.free and self._told is None
+        return self.process.written and bool(self.process.claims.free) and self._told is None
 
     def lies(self, invocation: Invocation) -> bool:
         """Whether an event was laid, and neither answered nor taken back."""

@@ -334,7 +334,8 @@ class FunctionPool:
         with self._lock:
             self._roster.put_back(worker)
 
-    def _laid(self, worker: EnvironmentThread, ahead: Ahead, take_back: Callable[[], bool]) -> None:
+    def _laid(self, worker: EnvironmentThread, ahead: Ahead, take_back: Callable[[], bool]) -> bool:
+        """It is in the pipe; whether something waits to be laid as well. If not, somebody says so when it comes."""
         with self._lock:
             ahead.take_back = take_back
             # A stop or a reload that came while it was on its way could not take it back.
@@ -342,7 +343,10 @@ class FunctionPool:
             if worker.generation != self._roster.generation:
                 self._roster.wait_again(worker)
             self._faults += len(left)
-        self._answer([(job.on_result, stopped(job.invocation.request_id)) for job in left])
+            more = self._roster.has_more(worker)
+        if left:
+            self._answer([(job.on_result, stopped(job.invocation.request_id)) for job in left])
+        return more
 
     def _gone(self, worker: EnvironmentThread) -> None:
         with self._lock:

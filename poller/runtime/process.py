@@ -122,6 +122,8 @@ class RuntimeProcess:
         self._broken: FrameError | None = None
         """What was no frame: it is read once."""
         self._writers: deque[FrameWriter] = deque()
+        self.written = True
+        """Whether all frames are out: what is sent now goes into the pipe, not into our memory."""
         self._waiting_for_room = self._deaf = False
         self._unanswered = 1
         """Frames that the process owes: one that it is ready, and then one for each that went out whole."""
@@ -134,11 +136,6 @@ class RuntimeProcess:
         self._writers.append(writer)
         if len(self._writers) == 1:
             self._write()
-
-    @property
-    def written(self) -> bool:
-        """Whether all frames are out: what is sent now goes into the pipe, not into our memory."""
-        return not self._writers
 
     def fileno(self) -> int:
         """Readable when the process has said something, or is gone."""
@@ -280,12 +277,14 @@ class RuntimeProcess:
                 self._writers.popleft()
                 self._unanswered += 1
         except BlockingIOError:
+            self.written = False
             if not self._waiting_for_room:
                 self._waiting_for_room = True
                 self._poll.register(self._event, select.POLLOUT)
             return
         except OSError:
             self._deaf = True  # it will get nothing any more, but may still answer what it has got
+        self.written = not self._writers
         if self._waiting_for_room:
             self._waiting_for_room = False
             self._poll.unregister(self._event)

@@ -160,6 +160,12 @@ class Roster:
         self.hungry[worker] = None
         return None
 
+    def has_more(self, worker: EnvironmentThread) -> bool:
+        """Whether something waits for a worker that has just laid an event; else it will be woken, if it has room."""
+        if not self.waiting and worker.generation == self.generation and worker.environment.has_room():
+            self.hungry[worker] = None
+        return bool(self.waiting)
+
     def put_back(self, worker: EnvironmentThread) -> None:
         """What lay ahead there waits again: its process is gone."""
         self.lying -= len(worker.ahead)

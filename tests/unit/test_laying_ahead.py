@@ -9,6 +9,7 @@ import random
 import signal
 import threading
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from handlers.rig import HANDLERS, Function, Gate, error_of, exited
@@ -17,7 +18,9 @@ from waiting import eventually
 from poller.model import FunctionConfiguration, Invocation
 from poller.runtime.claims import SLOTS
 from poller.runtime.environment import ExecutionEnvironment
+from poller.runtime.environment_thread import Job
 from poller.runtime.pool import FunctionPool
+from poller.runtime.roster import Roster
 
 
 class Ahead(Function):
@@ -317,3 +320,21 @@ def test_a_python_without_eventfds_of_its_own_begins_what_was_laid_ahead(functio
     assert fn.take_back, "it was laid ahead"
     assert fn.environment.invoke(second).payload == b"3"
     assert fn.environment.cold_starts == 1
+
+
+class Idler:
+    """A worker as far as the roster looks at it."""
+
+    def __init__(self, *, room: bool, generation: int = 0) -> None:
+        self.generation = generation
+        self.environment = SimpleNamespace(has_room=lambda: room)
+
+
+def test_an_event_that_comes_later_is_for_a_worker_whose_pipe_has_room():
+    roster = Roster(provisioned=0)
+    full, outdated, free = Idler(room=False), Idler(room=True, generation=-1), Idler(room=True)
+    assert not any(roster.has_more(worker) for worker in (full, outdated, free)), "nothing waits"
+    job = Job(Invocation("1", b"{}", "arn"), lambda _: None)
+    assert roster.wait(job) is free
+    assert roster.wait(job) is None, "it was told once"
+    assert all(roster.has_more(worker) for worker in (full, free)), "whoever has laid one looks for the next"

@@ -52,10 +52,10 @@ class Invoking:
         if batch.event is None:
             batch.event = self._source.build_event(batch.records)
         batch.request_id = new_request_id()
-        metrics = plan.metrics
-        metrics.count("invoked_event_count", len(batch.records))
+        metrics, number = plan.metrics, len(batch.records)
+        metrics.count("invoked_event_count", number)
         if batch.attempt == 1 and not batch.throttles:
-            metrics.observe("batch_size", len(batch.records))
+            metrics.observe("batch_size", number)
             metrics.observe("batching_window_wait_seconds", now - batch.first_seen)
             if newest := newest_timestamp(batch.records):
                 metrics.observe("iterator_age_seconds", wall - newest / 1000)

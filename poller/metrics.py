@@ -105,8 +105,9 @@ class MappingMetrics:
 
     def count(self, name: str, amount: float = 1) -> None:
         """Add to a counter of `COUNTERS`."""
-        with self._lock:
-            self._counts[name] += amount
+        if amount:
+            with self._lock:
+                self._counts[name] += amount
 
     def total(self, name: str) -> float:
         """Where a counter stands, or the sum of what was entered in a histogram."""

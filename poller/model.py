@@ -191,8 +191,7 @@ class Event(Protocol):
 Payload = bytes | Event
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(NamedTuple):
     """One call of a function. The deadline is set when the handler gets it, not while it waits for an environment."""
 
     request_id: str

@@ -69,9 +69,10 @@ class RecordBuffer:
     def add(self, records: Sequence[Record], now: float) -> None:
         """Append records that arrived together."""
         for span in Records.of(records).spans:
+            run, start, stop = span
             self._waiting.append((span, now))
-            self._length += span.length
-            self.size += span.size
+            self._length += stop - start
+            self.size += run.size(start, stop)
 
     @property
     def first_position(self) -> int:

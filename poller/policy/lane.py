@@ -108,7 +108,7 @@ class Lane:
 
     def first_seen(self) -> float:
         """When the oldest record that waits arrived; something must wait."""
-        return min(buffer.first_seen for buffer in self.buffers.values() if buffer)
+        return min([buffer.first_seen for buffer in self.buffers.values() if buffer])
 
     def take(self, limits: BatchingLimits) -> Records:
         """Remove the next batch from what waits; something must."""

@@ -207,7 +207,7 @@ class Lanes:
         """
         kept = lane.end_work(batch.records)
         lane.invoked = False
-        if len(kept) < len(batch.records):
+        if kept is not batch.records:
             decisions = restricted(decisions, kept)
         if self.limits.window_start is WindowStart.PREVIOUS_RESULT:
             lane.window_opened = now

@@ -28,6 +28,9 @@ class Outcome:
     """What is wrong with the reply, for the log; empty when nothing is."""
 
 
+_ALL_WELL = Outcome()
+
+
 class _BadReport(Exception):  # noqa: N818 - never leaves this file
     """The reply is not a valid partial batch response."""
 
@@ -47,7 +50,7 @@ def read_outcome(records: Sequence[Record], result: InvocationResult, *, ordered
     if result.function_error is not None:
         return Outcome(failed=records, thrown=True)
     if not report:
-        return Outcome()
+        return _ALL_WELL
     try:
         named = _named(result.payload)
         failed = _find(records, named, ordered=ordered)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from poller.model import Record, Shard
 from poller.records import Records, Span, json_of
-from poller.runtime.event_columns import pack
+from poller.runtime.event_columns import RecordColumns, pack
 from poller.sources.kafka_run import json_text
 from poller.sources.kafka_security import KafkaSecurity
 
@@ -102,10 +103,12 @@ class KafkaEvent:
     def columns(self) -> Sequence[bytes] | None:
         """See `Event`."""
         if self._packed is None:
-            parts = [run.columns(start, stop) for spans in self._shards.values() for run, start, stop in spans]
-            known = [part for part in parts if part is not None]
-            if len(known) == len(parts):
-                self._packed = pack(self._head.members, known)
+            parts: list[RecordColumns] = []
+            for run, start, stop in chain.from_iterable(self._shards.values()):
+                if (part := run.columns(start, stop)) is None:
+                    return None
+                parts.append(part)
+            self._packed = pack(self._head.members, parts)
         return self._packed
 
     def _made(self) -> bytes:

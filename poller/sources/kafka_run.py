@@ -81,7 +81,7 @@ def to_run(  # noqa: PLR0917 - columns, in the order of the event
     Args:
         shard: of all of them.
         head: `record_head` of the shard.
-        offsets: one of each record, as in all the columns; one at least.
+        offsets: one of each record, as in all the columns; one at least, and growing, as the broker gives them.
         timestamps: kind and milliseconds.
         keys: None where there is none.
         values: None for a tombstone.
@@ -89,6 +89,8 @@ def to_run(  # noqa: PLR0917 - columns, in the order of the event
         log_append_time: the client's number for this kind of timestamp; others are taken for CREATE_TIME.
     """
     number = len(offsets)
+    if offsets[-1] - offsets[0] == number - 1:  # as a rule: nothing was compacted, and no transaction ended
+        offsets = range(offsets[0], offsets[-1] + 1)
     kinds, times = zip(*timestamps, strict=True)
     names: str | list[str] = _TIME_NAMES[kinds[0] == log_append_time]
     if kinds.count(kinds[0]) < number:
@@ -271,7 +273,8 @@ class KafkaRun:
             fixed += len(kinds)
         else:
             lengths = map(add, lengths, map(len, kinds))
-        for numbers, least, most in ((offsets, min(offsets), max(offsets)), (times, min(times), max(times))):
+        in_order = sorted(times)  # as a rule they are, and then nothing finds the least and the most in less
+        for numbers, least, most in ((offsets, offsets[0], offsets[-1]), (times, in_order[0], in_order[-1])):
             if least >= 0 and len(str(least)) == len(str(most)):  # as a rule, and then those between have as many
                 fixed += len(str(most))
             else:

@@ -55,6 +55,50 @@ def test_every_series_shows_0_from_the_start_so_that_rates_work() -> None:  # C.
         assert f"poller_{name}_count{SERIES} 0.0" in lines
 
 
+def test_a_histogram_counts_a_value_in_its_bucket_and_in_all_larger_ones() -> None:  # C.9
+    metrics = Metrics()
+    mapping = metrics.of_mapping(LABELS)
+    for number in 1, 2, 3, 10_001:
+        mapping.observe("batch_size", number)
+    mapping.observe("iterator_age_seconds", -5)  # a clock that went back
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    for le, count in ("1.0", 1), ("2.0", 2), ("5.0", 3), ("10000.0", 3), ("+Inf", 4):
+        assert f'poller_batch_size_bucket{{function="f",le="{le}",mapping="m",source="t"}} {count}.0' in lines
+    assert f"poller_batch_size_count{SERIES} 4.0" in lines
+    assert f"poller_batch_size_sum{SERIES} 10007.0" in lines
+    assert f"poller_iterator_age_seconds_sum{SERIES} 0.0" in lines
+    assert 'poller_iterator_age_seconds_bucket{function="f",le="0.005",mapping="m",source="t"} 1.0' in lines
+
+
+def test_a_mapping_that_comes_back_goes_on_counting_and_a_deleted_one_shows_nothing() -> None:  # C.9
+    metrics = Metrics()
+    metrics.of_mapping(LABELS).count("polled_event_count", 2)
+    metrics.of_mapping(LABELS).count("polled_event_count", 3)
+    other = MappingLabels("other", "f", "t")
+    metrics.of_mapping(other).observe("batch_size", 1)
+    assert f"poller_polled_event_count_total{SERIES} 5.0" in generate_latest(metrics.registry).decode()
+    metrics.forget("m")
+    left = generate_latest(metrics.registry).decode()
+    assert 'mapping="m"' not in left
+    assert 'poller_batch_size_count{function="f",mapping="other",source="t"} 1.0' in left
+
+
+def test_numbers_of_many_threads_are_all_counted() -> None:  # C.9: pollers of a mapping share its series
+    mapping = Metrics().of_mapping(LABELS)
+
+    def count() -> None:
+        for _ in range(5000):
+            mapping.count("polled_event_count")
+            mapping.observe("batch_size", 1)
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert mapping.total("polled_event_count") == mapping.total("batch_size") == 20_000
+
+
 def test_polled_event_count_is_what_was_read() -> None:  # C.9
     rig = opened(Rig())
     rig.arrive(0, 1, 2)

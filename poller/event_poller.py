@@ -31,8 +31,7 @@ from poller.runtime.driving import Driver
 from poller.sources import Listener, Source, as_queue
 
 LOOK_INTERVAL = 0.5
-"""Seconds between two looks at what others read of this poller: so nothing they see is a second old (C.9), save the lag
-where the broker is slow to tell it."""
+"""Seconds between two looks at what others read of this poller: so nothing they see is a second old (C.9)."""
 
 STEADY = 5.0
 """Seconds of polling after which a broker that fails is opened again as after its first failure."""

@@ -94,8 +94,8 @@ class _Entered:
 class MappingMetrics:
     """One mapping's counters and histograms. Thread-safe.
 
-    Numbers of our own that are shown when somebody asks: each batch counts ten times, and the library's counters and
-    histograms, which lock once for each number, were a seventh of the calls that a batch costs.
+    Numbers of our own that are shown when somebody asks: each batch counts ten times, and the library makes several
+    calls for each number.
     """
 
     def __init__(self) -> None:

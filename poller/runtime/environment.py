@@ -143,7 +143,7 @@ class ExecutionEnvironment:
     def pipe(self) -> PipeDialogue | None:
         """For a `Driver`, while it is the owner: events of its process. None where the environment's thread is needed.
 
-        What was laid and answered there is still to be invoked, which does not wait then.
+        What was laid and answered there is to be taken with `answered`.
         """
         dialogue = self._sandbox.dialogue
         if dialogue is None or self._faults is not None or self._configuration.debug_port is not None:

@@ -118,7 +118,7 @@ class HandlerLog:
             self.emit(event[:MAXIMUM_EVENT])
 
     def _emit_all(self, events: Events) -> None:
-        """As `emit` for each, behind what was held: in every invocation."""
+        """Events of one moment, behind what was held: in every invocation."""
         if self._held:
             events, self._held = self._held + events, ()
         if not events:

@@ -11,14 +11,7 @@ ASK_TIMEOUT = 0.5
 """Seconds to wait for the ends of partitions."""
 
 _PAUSE = 5.0
-"""Seconds to get on with what is known after the broker gave no answer, or took long for it: at most."""
-
-_SHARE = 0.01
-"""Of the owner's time that may be spent waiting for answers: a broker that is busy takes longer for them, as it does
-when a poller reads all it can get."""
-
-_QUICK = 0.005
-"""Seconds of an answer after which the next question may come at once: owners ask twice a second."""
+"""Seconds to get on with what is known after the broker gave no answer."""
 
 P = TypeVar("P", bound=Hashable)
 
@@ -38,7 +31,7 @@ class KafkaLag(Generic[P]):
 
     A partition that is read to its end is being waited for: its client hears at once of what is new. One that is paused
     or of which enough lies in the client's buffers is not fetched, and its end is that of the last fetch, however long
-    ago: so the broker is asked. How long its answer took says when it is asked again.
+    ago: so the broker is asked.
     """
 
     def __init__(self, ask: Callable[[Sequence[P]], Mapping[P, int]]) -> None:
@@ -50,35 +43,22 @@ class KafkaLag(Generic[P]):
         """
         self._ask = ask
         self._ask_after = float("-inf")
-        self._told: dict[P, tuple[int | None, int]] = {}
-        """Of partitions that the broker was asked about the last time: what the client knew then, and the answer."""
 
     def of(self, partitions: Mapping[P, Known], paused: Collection[P]) -> dict[P, int]:
         """Offsets from the next record to the end; a partition of which one is not known yet is missing."""
+        ends = {partition: known.end for partition, known in partitions.items()}
         stale = [
             partition
             for partition, known in partitions.items()
             if known.position is not None and (known.end is None or known.end > known.position or partition in paused)
         ]
-        began = time.monotonic()
-        if stale and began >= self._ask_after:
-            ends = self._ask(stale)
-            self._told = {partition: (partitions[partition].end, end) for partition, end in ends.items()}
-            self._ask_after = (now := time.monotonic()) + _pause(now - began if ends else None)
+        if stale and time.monotonic() >= self._ask_after:
+            told = self._ask(stale)
+            ends |= told
+            if not told:
+                self._ask_after = time.monotonic() + _PAUSE
         return {
             partition: max(0, end - known.position)
             for partition, known in partitions.items()
-            if known.position is not None and (end := self._end(partition, known)) is not None
+            if known.position is not None and (end := ends[partition]) is not None
         }
-
-    def _end(self, partition: P, known: Known) -> int | None:
-        """The broker's word, unless the client has heard something else since."""
-        before, told = self._told.get(partition, (None, None))
-        return known.end if told is None or known.end != before else told
-
-
-def _pause(taken: float | None) -> float:
-    """Seconds until the broker may be asked again, by what its answer took; None when it gave none."""
-    if taken is None:
-        return _PAUSE
-    return 0.0 if taken <= _QUICK else min(_PAUSE, taken / _SHARE)

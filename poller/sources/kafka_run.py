@@ -81,7 +81,7 @@ def to_run(  # noqa: PLR0917 - columns, in the order of the event
     Args:
         shard: of all of them.
         head: `record_head` of the shard.
-        offsets: one of each record, as in all the columns; one at least, and growing, as the broker gives them.
+        offsets: one of each record, as in all the columns; one at least, and strictly growing, as in a log.
         timestamps: kind and milliseconds.
         keys: None where there is none.
         values: None for a tombstone.
@@ -89,8 +89,9 @@ def to_run(  # noqa: PLR0917 - columns, in the order of the event
         log_append_time: the client's number for this kind of timestamp; others are taken for CREATE_TIME.
     """
     number = len(offsets)
-    if offsets[-1] - offsets[0] == number - 1:  # as a rule: nothing was compacted, and no transaction ended
-        offsets = range(offsets[0], offsets[-1] + 1)
+    without_gaps = range(offsets[0], offsets[0] + number)
+    if offsets == list(without_gaps):  # as a rule: nothing was compacted, and no transaction ended
+        offsets = without_gaps
     kinds, times = zip(*timestamps, strict=True)
     names: str | list[str] = _TIME_NAMES[kinds[0] == log_append_time]
     if kinds.count(kinds[0]) < number:

@@ -56,43 +56,5 @@ def test_a_broker_that_gave_no_answer_is_not_asked_again_at_once(monkeypatch: py
     assert lag.of({"t-0": Known(7, 9)}, paused=()) == {"t-0": 13}
 
 
-class Clock:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 100.0
-        monkeypatch.setattr(kafka_lag.time, "monotonic", lambda: self.now)
-
-
-class BusyBroker(Broker):
-    """Takes 20 ms for an answer."""
-
-    def __init__(self, ends: dict[str, int], clock: Clock) -> None:
-        super().__init__(ends)
-        self._clock = clock
-
-    def __call__(self, partitions: Sequence[str]) -> dict[str, int]:
-        self._clock.now += 0.02
-        return super().__call__(partitions)
-
-
-def test_a_broker_that_takes_long_is_asked_for_a_hundredth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    broker = BusyBroker({"t-0": 20}, clock)
-    lag = KafkaLag(broker)
-    assert lag.of({"t-0": Known(7, 9)}, paused=()) == {"t-0": 13}
-    broker.ends = {"t-0": 50}
-    clock.now += 1.9
-    assert lag.of({"t-0": Known(8, 9)}, paused=()) == {"t-0": 12}, "as it said, from where the next record is now"
-    clock.now += 0.2
-    assert lag.of({"t-0": Known(8, 9)}, paused=()) == {"t-0": 42}
-    assert len(broker.asked) == 2
-
-
-def test_what_the_client_has_heard_since_counts_more_than_the_last_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    lag = KafkaLag(BusyBroker({"t-0": 20}, Clock(monkeypatch)))
-    assert lag.of({"t-0": Known(7, 9)}, paused=()) == {"t-0": 13}
-    assert lag.of({"t-0": Known(7, 30)}, paused=()) == {"t-0": 23}
-    assert lag.of({"t-0": Known(7, 7)}, paused=()) == {"t-0": 0}, "a log that was truncated"
-
-
 def test_a_log_that_was_truncated_is_no_negative_lag() -> None:
     assert KafkaLag(Broker({"t-0": 2})).of({"t-0": Known(7, 9)}, paused=()) == {"t-0": 0}

@@ -334,6 +334,7 @@ def test_an_event_that_comes_later_is_for_a_worker_whose_pipe_has_room():
     roster = Roster(provisioned=0)
     full, outdated, free = Idler(room=False), Idler(room=True, generation=-1), Idler(room=True)
     assert not any(roster.has_more(worker) for worker in (full, outdated, free)), "nothing waits"
+    assert outdated not in roster.hungry
     job = Job(Invocation("1", b"{}", "arn"), lambda _: None)
     assert roster.wait(job) is free
     assert roster.wait(job) is None, "it was told once"

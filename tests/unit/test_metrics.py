@@ -83,22 +83,6 @@ def test_a_mapping_that_comes_back_goes_on_counting_and_a_deleted_one_shows_noth
     assert 'poller_batch_size_count{function="f",mapping="other",source="t"} 1.0' in left
 
 
-def test_numbers_of_many_threads_are_all_counted() -> None:  # C.9: pollers of a mapping share its series
-    mapping = Metrics().of_mapping(LABELS)
-
-    def count() -> None:
-        for _ in range(5000):
-            mapping.count("polled_event_count")
-            mapping.observe("batch_size", 1)
-
-    threads = [threading.Thread(target=count) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert mapping.total("polled_event_count") == mapping.total("batch_size") == 20_000
-
-
 def test_polled_event_count_is_what_was_read() -> None:  # C.9
     rig = opened(Rig())
     rig.arrive(0, 1, 2)

@@ -1,7 +1,7 @@
 """What is counted: AWS's event source mapping metrics (C.9) in snake case, as Prometheus series.
 
-Counting is one call per batch and number. What is counted, and gauges, are read when somebody scrapes: `StateCollector`
-asks the running service.
+Counting is one call per batch and number. When somebody scrapes, `Metrics` shows what was counted, and `StateCollector`
+asks the running service for gauges.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class MappingLabels:
 
 
 class _Entered:
-    """What was entered in one histogram. With its mapping's lock."""
+    """What was entered in one histogram. Changed with its mapping's lock."""
 
     __slots__ = ("bounds", "numbers", "sum")
 

@@ -29,6 +29,7 @@ class Outcome:
 
 
 _ALL_WELL = Outcome()
+"""The same for each batch that is handled well."""
 
 
 class _BadReport(Exception):  # noqa: N818 - never leaves this file

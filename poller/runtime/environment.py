@@ -184,7 +184,7 @@ class ExecutionEnvironment:
     def answered(self, invocation: Invocation) -> InvocationResult:
         """What came of an event that was laid into `pipe`, and whose plain response has arrived there. Does not wait.
 
-        For a `Driver`. As `invoke`, without all that is for events which are not with the process yet.
+        For a `Driver`. As `invoke`, without what is for events that are not with the process yet.
         """
         self._log = HandlerLog(self._sink, invocation.request_id, self._init.log_format)
         return self._run(invocation, self._take)
@@ -296,11 +296,7 @@ class ExecutionEnvironment:
         assert dialogue is not None
         self._started = started = dialogue.begin(invocation)
         self._log.begin(with_the_rest=True)
-        try:
-            frame = dialogue.answer(invocation, started + limit, self._on_wake)
-        except FrameError as error:
-            raise self._broken(error, invocation.request_id) from None
-        return response(self._log, self._sandbox, frame, invocation.request_id)
+        return self._answer(dialogue, invocation, started + limit)
 
     def _exchange(self, invocation: Invocation, limit: float) -> Frame:
         """Init if the process is gone, hand over the event, give back the handler's response."""
@@ -317,19 +313,23 @@ class ExecutionEnvironment:
             self._log.begin()  # not before: the process is at work meanwhile
             self._feed()
             try:
-                frame = dialogue.answer(invocation, started + limit, self._on_wake)
+                return self._answer(dialogue, invocation, started + limit)
             except ProcessExited as end:
                 self._sandbox.dialogue = None
                 begun = dialogue.was_begun(invocation, undelivered=end.undelivered)
-                if not (begun or final or self._sandbox.killed.is_set()):
-                    # It had died between two invocations: not this event's fault, nor of its time.
-                    self._sandbox.settle()
-                    started = monotonic()
-                    continue
-                raise self._exited(end, invocation.request_id) from None
-            except FrameError as error:
-                raise self._broken(error, invocation.request_id) from None
-            break
+                if begun or final or self._sandbox.killed.is_set():
+                    raise self._exited(end, invocation.request_id) from None
+                # It had died between two invocations: not this event's fault, nor of its time.
+                self._sandbox.settle()
+                started = monotonic()
+        raise AssertionError("the second process is the last")
+
+    def _answer(self, dialogue: Dialogue, invocation: Invocation, deadline: float) -> Frame:
+        """The handler's response to an event that was begun. ProcessExited is the caller's."""
+        try:
+            frame = dialogue.answer(invocation, deadline, self._on_wake)
+        except FrameError as error:
+            raise broken(self._log, self._sandbox, error, invocation.request_id) from None
         return response(self._log, self._sandbox, frame, invocation.request_id)
 
     def _on_wake(self) -> None:
@@ -338,9 +338,6 @@ class ExecutionEnvironment:
 
     def _exited(self, end: ProcessExited, request_id: str) -> Failed:
         return exited(self._log, end, request_id, out_of_memory=self._sandbox.ended())
-
-    def _broken(self, error: FrameError, request_id: str) -> Failed:
-        return broken(self._log, self._sandbox, error, request_id)
 
     def _no_process(self, error: OSError) -> str:
         """No process could be started: nothing is kept for it; why."""

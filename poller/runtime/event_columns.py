@@ -32,7 +32,7 @@ class RecordColumns(NamedTuple):
     topic: str
     partition: int
     offsets: Sequence[int]
-    """A range where none is left out."""
+    """A range, as a rule, where none is left out."""
     timestamps: Sequence[int]
     kinds: str | Sequence[str]
     """`timestampType`, one for all where it is the same."""

@@ -23,6 +23,7 @@ from poller.reports import Reports
 from poller.runtime import driving, environment_thread
 from poller.runtime.claims import SLOTS
 from poller.runtime.driving import MOMENT, Driver
+from poller.runtime.environment import ExecutionEnvironment
 from poller.runtime.environment_thread import Job
 from poller.runtime.pool import FunctionPool
 
@@ -544,6 +545,35 @@ def test_a_fault_in_one_environment_keeps_no_answer_of_another(make_loop, begun,
     assert not any(result.function_error for result in loop.results)
     assert "a fault of ours" in caplog.text
     assert set(Counter(noted(begun)).values()) == {1}
+
+
+def test_a_fault_of_ours_in_taking_an_answer_takes_nothing_but_its_event(make_loop, begun, monkeypatch, caplog):
+    loop = make_loop("ahead.note")
+    loop.get_driven({"begun": str(begun)})
+    answered = ExecutionEnvironment.answered
+    broken = []
+
+    def fail_once(environment, invocation):
+        if not broken:
+            broken.append(invocation.request_id)
+            raise OSError("a fault of ours")
+        return answered(environment, invocation)
+
+    monkeypatch.setattr(ExecutionEnvironment, "answered", fail_once)
+
+    def went_wrong():
+        for number in range(4):
+            loop.submit(f"{len(loop.results)}-{number}", {"begun": str(begun)})
+        loop.wait(len(loop.results) + 4)
+        return broken
+
+    eventually(went_wrong)
+    failed = [result for result in loop.results if result.status != 200 or result.function_error]
+    assert [(result.request_id, result.status) for result in failed] == [(broken[0], 500)]
+    assert b"a fault of ours" in failed[0].payload
+    assert "a fault of ours" in caplog.text
+    # What was laid behind it may have been begun when its process was ended: then it is begun again.
+    assert Counter(noted(begun)).keys() == {result.request_id for result in loop.results}
 
 
 def test_an_owner_that_is_kept_holds_up_another_poller_for_a_moment_only(make_loop, begun, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -257,6 +258,55 @@ def test_a_lag_is_never_a_second_old() -> None:  # C.9
         rig.step(0.5)
         assert gauge("sum_offset_lag", rig) == turn
     assert max(rig.source.waits) <= 0.5, "no poll lasts longer"
+
+
+def slow_to_tell_its_lag(rig: Rig, seconds: float) -> list[float]:
+    """Let the broker take so long; when it was asked."""
+    asked: list[float] = []
+
+    def lag() -> dict[str, int]:
+        asked.append(rig.clock.now)
+        rig.clock.pass_(seconds)
+        return dict(rig.source.behind)
+
+    rig.source.lag = lag  # type: ignore[method-assign]
+    return asked
+
+
+@pytest.mark.parametrize(("seconds", "interval"), [(0.002, 0.5), (0.006, 1.5), (0.02, 2.0), (0.5, 2.0)])
+def test_a_broker_that_takes_long_to_tell_the_lag_is_asked_less_often_but_within_two_seconds(
+    seconds: float, interval: float
+) -> None:  # C.9
+    rig = opened(Rig(limits=BatchingLimits(batch_size=5, window=9)))
+    asked = slow_to_tell_its_lag(rig, seconds)
+    began = rig.clock.now
+    for turn in range(1, 13):
+        rig.source.behind = {"t-0": turn}
+        rig.step(began + turn * 0.501 - rig.clock.now)
+    between = [later - earlier for earlier, later in pairwise(asked)]
+    assert between == [pytest.approx(interval, abs=0.01)] * len(between)
+    assert len(between) >= 2
+
+
+def test_what_is_told_beside_the_lag_is_never_a_second_old() -> None:  # C.9
+    rig = opened(Rig(limits=BatchingLimits(batch_size=5, window=9)))
+    slow_to_tell_its_lag(rig, 0.1)
+    rig.step()
+    rig.arrive(0, 1)
+    rig.step(0.6)
+    assert (rig.poller.state.held, rig.poller.state.filling) == (2, 2)
+
+
+def test_a_partition_s_lag_is_told_as_soon_as_it_is_assigned_however_long_that_takes() -> None:  # C.9
+    rig = opened(Rig())
+    asked = slow_to_tell_its_lag(rig, 0.1)
+    rig.step()
+    assert rig.source.listener is not None
+    rig.source.listener.assigned(["t-2"])
+    rig.source.behind = {"t-0": 0, "t-2": 7}
+    rig.step(0.6)
+    assert len(asked) == 2
+    assert gauge("sum_offset_lag", rig) == 7
 
 
 def test_a_partition_that_went_to_another_poller_is_not_counted_here_any_more() -> None:  # C.9

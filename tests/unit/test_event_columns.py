@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import marshal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -117,6 +118,14 @@ def test_what_a_handler_changes_in_a_record_is_changed_in_no_other() -> None:
     assert second["headers"] == []
     assert "key" not in second
     assert unpack(packed)["records"]['or"ders-0'][0]["headers"] == []
+
+
+def test_columns_are_of_a_form_that_every_python_3_reads() -> None:
+    # Since Python 3.4 marshal's own version marks what may occur again, and a handler's interpreter may be any.
+    packed = packed_of(whole(MIXED))
+    end = 4 + int.from_bytes(packed[:4], "big")
+    plain = marshal.dumps(marshal.loads(packed[4:end]), 2)
+    assert packed[4:end] == plain != marshal.dumps(marshal.loads(plain))
 
 
 def test_where_records_are_kept_one_by_one_there_is_only_json() -> None:

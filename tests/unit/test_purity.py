@@ -40,7 +40,7 @@ OURS = {
     "urllib.parse",
 }
 ALLOWED = {
-    "_pickle", "bisect",
+    "bisect", "marshal",
     "__future__", "collections", "dataclasses", "decimal", "enum", "functools", "itertools", "json", "math", "operator",
     "calendar", "re", "typing", "zlib", "datetime", "ipaddress", "base64", "binascii", "fnmatch", "string", "contextlib",
 }  # fmt: skip

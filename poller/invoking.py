@@ -55,10 +55,9 @@ class Invoking:
         metrics, number = plan.metrics, len(batch.records)
         metrics.count("invoked_event_count", number)
         if batch.attempt == 1 and not batch.throttles:
-            metrics.observe("batch_size", number)
-            metrics.observe("batching_window_wait_seconds", now - batch.first_seen)
+            metrics.observe(batch_size=number, batching_window_wait_seconds=now - batch.first_seen)
             if newest := newest_timestamp(batch.records):
-                metrics.observe("iterator_age_seconds", wall - newest / 1000)
+                metrics.observe(iterator_age_seconds=wall - newest / 1000)
         self._driver.awake = True
         arn, driver = plan.function_arn, self._driver
         invocation = Invocation(batch.request_id, batch.event, arn, SOURCE_TIMEOUT_CAP, driver=driver)
@@ -73,7 +72,7 @@ class Invoking:
         _, batch, result = answered
         ordered = self._source.features.ordered
         outcome = read_outcome(batch.records, result, ordered=ordered, report=plan.report_batch_item_failures)
-        plan.metrics.observe("invocation_duration_seconds", result.duration)
+        plan.metrics.observe(invocation_duration_seconds=result.duration)
         if outcome.failed:
             extra = {"mapping": plan.name, "request_id": batch.request_id}
             _log.warning("%s", failure_text(batch, outcome, result), extra=extra)

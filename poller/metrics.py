@@ -113,12 +113,16 @@ class MappingMetrics:
         """Where a counter stands, or the sum of what was entered in a histogram."""
         return self._counts[name] if name in self._counts else self._entered[name].sum
 
-    def observe(self, name: str, value: float) -> None:
-        """Enter a value in a histogram of `HISTOGRAMS`; a clock that went back counts as nothing."""
-        entered, value = self._entered[name], max(0.0, value)
+    def observe(self, **values: float) -> None:
+        """Enter values in histograms, by names of `HISTOGRAMS`; a clock that went back counts as nothing."""
         with self._lock:
-            entered.numbers[bisect_left(entered.bounds, value)] += 1
-            entered.sum += value
+            for name, value in values.items():
+                entered = self._entered[name]
+                if value > 0:
+                    entered.numbers[bisect_left(entered.bounds, value)] += 1
+                    entered.sum += value
+                else:
+                    entered.numbers[0] += 1
 
     def show(self, name: str, labels: Sequence[str], family: CounterMetricFamily | HistogramMetricFamily) -> None:
         """Add this mapping's numbers of that name to what is shown."""

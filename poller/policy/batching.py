@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from poller.model import MAXIMUM_PAYLOAD, Record
@@ -40,14 +40,14 @@ class BatchingLimits:
     """Encoded bytes that may wait in a lane though they are more than one batch."""
     concurrency: int | None = None
     """Most batches in flight of one poller (C.8); None is one for each lane."""
+    room: int = field(init=False)
+    """Bytes that the records of one event may take, with a comma each."""
 
-    @property
-    def room(self) -> int:
-        """Bytes that the records of one event may take, with a comma each."""
-        return self.room_of(1)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "room", self.room_of(1))
 
     def room_of(self, shards: int) -> int:
-        """The same for records of that many shards."""
+        """The same as `room` for records of that many shards."""
         return self.maximum_bytes - self.overhead - (shards - 1) * self.overhead_of_shard
 
 
@@ -128,11 +128,15 @@ class RecordBuffer:
         """How many records may be taken that are at most so many and need at most that many bytes."""
         count = 0
         for span, _ in self._waiting:
-            fitting = span.fitting(most - count, room)
-            count += fitting
-            if fitting < span.length:
+            run, start, stop = span
+            wanted = min(stop - start, most - count)
+            size = run.size(start, start + wanted)
+            if size > room:
+                return count + span.fitting(wanted, room)
+            count += wanted
+            if count == most:
                 break
-            room -= span.size
+            room -= size
         return count
 
     def size_of(self, count: int) -> int:

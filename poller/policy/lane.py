@@ -20,7 +20,18 @@ class Lane:
     of a batch that is in work or waits for its retry.
     """
 
-    __slots__ = ("_in_work", "buffers", "invoked", "name", "reported", "returns", "tails", "waiting", "window_opened")
+    __slots__ = (
+        "_in_work",
+        "_only",
+        "buffers",
+        "invoked",
+        "name",
+        "reported",
+        "returns",
+        "tails",
+        "waiting",
+        "window_opened",
+    )
 
     def __init__(self, name: str, now: float) -> None:
         self.name = name
@@ -30,6 +41,8 @@ class Lane:
         self.reported: dict[Shard, int] = {}
         self.buffers: dict[Shard, RecordBuffer] = {}
         """Of each shard what no batch has taken yet."""
+        self._only: RecordBuffer | None = None
+        """That of a lane of one shard."""
         self.waiting: list[Batch] = []
         """Batches that come again, in order."""
         self.returns: list[Return] = []
@@ -43,7 +56,9 @@ class Lane:
     def begin(self, shard: Shard, first_position: int) -> None:
         """Take a shard in."""
         self.tails[shard] = self.reported[shard] = first_position
-        self.buffers[shard] = RecordBuffer()
+        self.buffers[shard] = buffer = RecordBuffer()
+        if self.name != ALL_SHARDS:
+            self._only = buffer
 
     def forget(self, shards: Collection[Shard]) -> None:
         """Drop these shards and all that is of them; the others' records stay where they are."""
@@ -90,9 +105,9 @@ class Lane:
 
     def is_full(self, limits: BatchingLimits) -> bool:
         """Whether a batch closes now by count or by bytes."""
+        if self._only is not None:
+            return self._only.is_full(limits)
         buffers = self.buffers.values()
-        if self.name != ALL_SHARDS:
-            return any(buffer.is_full(limits) for buffer in buffers)
         room = limits.room_of(len(buffers))
         return sum(map(len, buffers)) >= limits.batch_size or sum(buffer.size for buffer in buffers) >= room
 
@@ -108,12 +123,15 @@ class Lane:
 
     def first_seen(self) -> float:
         """When the oldest record that waits arrived; something must wait."""
+        if self._only is not None:
+            return self._only.first_seen
         return min([buffer.first_seen for buffer in self.buffers.values() if buffer])
 
     def take(self, limits: BatchingLimits) -> Records:
         """Remove the next batch from what waits; something must."""
-        waiting = [buffer for buffer in self.buffers.values() if buffer]
-        return waiting[0].take(limits) if self.name != ALL_SHARDS else take_fairly(waiting, limits)
+        if self._only is not None:
+            return self._only.take(limits)
+        return take_fairly([buffer for buffer in self.buffers.values() if buffer], limits)
 
     def window_end(self, limits: BatchingLimits) -> float:
         """When the waiting records are due whatever their number; something must wait."""

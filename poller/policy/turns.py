@@ -62,6 +62,6 @@ def due_at(lane: Lane, now: float, limits: BatchingLimits) -> float | None:
         return None
     if lane.waiting:
         return lane.waiting[0].not_before
-    if not lane.has_some():
-        return None
-    return now if lane.is_full(limits) else lane.window_end(limits)
+    if lane.is_full(limits):
+        return now
+    return lane.window_end(limits) if lane.has_some() else None

@@ -85,8 +85,9 @@ class KafkaEvent:
         self._shards: dict[Shard, list[Span]] = {}
         self._length = len(head.json) + len(b"}}")
         for span in Records.of(records).spans:
-            self._shards.setdefault(span.run.shard, []).append(span)
-            self._length += span.size
+            run, start, stop = span
+            self._shards.setdefault(run.shard, []).append(span)
+            self._length += run.size(start, stop)
         for shard in self._shards:
             self._length += len(json_text(shard)) + len(b":[],") - len(b",")  # behind the last record is none
         if self._shards:

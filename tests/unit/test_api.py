@@ -70,7 +70,7 @@ def test_metrics_show_every_series_of_a_mapping_and_a_function_from_the_start() 
     labels = MappingLabels("F.E", "F", "t")
     bound = metrics.of_mapping(labels)
     bound.count("polled_event_count", 3)
-    bound.observe("iterator_age_seconds", -5)
+    bound.observe(iterator_age_seconds=-5)
     metrics.registry.register(
         StateCollector(
             lambda: [MappingSnapshot(labels, enabled=True, lag={"t-0": 2, "t-1": 5}, held=1, pollers=1)],

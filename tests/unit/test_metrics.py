@@ -60,8 +60,8 @@ def test_a_histogram_counts_a_value_in_its_bucket_and_in_all_larger_ones() -> No
     metrics = Metrics()
     mapping = metrics.of_mapping(LABELS)
     for number in 1, 2, 3, 10_001:
-        mapping.observe("batch_size", number)
-    mapping.observe("iterator_age_seconds", -5)  # a clock that went back
+        mapping.observe(batch_size=number)
+    mapping.observe(iterator_age_seconds=-5)  # a clock that went back
     lines = generate_latest(metrics.registry).decode().splitlines()
     for le, count in ("1.0", 1), ("2.0", 2), ("5.0", 3), ("10000.0", 3), ("+Inf", 4):
         assert f'poller_batch_size_bucket{{function="f",le="{le}",mapping="m",source="t"}} {count}.0' in lines
@@ -76,7 +76,7 @@ def test_a_mapping_that_comes_back_goes_on_counting_and_a_deleted_one_shows_noth
     metrics.of_mapping(LABELS).count("polled_event_count", 2)
     metrics.of_mapping(LABELS).count("polled_event_count", 3)
     other = MappingLabels("other", "f", "t")
-    metrics.of_mapping(other).observe("batch_size", 1)
+    metrics.of_mapping(other).observe(batch_size=1)
     assert f"poller_polled_event_count_total{SERIES} 5.0" in generate_latest(metrics.registry).decode()
     metrics.forget("m")
     left = generate_latest(metrics.registry).decode()
@@ -345,6 +345,6 @@ def test_what_a_series_stands_at_can_be_asked() -> None:
     metrics = Metrics().of_mapping(LABELS)
     metrics.count("invoked_event_count", 3)
     metrics.count("invoked_event_count", 4)
-    metrics.observe("invocation_duration_seconds", 0.25)
-    metrics.observe("invocation_duration_seconds", 0.5)
+    metrics.observe(invocation_duration_seconds=0.25)
+    metrics.observe(invocation_duration_seconds=0.5)
     assert (metrics.total("invoked_event_count"), metrics.total("invocation_duration_seconds")) == (7, 0.75)

@@ -32,7 +32,7 @@ class Worker:
 
     def count(self, amount: int) -> None:
         self._mapping.count("polled_event_count", amount)
-        self._mapping.observe("batch_size", amount)
+        self._mapping.observe(batch_size=amount)
 
     def report(self) -> Report:
         mapping = MappingSnapshot(LABELS, enabled=self.enabled, lag=self.lag, held=1, pollers=1)

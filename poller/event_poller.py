@@ -31,11 +31,14 @@ from poller.runtime.driving import Driver
 from poller.sources import Listener, Source, as_queue
 
 LOOK_INTERVAL = 0.5
-"""Seconds between two looks at what others read of this poller: so nothing they see is a second old (C.9)."""
+"""Seconds between two looks at what others read of this poller: so nothing they see is a second old (C.9), save ends of
+partitions that a busy broker has to be asked for."""
 
-LAG_SHARE, LONGEST_LAG_INTERVAL = 0.005, 2.0
-"""How much of its time a poller may wait for the broker to tell the lag, and seconds after which it asks all the same.
-No batch is handed over meanwhile, and a busy broker takes some 12 ms."""
+LAG_SHARE = 0.005
+"""How much of its time a poller waits for that broker, as a rule: no batch is handed over meanwhile."""
+
+LONGEST_LAG_INTERVAL = 2.0
+"""Seconds after which it asks all the same."""
 
 STEADY = 5.0
 """Seconds of polling after which a broker that fails is opened again as after its first failure."""
@@ -66,7 +69,7 @@ class EventPoller:
         self._grace = plan.shutdown_grace
         self._assigned: set[Shard] = set()
         self._paused: AbstractSet[Shard] = frozenset()
-        self._last_look = self._next_lag = float("-inf")
+        self._last_look = self._lag_due = float("-inf")
         self._reopening = BackOff(first=0.5, cap=30.0)
         self._extra = {"mapping": plan.name}
 
@@ -274,18 +277,17 @@ class EventPoller:
         """Twice a second: what others may read of this poller."""
         if now - self._last_look >= LOOK_INTERVAL:
             self._last_look, state = now, self.state
-            if now >= self._next_lag:
-                state.lag = self._ask_lag()
-            state.partitions = self._source.partitions()
+            state.lag, state.partitions = self._lag(now), self._source.partitions()
             state.held, state.filling = self._lanes.held(), self._lanes.filling(now)
             state.in_work = self._lanes.in_work()
 
-    def _ask_lag(self) -> dict[Shard, int]:
-        """Records that are not finished, per shard (C.9); and when it may be asked for again."""
+    def _lag(self, now: float) -> dict[Shard, int]:
+        """Records that are not finished, per shard (C.9)."""
         asked = self._clock.monotonic()
-        lag = self._source.lag()
+        lag = self._source.lag(ask=now >= self._lag_due)
         took = self._clock.monotonic() - asked
-        self._next_lag = asked + min(took / LAG_SHARE, LONGEST_LAG_INTERVAL)
+        if now >= self._lag_due:
+            self._lag_due = now + min(took / LAG_SHARE, LONGEST_LAG_INTERVAL)
         if self._source.features.ordered:
             backlog = self._lanes.backlog()
             lag = {shard: behind + backlog.get(shard, 0) for shard, behind in lag.items()}
@@ -295,7 +297,6 @@ class EventPoller:
 
     def _on_assigned(self, shards: Collection[Shard]) -> None:
         self._assigned |= set(shards)
-        self._next_lag = float("-inf")  # nobody tells theirs
         _log.info("assigned %s", ", ".join(sorted(shards)) or "nothing", extra=self._extra)
 
     def _on_revoked(self, shards: Collection[Shard]) -> Progress:

@@ -50,6 +50,7 @@ class ScriptedSource:
         self.waits: list[float] = []
         self.paused: set[Shard] = set()
         self.behind: dict[Shard, int] = {"t-0": 0}
+        self.lag_asked: list[bool] = []
         self.acknowledged: list[Progress] = []
         self.released: list[Record] = []
         self.rejected: list[Record] = []
@@ -112,7 +113,8 @@ class ScriptedSource:
     def overhead(self, shards: int) -> int:
         return 2
 
-    def lag(self) -> dict[Shard, int]:
+    def lag(self, *, ask: bool = True) -> dict[Shard, int]:
+        self.lag_asked.append(ask)
         return dict(self.behind)
 
     def partitions(self) -> int | None:

@@ -91,10 +91,13 @@ class Source(Protocol):
     def overhead(self, shards: int) -> int:
         """Bytes of the event around its records, for that many shards at most (for the 6 MB limit). Pure."""
 
-    def lag(self) -> dict[Shard, int]:
+    def lag(self, *, ask: bool = True) -> dict[Shard, int]:
         """Records at the broker behind the last one that `poll` gave, per shard, right at the moment of the call.
 
         Where the client cannot know that, the broker is asked: blocks for one answer, half a second at most.
+
+        Args:
+            ask: False takes the end that the broker told the last time, of shards of which it has told one.
         """
 
     def partitions(self) -> int | None:

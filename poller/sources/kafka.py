@@ -234,8 +234,11 @@ class KafkaSource:
         """Bytes around the records of that many shards when each record counts one comma; partitions of ten digits."""
         return event_overhead(self._settings, shards)
 
-    def lag(self) -> dict[Shard, int]:
-        """Offsets from the next record to the end, per owned shard; blocks 2 ms, half a second in trouble."""
+    def lag(self, *, ask: bool = True) -> dict[Shard, int]:
+        """Offsets from the next record to the end, per owned shard.
+
+        Blocks 2 ms, some 12 ms where the broker is busy, half a second in trouble.
+        """
         consumer = self._consumer
         if consumer is None:
             return {}
@@ -243,7 +246,7 @@ class KafkaSource:
             shard: Known(self._position(consumer, partition), consumer.highwater(partition))
             for shard, partition in self._owned.items()
         }
-        return self._lag.of(known, self._paused)
+        return self._lag.of(known, self._paused, ask=ask)
 
     def _ends(self, shards: Sequence[Shard]) -> dict[Shard, int]:
         asked = [self._owned[shard] for shard in shards]

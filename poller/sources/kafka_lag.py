@@ -43,20 +43,31 @@ class KafkaLag(Generic[P]):
         """
         self._ask = ask
         self._ask_after = float("-inf")
+        self._told: dict[P, int] = {}
+        """The ends of partitions as the broker said the last time, as long as it has to be asked for them."""
 
-    def of(self, partitions: Mapping[P, Known], paused: Collection[P]) -> dict[P, int]:
-        """Offsets from the next record to the end; a partition of which one is not known yet is missing."""
+    def of(self, partitions: Mapping[P, Known], paused: Collection[P], *, ask: bool = True) -> dict[P, int]:
+        """Offsets from the next record to the end; a partition of which one is not known yet is missing.
+
+        Args:
+            partitions: all that the consumer has.
+            paused: those that it does not fetch.
+            ask: whether the broker is to be asked also for what it has told before.
+        """
         ends = {partition: known.end for partition, known in partitions.items()}
         stale = [
             partition
             for partition, known in partitions.items()
             if known.position is not None and (known.end is None or known.end > known.position or partition in paused)
         ]
-        if stale and time.monotonic() >= self._ask_after:
-            told = self._ask(stale)
-            ends |= told
-            if not told:
+        self._told = {partition: self._told[partition] for partition in stale if partition in self._told}
+        if stale and (ask or len(self._told) < len(stale)) and time.monotonic() >= self._ask_after:
+            self._told = dict(self._ask(stale))
+            if not self._told:
                 self._ask_after = time.monotonic() + _PAUSE
+            ends |= self._told
+        else:  # a fetch may be younger
+            ends |= {partition: max(end, partitions[partition].end or 0) for partition, end in self._told.items()}
         return {
             partition: max(0, end - known.position)
             for partition, known in partitions.items()

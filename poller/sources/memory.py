@@ -207,7 +207,7 @@ class MemoryTopicSource:
         """Bytes around the records."""
         return len(self.build_event([])) + shards * (len(self._topic.name) + len(b'"-2147483647":[],'))
 
-    def lag(self) -> dict[Shard, int]:
+    def lag(self, *, ask: bool = True) -> dict[Shard, int]:  # noqa: ARG002 - nobody is asked
         """Records behind the next position."""
         return {shard: len(self._topic.partitions[shard]) - position for shard, position in self.shards.items()}
 

@@ -165,7 +165,7 @@ class MemoryQueueSource:
         """Bytes around the messages."""
         return len(self.build_event([]))
 
-    def lag(self) -> dict[Shard, int]:
+    def lag(self, *, ask: bool = True) -> dict[Shard, int]:  # noqa: ARG002 - nobody is asked
         """Messages that wait."""
         return {self._queue.shard: len(self._queue.ready)}
 

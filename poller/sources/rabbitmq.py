@@ -284,7 +284,7 @@ class RabbitMQSource:
         """Bytes of the event around its messages: the queue is the one shard there is. Exact."""
         return len(self._event_head) + len(b"]}}")
 
-    def lag(self) -> dict[Shard, int]:
+    def lag(self, *, ask: bool = True) -> dict[Shard, int]:  # noqa: ARG002 - nobody is asked
         """Messages ready in the queue, as the broker said within the last second or so of polling."""
         return self._lag
 

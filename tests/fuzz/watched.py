@@ -128,8 +128,8 @@ class WatchedSource:
     def overhead(self, shards: int) -> int:
         return self.inner.overhead(shards)
 
-    def lag(self) -> dict[Shard, int]:
-        return self.inner.lag()
+    def lag(self, *, ask: bool = True) -> dict[Shard, int]:
+        return self.inner.lag(ask=ask)
 
     def partitions(self) -> int | None:
         return self.inner.partitions()

@@ -1,10 +1,10 @@
 """An event of Kafka records by columns, and what a handler gets made of it. Used by both ends of a handler's pipe.
 
 The handler gets an object and not JSON, so between this program and a process of its own JSON is not needed: to make it
-and to read it again is most of what an event of small records costs at either end. Columns are plain values in
-Python's own marshal format, in half the time that pickle takes, in its version 2: every Python 3 reads that, and the
-handler's interpreter may be another one. What is in Base64 already stands behind them in pieces that are copied into
-the pipe only.
+and to read it again is most of what an event of small records costs at either end. Columns are plain values in the
+format of Python's marshal, which takes half the time of pickle. Its version 2 has no references and is read by every
+Python 3, so that the handler's interpreter may be another one. What is in Base64 already stands behind them in pieces
+that are copied into the pipe only.
 
     4 bytes  length of what is marshalled, big-endian
     marshal  the event's members, and the columns of each part
@@ -23,7 +23,7 @@ from marshal import dumps, loads
 from typing import Any, NamedTuple
 
 _VERSION = 2
-"""Later ones look for what occurs twice."""
+"""Later ones look for what occurs again, which takes as long as all the rest."""
 _PREFIX = 4
 
 
@@ -93,7 +93,7 @@ def _rows(  # noqa: PLR0917 - columns
     headers: str | None,
     topic: str,
     partition: int,
-    offsets: Sequence[int],
+    offsets: list[int] | tuple[int, int],
     timestamps: Sequence[int],
     kinds: str | Sequence[str],
     keys: Sequence[bytes | None] | None,

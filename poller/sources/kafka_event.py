@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Literal, NamedTuple
 
-from poller.model import Record, Shard
+from poller.model import MAXIMUM_PAYLOAD, Record, Shard
 from poller.records import Records, Span, json_of
 from poller.runtime.event_columns import RecordColumns, pack
 from poller.sources.kafka_run import json_text
@@ -109,7 +109,10 @@ class KafkaEvent:
                 if (part := run.columns(start, stop)) is None:
                     return None
                 parts.append(part)
-            self._packed = pack(self._head.members, parts)
+            packed = pack(self._head.members, parts)
+            if sum(map(len, packed)) > MAXIMUM_PAYLOAD:  # a long topic's name stands with each of many short runs
+                return None
+            self._packed = packed
         return self._packed
 
     def _made(self) -> bytes:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poller.model import FunctionConfiguration, Invocation, Record
+from poller.model import MAXIMUM_PAYLOAD, FunctionConfiguration, Invocation, Record
 from poller.records import ListRun, Records, Run, Span
 from poller.runtime.environment import ExecutionEnvironment
 from poller.runtime.event_columns import unpack
@@ -100,7 +100,20 @@ def test_an_event_knows_the_bytes_of_its_json_without_making_it(some: list[tuple
     event = whole(*[run_of(*one) for one in some])  # A.2: what limits count is JSON, whatever way it goes
     packed = packed_of(event)
     assert len(event) == len(bytes(event))
-    assert len(packed) < len(event), "so what has room as JSON has room in a frame"
+    assert len(packed) < len(event), "where the topic's name is short"
+
+
+def test_an_event_that_has_no_room_in_a_frame_by_columns_goes_as_json() -> None:  # A.2
+    topic = "t" * 249  # the longest name there is, with each of so many records that came one by one
+    head, key, value = record_head(topic, 0), [None], [b"v" * 180]
+    runs = [
+        to_run(f"{topic}-0", head, [number], [(0, 1_764_064_800_000)], key, value, [None]) for number in range(9900)
+    ]
+    event = whole(*runs)
+    assert len(event) <= MAXIMUM_PAYLOAD
+    assert event.columns() is None
+    assert len(json.loads(bytes(event))["records"][f"{topic}-0"]) == 9900
+    assert whole(*runs[:5000]).columns() is not None
 
 
 def test_an_event_without_records_is_one_all_the_same() -> None:
@@ -121,7 +134,7 @@ def test_what_a_handler_changes_in_a_record_is_changed_in_no_other() -> None:
 
 
 def test_columns_are_of_a_form_that_every_python_3_reads() -> None:
-    # Since Python 3.4 marshal's own version marks what may occur again, and a handler's interpreter may be any.
+    # The version that marshal writes by itself has references since Python 3.4; a handler's interpreter may be any.
     packed = packed_of(whole(MIXED))
     end = 4 + int.from_bytes(packed[:4], "big")
     plain = marshal.dumps(marshal.loads(packed[4:end]), 2)

@@ -42,7 +42,7 @@ class Lane:
         self.buffers: dict[Shard, RecordBuffer] = {}
         """Of each shard what no batch has taken yet."""
         self._only: RecordBuffer | None = None
-        """That of a lane of one shard."""
+        """The buffer of a lane of one shard; None of one that holds all."""
         self.waiting: list[Batch] = []
         """Batches that come again, in order."""
         self.returns: list[Return] = []

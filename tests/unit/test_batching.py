@@ -80,7 +80,7 @@ def test_what_is_kept_of_records_that_are_partly_taken_are_some_of_the_others(
     batch_size=st.integers(1, 10),
     maximum=st.integers(20, 120),
 )
-def test_batches_concatenate_to_the_input_and_never_exceed_the_limits(
+def test_batches_concatenate_to_the_input_and_hold_as_many_as_the_limits_let(
     sizes: list[list[int]], batch_size: int, maximum: int
 ) -> None:
     limits = BatchingLimits(batch_size=batch_size, overhead=7, maximum_bytes=maximum)
@@ -90,6 +90,7 @@ def test_batches_concatenate_to_the_input_and_never_exceed_the_limits(
         buffer.add([record(position + index, size=size) for index, size in enumerate(chunk)], now=now)
         position += len(chunk)
     arrived_at = [now for now, chunk in enumerate(sizes) for _ in chunk]
+    all_sizes = [size + 1 for chunk in sizes for size in chunk]  # with the comma behind each
     taken: list[int] = []
     while buffer:
         assert buffer.first_seen == arrived_at[len(taken)]
@@ -98,5 +99,7 @@ def test_batches_concatenate_to_the_input_and_never_exceed_the_limits(
         size = limits.overhead + sum(len(item.encoded) + 1 for item in batch)
         assert size <= maximum or len(batch) == 1
         taken += positions(batch)
+        following = all_sizes[len(taken) : len(taken) + 1]
+        assert not following or len(batch) == batch_size or size + following[0] > maximum
     assert taken == list(range(position))
     assert buffer.size == 0

@@ -126,11 +126,6 @@ class Span(NamedTuple):
         """Of the last of them."""
         return self.run.position(self.stop - 1)
 
-    @property
-    def size(self) -> int:
-        """Bytes that they take in an event, a comma each."""
-        return self.run.size(self.start, self.stop)
-
     def fitting(self, most: int, room: int) -> int:
         """How many may be taken that are at most so many and need at most that many bytes."""
         run, start, stop = self

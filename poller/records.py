@@ -129,10 +129,8 @@ class Span(NamedTuple):
     def fitting(self, most: int, room: int) -> int:
         """How many may be taken that are at most so many and need at most that many bytes."""
         run, start, stop = self
-        count = min(stop - start, most)
-        if run.size(start, start + count) > room:
-            count = bisect_right(range(1, count + 1), room, key=lambda some: run.size(start, start + some))
-        return count
+        counts = range(1, min(stop - start, most) + 1)
+        return bisect_right(counts, room, key=lambda some: run.size(start, start + some))
 
 
 class Records(Sequence[Record]):

@@ -235,10 +235,7 @@ class KafkaSource:
         return event_overhead(self._settings, shards)
 
     def lag(self, *, ask: bool = True) -> dict[Shard, int]:
-        """Offsets from the next record to the end, per owned shard.
-
-        Blocks 2 ms, some 12 ms where the broker is busy, half a second in trouble.
-        """
+        """Offsets from the next record to the end, per owned shard; blocks 2 to 12 ms, half a second in trouble."""
         consumer = self._consumer
         if consumer is None:
             return {}

@@ -224,10 +224,7 @@ class LibrdkafkaSource:
         return event_overhead(self._settings, shards)
 
     def lag(self, *, ask: bool = True) -> dict[Shard, int]:
-        """Offsets from the next record to the end, per owned shard.
-
-        Blocks 2 ms, some 12 ms where the broker is busy, half a second in trouble.
-        """
+        """Offsets from the next record to the end, per owned shard; blocks 2 to 12 ms, half a second in trouble."""
         if self._consumer is None:
             return {}
         with translated(self._settings.addresses):

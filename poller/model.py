@@ -184,8 +184,8 @@ class Event(Protocol):
     def __bytes__(self) -> bytes:
         """Its JSON."""
 
-    def columns(self) -> Sequence[bytes] | None:
-        """What `runtime.event_columns` makes the same event of, in pieces; None where there is only JSON."""
+    def columns(self) -> bytes | None:
+        """What `runtime.event_columns` makes the same event of; None where there is only JSON."""
 
 
 Payload = bytes | Event

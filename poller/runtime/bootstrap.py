@@ -1,14 +1,16 @@
 """The process in which a Python handler runs: imports it, feeds it events, sends back what it returns or raises.
 
-Started as `python -u bootstrap.py <marker> <event fd> <reply fd> <output fd> <claim fd>...` with the variables of E.2
-and the code folder as working folder. It imports the standard library and files beside it, nothing else of this
-program, so the handler's interpreter needs nothing installed. The frames, by `type` in the header:
+Started as `python -u bootstrap.py <marker> <event fd> <reply fd> <output fd> <memory fd> <claim fd>...` with the
+variables of E.2 and the code folder as working folder; where there is no memory its number is -1. It imports the
+standard library and files beside it, nothing else of this program, so the handler's interpreter needs nothing
+installed. The frames, by `type` in the header:
 
     from the handler   ready | init_error | response | error | skipped; with `marked` when a marker ends the output,
                        and with the `seconds` that the event took
     to the handler     invoke, with request_id, limit (seconds), invoked_function_arn, trace_id, client_context,
-                       slot where the event was laid ahead and must be claimed first, and columns where the payload is
-                       no JSON but that of `event_columns`; end of file means: stop
+                       slot where the event was laid ahead and must be claimed first, memory (from, to) where the
+                       payload lies in what is shared until the answer, and columns where it is no JSON but that of
+                       `event_columns`; end of file means: stop
 
 Python's own rules stay as on Lambda: what is printed goes to the log, `sys.exit` ends the process, and the platform
 (the parent) makes an error object of that (A.4).
@@ -20,6 +22,7 @@ import fcntl
 import importlib
 import json
 import logging
+import mmap
 import os
 import sys
 import termios
@@ -118,11 +121,16 @@ class Encoder(json.JSONEncoder):
 class Runtime:
     """The loop of E.1 on frames."""
 
-    def __init__(self, marker: bytes, event_fd: int, reply_fd: int, output_fd: int, *claim_fds: int) -> None:
+    def __init__(
+        self, marker: bytes, event_fd: int, reply_fd: int, output_fd: int, memory_fd: int, *claim_fds: int
+    ) -> None:
         self._marker = marker
         self._event_fd, self._reply_fd, self._output_fd, *self._claim_fds = out_of_reach(
             event_fd, reply_fd, output_fd, *claim_fds
         )
+        if memory_fd >= 0:
+            self._memory = memoryview(mmap.mmap(memory_fd, 0, prot=mmap.PROT_READ))
+            os.close(memory_fd)
         os.register_at_fork(after_in_child=self._forked)
         self._reader = frames.FrameReader()
         self._waiting = bytearray(4)
@@ -165,7 +173,9 @@ class Runtime:
         os.environ["_X_AMZN_TRACE_ID"] = header["trace_id"]
         try:
             lambda_context = _context(header, self._began)
-            event = _unmarshal(frame.payload, columns=header.get("columns", False))
+            place = header.get("memory")
+            payload = frame.payload if place is None else self._memory[slice(*place)]
+            event = _unmarshal(payload, columns=header.get("columns", False))
             response = request_handler(event, lambda_context)
             reply = response if isinstance(response, bytes) else self._marshal(response)
         except Exception as error:  # noqa: BLE001 - whatever the handler raises is the answer

@@ -3,8 +3,8 @@
 The handler gets an object and not JSON, so between this program and a process of its own JSON is not needed: to make it
 and to read it again is most of what an event of small records costs at either end. Columns are plain values in the
 format of Python's marshal, which takes half the time of pickle. Its version 2 has no references and is read by every
-Python 3, so that the handler's interpreter may be another one. What is in Base64 already stands behind them in pieces
-that are copied into the pipe only.
+Python 3, so that the handler's interpreter may be another one. What is in Base64 already stands behind them, as text
+that is copied once at either end.
 
     4 bytes  length of what is marshalled, big-endian
     marshal  the event's members, and the columns of each part
@@ -51,8 +51,8 @@ class RecordColumns(NamedTuple):
     """JSON, a list of the records' lists; None where no record has any."""
 
 
-def pack(members: Mapping[str, str], parts: Sequence[RecordColumns]) -> list[bytes]:
-    """What `unpack` makes an event of, in pieces. Pure.
+def pack(members: Mapping[str, str], parts: Sequence[RecordColumns]) -> bytes:
+    """What `unpack` makes an event of. Pure.
 
     Args:
         members: of the event before its records.
@@ -69,7 +69,7 @@ def pack(members: Mapping[str, str], parts: Sequence[RecordColumns]) -> list[byt
         numbers = (offsets.start, offsets.stop) if isinstance(offsets, range) else list(offsets)
         columns.append((*place, numbers, timestamps, kinds, keys, contents, encoded, headers))
     marshalled = dumps((dict(members), columns), _VERSION)
-    return [len(marshalled).to_bytes(_PREFIX, "big"), marshalled, *text]
+    return b"".join((len(marshalled).to_bytes(_PREFIX, "big"), marshalled, *text))
 
 
 def unpack(packed: bytes | memoryview) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def out_of_reach(*fds: int) -> list[int]:
     """Have our own descriptors above the limit that the handler will have, closed on exec; then set that limit.
 
     There they are out of reach of `os.closerange`, too. Those that the service had there already stay where they are:
-    it passes on the numbers that it has itself, and has ten for each environment.
+    it passes on the numbers that it has itself, and has twelve for each environment.
     """
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     places = len(fds) + _OTHERS

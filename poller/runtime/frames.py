@@ -29,8 +29,6 @@ MAXIMUM_PAYLOAD = 6_291_556
 
 _PREFIX = struct.Struct(">II")
 _FIRST_READ = 64 * 1024
-_PIECES = 1024
-"""What one system call takes at most (IOV_MAX)."""
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _scan = make_scanner(json.JSONDecoder())  # type: ignore[arg-type] # typeshed has another class there
 """Not `json.loads`: that looks for the encoding and for blanks first, more than half of what a header costs."""
@@ -50,23 +48,23 @@ class Frame(NamedTuple):
 class FrameWriter:
     """One frame on its way out."""
 
-    def __init__(self, header: Mapping[str, Any] | bytes, *payload: bytes | memoryview) -> None:
+    def __init__(self, header: Mapping[str, Any] | bytes, payload: bytes | memoryview = b"") -> None:
         """Send nothing yet.
 
         Args:
             header: what kind of message; or that as JSON, where making it is worth some care.
-            payload: in pieces, not to be changed before they are out.
+            payload: not to be changed before it is out.
 
         Raises:
             FrameError: it is too large.
         """
         encoded = header if isinstance(header, bytes) else _encode(header).encode()
-        length = sum(map(len, payload))
+        length = len(payload)
         if len(encoded) > MAXIMUM_HEADER:
             raise FrameError(f"a frame's header of {len(encoded)} bytes is above {MAXIMUM_HEADER}")
         if length > MAXIMUM_PAYLOAD:
             raise FrameError(f"a frame's payload of {length} bytes is above {MAXIMUM_PAYLOAD}")
-        self._left: list[bytes | memoryview] = [_PREFIX.pack(len(encoded), length) + encoded, *payload]
+        self._left: list[bytes | memoryview] = [_PREFIX.pack(len(encoded), length) + encoded, payload]
         self._length = _PREFIX.size + len(encoded) + length
 
     def write(self, fd: int) -> bool:
@@ -76,20 +74,14 @@ class FrameWriter:
             BlockingIOError: the descriptor is non-blocking and full.
             OSError: the other end is closed.
         """
-        left = self._left if len(self._left) <= _PIECES else self._left[:_PIECES]
-        written = os.writev(fd, left)
+        written = os.writev(fd, self._left)
         self._length -= written
-        if self._length:
-            self._pass_over(written)
-        return not self._length
-
-    def _pass_over(self, written: int) -> None:
-        for whole, piece in enumerate(self._left):
-            if written < len(piece):
-                self._left[: whole + 1] = [memoryview(piece)[written:]]
-                return
-            written -= len(piece)
-        raise AssertionError("more was written than there was")
+        if not self._length:
+            return True
+        while written >= len(self._left[0]):
+            written -= len(self._left.pop(0))
+        self._left[0] = memoryview(self._left[0])[written:]
+        return False
 
 
 class FrameReader:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
 
@@ -21,6 +21,7 @@ from poller.runtime.variables import trace_id
 
 _quote = json.encoder.encode_basestring_ascii
 _COLUMNS = ',"columns":true'
+_MEMORY = ',"memory":[%d,%d]'
 
 
 class PipeDialogue:
@@ -34,8 +35,9 @@ class PipeDialogue:
         self._beside = beside
         self._told: ExtensionsBeside | None = None
         """The same after init, if there are extensions."""
-        self._unanswered: deque[tuple[Invocation, int | None, float]] = deque()
-        """With the slot of its claim, if it was laid, and the monotonic time at which it was sent."""
+        self._unanswered: deque[tuple[Invocation, int | None, float, bool]] = deque()
+        """With the slot of its claim, if it was laid, the monotonic time at which it was sent, and whether its payload
+        lies in memory."""
         self._answered = 0.0
 
     @property
@@ -112,7 +114,9 @@ class PipeDialogue:
             return failed
         while True:
             frame = self.process.receive(deadline, on_wake)
-            answered, slot, _ = self._unanswered.popleft()
+            answered, slot, _, shared = self._unanswered.popleft()
+            if shared:
+                self.process.memory.let_go()
             if slot is not None:
                 self.process.claims.settle(slot)
             if frame.header.get("type") == "skipped" and slot is not None:
@@ -196,7 +200,7 @@ class PipeDialogue:
 
     def _sent(self, invocation: Invocation) -> tuple[int | None, float] | None:
         """Slot and time of an event that is on its way, if it is; not where it was taken back since."""
-        for sent, slot, when in self._unanswered:
+        for sent, slot, when, _ in self._unanswered:
             if sent is invocation and (slot is None or not self.process.claims.was_taken_back(slot)):
                 return slot, when
         return None
@@ -204,25 +208,30 @@ class PipeDialogue:
     def _send(self, invocation: Invocation, slot: int | None) -> str:
         """Its trace id."""
         columns, payload = _form(invocation.payload)
-        self._unanswered.append((invocation, slot, monotonic()))  # not before: its time counts from here
+        place = self.process.memory.put(payload)
+        shared = place is not None
+        self._unanswered.append((invocation, slot, monotonic(), shared))  # not before: its time counts from here
         limit = min(self._timeout, invocation.timeout_cap or self._timeout)
         trace = trace_id()
-        self.process.send(FrameWriter(_header(invocation, limit, slot, trace, columns=columns), *payload))
+        header = _header(invocation, limit, slot, trace, columns=columns, place=place)
+        self.process.send(FrameWriter(header, b"" if shared else payload))
         return trace
 
 
-def _form(payload: Payload) -> tuple[bool, Sequence[bytes]]:
-    """What goes to the process, in pieces: whether it is columns, and those, or JSON."""
+def _form(payload: Payload) -> tuple[bool, bytes]:
+    """What goes to the process: whether it is columns, and those, or JSON."""
     columns = None if isinstance(payload, bytes) else payload.columns()
-    return (False, (bytes(payload),)) if columns is None else (True, columns)
+    return (False, bytes(payload)) if columns is None else (True, columns)
 
 
-def _header(invocation: Invocation, limit: float, slot: int | None, trace: str, *, columns: bool) -> bytes:
+def _header(
+    invocation: Invocation, limit: float, slot: int | None, trace: str, *, columns: bool, place: tuple[int, int] | None
+) -> bytes:
     """Of an event. Put together by hand: an encoder takes four times as long, and there is one in every invocation."""
     context = invocation.client_context
     return (
         f'{{"type":"invoke","request_id":{_quote(invocation.request_id)},"limit":{limit!r},'
         f'"invoked_function_arn":{_quote(invocation.invoked_function_arn)},"trace_id":"{trace}",'
         f'"client_context":{"null" if context is None else _quote(context)},"slot":{"null" if slot is None else slot}'
-        f"{_COLUMNS if columns else ''}}}"
+        f"{'' if place is None else _MEMORY % place}{_COLUMNS if columns else ''}}}"
     ).encode()

@@ -18,6 +18,7 @@ from time import monotonic
 from typing import Protocol
 
 from poller.runtime.claims import Claims
+from poller.runtime.event_memory import EventMemory
 from poller.runtime.frames import Frame, FrameError, FrameReader, FrameWriter
 from poller.runtime.output import Output
 from poller.runtime.process_group import ProcessExited, ProcessGroup
@@ -81,35 +82,40 @@ class RuntimeProcess:
         """
         pipes: list[int] = []
         claims: Claims | None = None
+        memory: EventMemory | None = None
         try:
             for _ in range(3):
                 pipes += os.pipe()
             event, self._event, self._reply, reply, output_fd, output_end = pipes
             claims = Claims()
+            memory = EventMemory()
             self._output = Output(output_fd, output)
             for fd in (self._event, self._reply):
                 _enlarge(fd)
-            descriptors = (event, reply, output_end, *claims.fds)
+            descriptors = (event, reply, output_end, memory.fd, *claims.fds)
             self._group = ProcessGroup(
                 command([self._output.marker.strip(b"\0").decode(), *map(str, descriptors)]),
                 folder=folder,
                 variables=variables,
                 output=self._output,
                 output_end=output_end,
-                pass_fds=descriptors,
+                pass_fds=[fd for fd in descriptors if fd >= 0],
             )
         except BaseException:
             for fd in pipes:
                 os.close(fd)
-            if claims is not None:
-                claims.close()
+            for given in (claims, memory):
+                if given is not None:
+                    given.close()
             raise
+        memory.started()
         for fd in (event, reply, output_end):
             os.close(fd)
         for fd in (self._event, self._reply, output_fd):
             os.set_blocking(fd, False)
         self.pid = self._group.pid
         self.claims = claims
+        self.memory = memory
         self._reader = FrameReader()
         self._wake = wake
         self._beside = beside
@@ -227,6 +233,7 @@ class RuntimeProcess:
             finally:
                 os.close(self._reply)
                 self.claims.close()
+                self.memory.close()
         return self._group.returncode
 
     def exited(self) -> bool:

@@ -81,7 +81,7 @@ class KafkaEvent:
         """
         self._head = head
         self._json: bytes | None = None
-        self._packed: Sequence[bytes] | None = None
+        self._packed: bytes | None = None
         self._shards: dict[Shard, list[Span]] = {}
         self._length = len(head.json) + len(b"}}")
         for span in Records.of(records).spans:
@@ -101,7 +101,7 @@ class KafkaEvent:
             self._json = self._made()
         return self._json
 
-    def columns(self) -> Sequence[bytes] | None:
+    def columns(self) -> bytes | None:
         """See `Event`."""
         if self._packed is None:
             parts: list[RecordColumns] = []
@@ -110,7 +110,7 @@ class KafkaEvent:
                     return None
                 parts.append(part)
             packed = pack(self._head.members, parts)
-            if sum(map(len, packed)) > MAXIMUM_PAYLOAD:  # a long topic's name stands with each of many short runs
+            if len(packed) > MAXIMUM_PAYLOAD:  # a long topic's name stands with each of many short runs
                 return None
             self._packed = packed
         return self._packed

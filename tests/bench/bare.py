@@ -30,7 +30,7 @@ class Handler:
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
         variables = {"_HANDLER": f"handler.{name}", "LAMBDA_TASK_ROOT": str(FUNCTIONS), "TZ": ":UTC"}
         self.process = subprocess.Popen(
-            [sys.executable, "-u", str(BOOTSTRAP), "marker", str(event), str(reply), str(output)],
+            [sys.executable, "-u", str(BOOTSTRAP), "marker", str(event), str(reply), str(output), "-1"],
             cwd=FUNCTIONS,
             env={**os.environ, **variables, "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13"},
             pass_fds=(event, reply, output),

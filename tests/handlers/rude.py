@@ -35,6 +35,11 @@ def closes_low_descriptors(event, context):
     return "still here"
 
 
+def closes_low_descriptors_and_echoes(event, context):
+    closes_low_descriptors(event, context)
+    return event
+
+
 def closes_all_descriptors(event, context):
     os.closerange(0, 65536)
     return "never seen"

@@ -72,7 +72,7 @@ def begin(request_id):
 
 
 def over_pipes():
-    event_fd, reply_fd, _, *claims = map(int, sys.argv[2:])
+    event_fd, reply_fd, _, memory_fd, *claims = map(int, sys.argv[2:])
     reader = frames.FrameReader()
     write(reply_fd, {"type": "ready"})
     die_at("ready")
@@ -98,10 +98,13 @@ def over_pipes():
         begin(request_id)
         die_at("read", number)
         answer = {"type": "response", "request_id": request_id}
+        payload = frame.payload
+        if (place := frame.header.get("memory")) is not None:
+            payload = os.pread(memory_fd, place[1] - place[0], place[0])
         if ("half", number) == (STEP, EVENT):
-            write(reply_fd, answer, frame.payload, half=True)
+            write(reply_fd, answer, payload, half=True)
             die_at("half", number)
-        write(reply_fd, answer, frame.payload)
+        write(reply_fd, answer, payload)
         die_at("answered", number)
 
 

@@ -70,9 +70,9 @@ def whole(*runs: Run) -> KafkaEvent:
 
 
 def packed_of(event: KafkaEvent) -> bytes:
-    pieces = event.columns()
-    assert pieces is not None
-    return b"".join(pieces)
+    packed = event.columns()
+    assert packed is not None
+    return packed
 
 
 def ordered(event: object) -> str:
@@ -164,7 +164,7 @@ class Watched:
         self._take_time("JSON")
         return bytes(self._event)
 
-    def columns(self) -> Sequence[bytes] | None:
+    def columns(self) -> bytes | None:
         self._take_time("columns")
         return self._event.columns()
 

@@ -81,27 +81,6 @@ def test_a_payload_goes_through_a_pipe_smaller_than_itself(pipe, size):
 
 
 @pytest.mark.parametrize(
-    "pieces",
-    [
-        [b"", b"a", b"", b"bc", b""],
-        [b"ab", b"", memoryview(b"xcd")[1:]],
-        [b"%d," % number for number in range(5000)],  # more than one system call takes
-        [os.urandom(1400) for _ in range(500)],  # more than the pipe takes
-        [os.urandom(70_000), b"", os.urandom(70_000)],
-    ],
-)
-def test_a_payload_in_pieces_arrives_whole(pipe, pieces):
-    read, write = pipe
-    writer, reader, found, done = FrameWriter({"n": 1}, *pieces), FrameReader(), [], False
-    while not found:
-        with suppress(BlockingIOError):
-            done = done or writer.write(write)
-        found += read_available(reader, read)
-    assert done
-    assert found == [({"n": 1}, b"".join(pieces))]
-
-
-@pytest.mark.parametrize(
     "garbage",
     [
         b"\xff" * 8,
@@ -147,5 +126,3 @@ def test_what_no_reader_would_take_is_not_written():
         FrameWriter({"client_context": "x" * frames.MAXIMUM_HEADER})
     with pytest.raises(FrameError, match="payload of"):
         FrameWriter({}, bytes(frames.MAXIMUM_PAYLOAD + 1))
-    with pytest.raises(FrameError, match=f"payload of {frames.MAXIMUM_PAYLOAD + 1} bytes"):
-        FrameWriter({}, bytes(frames.MAXIMUM_PAYLOAD), b"x")

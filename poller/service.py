@@ -182,7 +182,7 @@ def tune() -> None:
 
 
 def _allow_descriptors() -> None:
-    """Each execution environment holds ten descriptors, and systems allow 1,024 unless asked for more."""
+    """Each execution environment holds up to 13 descriptors, and systems allow 1,024 unless asked for more."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError):  # a system that says "unlimited" and means less
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

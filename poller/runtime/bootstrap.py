@@ -129,7 +129,8 @@ class Runtime:
             event_fd, reply_fd, output_fd, *claim_fds
         )
         if memory_fd >= 0:
-            self._memory = memoryview(mmap.mmap(memory_fd, 0, prot=mmap.PROT_READ))
+            untracked = {"trackfd": False} if sys.version_info >= (3, 13) else {}  # before, it keeps a descriptor
+            self._memory = memoryview(mmap.mmap(memory_fd, 0, prot=mmap.PROT_READ, **untracked))
             os.close(memory_fd)
         os.register_at_fork(after_in_child=self._forked)
         self._reader = frames.FrameReader()

@@ -227,7 +227,7 @@ class Driver:
         return self._keep(driven)
 
     def _keep(self, driven: _Driven) -> bool:
-        """Whether it is still driven: not while an event is larger than the room in the pipe."""
+        """Whether it is still driven: not while an event is larger than the room there is."""
         if driven.pipe.written:
             return True
         self._hand_over(driven)

@@ -3,8 +3,7 @@
 The handler gets an object and not JSON, so between this program and a process of its own JSON is not needed: to make it
 and to read it again is most of what an event of small records costs at either end. Columns are plain values in the
 format of Python's marshal, which takes half the time of pickle. Its version 2 has no references and is read by every
-Python 3, so that the handler's interpreter may be another one. What is in Base64 already stands behind them, as text
-that is copied once at either end.
+Python 3, so that the handler's interpreter may be another one. What is in Base64 already stands behind them, as text.
 
     4 bytes  length of what is marshalled, big-endian
     marshal  the event's members, and the columns of each part

@@ -1,8 +1,8 @@
 """Memory that this program shares with a handler's process, for events: a pipe copies them twice.
 
 The kernel copies into a pipe page by page, and out of it again: 64 µs at either end for 100 records of 1 KiB. To put
-them here takes 10 µs, and to read them nothing. The process cannot change what is here, nor its size. It answers events
-in the order in which it got them, so what was put is let go in that order.
+them here takes 10 µs, and to read them nothing. The process' descriptor is read only, and the size is sealed: a handler
+that goes out of its way could spoil events of its own function, and nothing else.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-from collections import deque
+import sys
+from contextlib import suppress
+from typing import Any
 
 from poller.model import MAXIMUM_PAYLOAD
 
@@ -21,6 +23,8 @@ SIZE = 8 << 20
 KEPT = 4 << 20
 """Bytes that stay where nothing is held: to take them anew costs a busy handler of large batches a twentieth."""
 _STEP = 64 << 10
+_UNTRACKED: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+"""Before, a map holds a descriptor of its own."""
 
 assert MAXIMUM_PAYLOAD <= SIZE
 
@@ -28,28 +32,30 @@ assert MAXIMUM_PAYLOAD <= SIZE
 class EventMemory:
     """Of one process. For its owner's thread.
 
-    Where the system has no such memory (Linux has), nothing has room in it.
+    Nothing has room in it where the system has no such memory (Linux has) or does not give any.
     """
 
     def __init__(self) -> None:
-        """Take descriptors, and no memory yet. Raises OSError: there are none left."""
+        """Take descriptors, and no memory yet."""
         self._map: mmap.mmap | None = None
-        self._held: deque[tuple[int, int]] = deque()
+        self._held: list[tuple[int, int]] = []
         self._there = 0
         """Bytes, from the start on, that the system has given: those that it can not give are a SIGBUS when written."""
-        self._fd = self.fd = -1
-        if not hasattr(os, "memfd_create"):
-            return
+        self._fd = -1
+        self.fd = -1
+        """For the process. -1 where there is no memory."""
+        if hasattr(os, "memfd_create"):
+            try:
+                self._open()
+            except OSError:  # no descriptors, no /proc, not allowed: the pipe is there
+                self.close()
+
+    def _open(self) -> None:
         self._fd = os.memfd_create("events", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        try:
-            os.ftruncate(self._fd, SIZE)
-            fcntl.fcntl(self._fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-            self._map = mmap.mmap(self._fd, SIZE)
-            self.fd = os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC)
-            """For the process: what may read. -1 where there is no memory."""
-        except BaseException:
-            self.close()
-            raise
+        os.ftruncate(self._fd, SIZE)
+        fcntl.fcntl(self._fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        self.fd = os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC)
+        self._map = mmap.mmap(self._fd, SIZE, **_UNTRACKED)
 
     def started(self) -> None:
         """The process has its descriptor: ours of it is not needed any more."""
@@ -70,12 +76,13 @@ class EventMemory:
         self._held.append(place)
         return place
 
-    def let_go(self) -> None:
-        """What was put first of all that is held is needed no more."""
-        self._held.popleft()
+    def let_go(self, place: tuple[int, int]) -> None:
+        """What `put` gave this for is needed no more: the process has read it."""
+        self._held.remove(place)
         if not self._held and self._there > KEPT and self._map is not None:
-            self._map.madvise(mmap.MADV_REMOVE, KEPT, self._there - KEPT)
-            self._there = KEPT
+            with suppress(OSError):  # not every system can give a part back
+                self._map.madvise(mmap.MADV_REMOVE, KEPT, self._there - KEPT)
+                self._there = KEPT
 
     def close(self) -> None:
         """Give all back; nothing has room any more. Idempotent."""

@@ -9,7 +9,7 @@ import resource
 FILE_DESCRIPTORS = 1024
 
 _OTHERS = 4
-"""Places for what the process was given besides, which may be there: its leash."""
+"""Places for what the process was given besides, which may be there: its leash, its events' memory."""
 
 
 def limit_file_descriptors(pid: int) -> None:
@@ -31,7 +31,7 @@ def out_of_reach(*fds: int) -> list[int]:
     """Have our own descriptors above the limit that the handler will have, closed on exec; then set that limit.
 
     There they are out of reach of `os.closerange`, too. Those that the service had there already stay where they are:
-    it passes on the numbers that it has itself, and has twelve for each environment.
+    it passes on the numbers that it has itself, and has up to 13 for each environment.
     """
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     places = len(fds) + _OTHERS

@@ -35,9 +35,9 @@ class PipeDialogue:
         self._beside = beside
         self._told: ExtensionsBeside | None = None
         """The same after init, if there are extensions."""
-        self._unanswered: deque[tuple[Invocation, int | None, float, bool]] = deque()
-        """With the slot of its claim, if it was laid, the monotonic time at which it was sent, and whether its payload
-        lies in memory."""
+        self._unanswered: deque[tuple[Invocation, int | None, float, tuple[int, int] | None]] = deque()
+        """With the slot of its claim, if it was laid, the monotonic time at which it was sent, and where in memory its
+        payload lies, if it does."""
         self._answered = 0.0
 
     @property
@@ -114,9 +114,9 @@ class PipeDialogue:
             return failed
         while True:
             frame = self.process.receive(deadline, on_wake)
-            answered, slot, _, shared = self._unanswered.popleft()
-            if shared:
-                self.process.memory.let_go()
+            answered, slot, _, place = self._unanswered.popleft()
+            if place is not None and not frame.header.get("fatal"):  # then the process may be at it yet, until its end
+                self.process.memory.let_go(place)
             if slot is not None:
                 self.process.claims.settle(slot)
             if frame.header.get("type") == "skipped" and slot is not None:
@@ -209,12 +209,11 @@ class PipeDialogue:
         """Its trace id."""
         columns, payload = _form(invocation.payload)
         place = self.process.memory.put(payload)
-        shared = place is not None
-        self._unanswered.append((invocation, slot, monotonic(), shared))  # not before: its time counts from here
+        self._unanswered.append((invocation, slot, monotonic(), place))  # not before: its time counts from here
         limit = min(self._timeout, invocation.timeout_cap or self._timeout)
         trace = trace_id()
         header = _header(invocation, limit, slot, trace, columns=columns, place=place)
-        self.process.send(FrameWriter(header, b"" if shared else payload))
+        self.process.send(FrameWriter(header, payload if place is None else b""))
         return trace
 
 

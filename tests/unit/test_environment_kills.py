@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from poller.model import FunctionConfiguration, Invocation
 from poller.runtime import frames, launch
+from poller.runtime.event_memory import LEAST
 from poller.runtime.pool import FunctionPool
 
 CHILD = HANDLERS / "scripted_child.py"
@@ -94,6 +95,8 @@ class Life:
     freeze: bool = False
     reaped: bool = False
     """Each environment as soon as it is idle."""
+    large: bool = False
+    """Events go through the memory that is shared with the process."""
     one_by_one: bool = True
     """Else all events are there at once, and lie ahead."""
     stopped: bool = False
@@ -111,9 +114,14 @@ lives = st.builds(
     provisioned=st.integers(0, 2),
     freeze=st.booleans(),
     reaped=st.booleans(),
+    large=st.booleans(),
     one_by_one=st.booleans(),
     stopped=st.sampled_from((False, False, True)),
 )
+
+
+def payload_of(life, name):
+    return json.dumps(name + "." * LEAST if life.large else name).encode()
 
 
 def run(life, folder):
@@ -149,7 +157,7 @@ def run(life, folder):
     try:
         for count, (name, stream) in enumerate(streams.items(), 1):
             taken_by = stream if life.taken else None
-            payload, arn = json.dumps(name).encode(), configuration.function_arn
+            payload, arn = payload_of(life, name), configuration.function_arn
             pool.submit(Invocation(name, payload, arn, response_stream=taken_by), answers, wait=True)
             if life.one_by_one:
                 answers.wait(count)
@@ -187,6 +195,7 @@ def scripted():
 @example(Life(["head", "piece", "half", "answered"], api=True, streaming=True, taken=True, events=5))
 @example(Life(["ready", "read"], api=True, streaming=True, taken=True, events=3))
 @example(Life(["read:1"], events=3, provisioned=1, stopped=True))
+@example(Life(["read:2", "unclaimed:2", "half:1", "answered:1"], events=7, large=True, one_by_one=False))
 def test_whenever_a_process_is_killed_each_invocation_has_one_answer_and_nothing_is_left(life):
     with tempfile.TemporaryDirectory() as folder:
         results, streams = run(life, folder)
@@ -198,7 +207,7 @@ def test_whenever_a_process_is_killed_each_invocation_has_one_answer_and_nothing
     assert set(begun.values()) <= {1}, "begun twice"
     well = [result for result in results if result.status == 200 and result.function_error is None]
     for result in results:
-        whole, stream = json.dumps(result.request_id).encode(), streams[result.request_id]
+        whole, stream = payload_of(life, result.request_id), streams[result.request_id]
         assert stream.begun <= 1, "answered twice"
         assert whole.startswith(stream.taken)
         if result in well:

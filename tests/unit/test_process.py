@@ -133,7 +133,8 @@ def test_a_wake_that_came_too_late_does_not_end_every_wait_of_the_next_init(func
     assert served.count(fn.environment._sandbox._woken) == 1
 
 
-def test_killed_while_the_event_is_still_going_out_the_event_runs_in_a_new_process(function):
+def test_killed_while_the_event_is_still_going_out_the_event_runs_in_a_new_process(function, monkeypatch):
+    monkeypatch.delattr(os, "memfd_create")  # through shared memory it would be out at once
     fn = function("basic.count", timeout=30)
     pid = json.loads(fn.invoke().payload)["pid"]
     os.kill(pid, signal.SIGSTOP)  # it does not read, so a large event cannot be out
@@ -147,7 +148,10 @@ def test_killed_while_the_event_is_still_going_out_the_event_runs_in_a_new_proce
     assert results[0].function_error is None
 
 
-def test_a_process_that_does_not_read_its_event_times_out(function):
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_process_that_does_not_read_its_event_times_out(function, monkeypatch, shared):
+    if not shared:
+        monkeypatch.delattr(os, "memfd_create")
     fn = function("basic.count", timeout=30)
     os.kill(json.loads(fn.invoke().payload)["pid"], signal.SIGSTOP)
     assert error_of(fn.invoke(b'"' + b"x" * 4_000_000 + b'"', timeout_cap=0.1))["errorType"] == "Sandbox.Timedout"

@@ -76,7 +76,8 @@ def test_small_events_go_in_their_frames(memory: EventMemory) -> None:
 
 def test_memory_that_large_events_took_is_given_back_when_none_is_held(memory: EventMemory) -> None:
     first, second = memory.put(b"x" * (SIZE // 2)), memory.put(b"y" * (SIZE // 2))
-    assert first and second
+    assert first
+    assert second
     memory.let_go(first)
     assert taken(memory) == SIZE
     memory.let_go(second)

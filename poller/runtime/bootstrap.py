@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from poller.runtime import frames, lambda_logging
     from poller.runtime.event_columns import unpack
-    from poller.runtime.file_descriptors import out_of_reach
+    from poller.runtime.file_descriptors import UNTRACKED, out_of_reach
     from poller.runtime.lambda_context import LambdaContext
 
 
@@ -53,7 +53,8 @@ def _beside(name: str) -> Any:
 if not TYPE_CHECKING:
     frames = _beside("frames")
     unpack = _beside("event_columns").unpack
-    out_of_reach = _beside("file_descriptors").out_of_reach
+    file_descriptors = _beside("file_descriptors")
+    UNTRACKED, out_of_reach = file_descriptors.UNTRACKED, file_descriptors.out_of_reach
     LambdaContext = _beside("lambda_context").LambdaContext
     lambda_logging = _beside("lambda_logging")
 
@@ -129,8 +130,7 @@ class Runtime:
             event_fd, reply_fd, output_fd, *claim_fds
         )
         if memory_fd >= 0:
-            untracked = {"trackfd": False} if sys.version_info >= (3, 13) else {}  # before, it keeps a descriptor
-            self._memory = memoryview(mmap.mmap(memory_fd, 0, prot=mmap.PROT_READ, **untracked))
+            self._memory = memoryview(mmap.mmap(memory_fd, 0, prot=mmap.PROT_READ, **UNTRACKED))
             os.close(memory_fd)
         os.register_at_fork(after_in_child=self._forked)
         self._reader = frames.FrameReader()

@@ -10,11 +10,10 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-import sys
 from contextlib import suppress
-from typing import Any
 
 from poller.model import MAXIMUM_PAYLOAD
+from poller.runtime.file_descriptors import UNTRACKED
 
 LEAST = 4096
 """Bytes of an event that is put here; smaller ones are as quick in a frame."""
@@ -23,8 +22,6 @@ SIZE = 8 << 20
 KEPT = 4 << 20
 """Bytes that stay where nothing is held: to take them anew costs a busy handler of large batches a twentieth."""
 _STEP = 64 << 10
-_UNTRACKED: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
-"""Before, a map holds a descriptor of its own."""
 
 assert MAXIMUM_PAYLOAD <= SIZE
 
@@ -55,7 +52,7 @@ class EventMemory:
         os.ftruncate(self._fd, SIZE)
         fcntl.fcntl(self._fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         self.fd = os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC)
-        self._map = mmap.mmap(self._fd, SIZE, **_UNTRACKED)
+        self._map = mmap.mmap(self._fd, SIZE, **UNTRACKED)
 
     def started(self) -> None:
         """The process has its descriptor: ours of it is not needed any more."""

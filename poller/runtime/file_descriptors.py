@@ -5,8 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
+import sys
+from typing import Any
 
 FILE_DESCRIPTORS = 1024
+
+UNTRACKED: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+"""For `mmap`, which keeps a descriptor of its own before Python 3.13."""
 
 _OTHERS = 4
 """Places for what the process was given besides, which may be there: its leash, its events' memory."""
